@@ -1,0 +1,1 @@
+"""Is this PDF a good Factur-X? Pure: bytes in, a Report out."""

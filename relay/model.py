@@ -1,0 +1,246 @@
+"""The nouns of the relay: envelope, plan, mail, delivery. Pure values; times are seconds since the epoch, UTC."""
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import NamedTuple
+
+from relay.reason import Reason
+from relay.report import Report
+
+
+class Span(NamedTuple):
+    """Octets `start` (included) to `end` (excluded) of the raw mail."""
+
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Recipient:
+    """One accepted RCPT. `notify` and `orcpt` are its DSN parameters (RFC 3461 §4.1, §4.2)."""
+
+    address: str
+    notify: frozenset[str] = frozenset()
+    orcpt: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """What the SMTP client said. `sender` is "" for the null sender; `protocol` as in RFC 3848 (ESMTP, ESMTPSA…)."""
+
+    sender: str
+    recipients: tuple[Recipient, ...]
+    peer: str = ""
+    helo: str = ""
+    protocol: str = "ESMTP"
+    user: str | None = None
+    body: str = "7BIT"
+    smtputf8: bool = False
+    ret: str | None = None
+    envid: str | None = None
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        return tuple(recipient.address for recipient in self.recipients)
+
+
+class Role(StrEnum):
+    """What the document is to the client."""
+
+    SALE = "sale"
+    PURCHASE = "purchase"
+    STATEMENT = "statement"
+    UNKNOWN = "unknown"
+
+
+class DocumentPart(StrEnum):
+    FACTURX = "facturx"
+    ORIGINAL = "original"
+    OTHER = "other"
+    XML = "xml"
+
+
+class Action(StrEnum):
+    KEEP = "keep"
+    REMOVE = "remove"
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One attachment and what becomes of it. `span` is the whole MIME part in the raw mail."""
+
+    filename: str
+    span: Span
+    part: DocumentPart
+    action: Action
+    report: Report
+
+
+class Disposition(StrEnum):
+    RELAY = "relay"
+    HOLD = "hold"
+    WITHHOLD = "withhold"
+    REFUSE = "refuse"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One outgoing mail as data (DESIGN rule 4): frozen at acceptance, the same octets at every attempt.
+
+    to: RCPT TO of the outgoing mail; empty when no address is known (then it can only be held).
+    cuts: octets of the raw mail that do not leave, ascending, disjoint. prepend: header fields put on top, CRLF lines.
+    reason, detail: why it is held or withheld; `detail` completes the reason's sentence.
+    answers: the envelope recipients of the incoming mail that this plan answers for.
+    destination, smarthost: names; what they mean is looked up at each attempt (rule 7).
+    """
+
+    disposition: Disposition
+    to: tuple[str, ...] = ()
+    reason: Reason | None = None
+    detail: str = ""
+    firm: str | None = None
+    dossier: str | None = None
+    by: str | None = None
+    role: Role = Role.UNKNOWN
+    documents: tuple[Document, ...] = ()
+    cuts: tuple[Span, ...] = ()
+    prepend: bytes = b""
+    return_path: str = ""
+    destination: str = "agiris"
+    smarthost: str = "default"
+    answers: tuple[str, ...] = ()
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """What makes a document "this very document": sha256 of each kept Factur-X, else of each kept document."""
+        kept = [each for each in self.documents if each.action is Action.KEEP]
+        facturx = [each for each in kept if each.part is DocumentPart.FACTURX]
+        return tuple(each.report.sha256 for each in facturx or kept)
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """The mail is not accepted. `detail` completes the reason's sentence; nothing is stored."""
+
+    reason: Reason
+    detail: str = ""
+
+
+def new_queue_id() -> str:
+    """Unique on every node without asking any: 75 random bits, in letters that cannot be misread."""
+    alphabet = "0123456789BCDFGHJKLMNPQRSTVWXYZ"
+    return "".join(secrets.choice(alphabet) for _ in range(15))
+
+
+@dataclass(frozen=True, slots=True)
+class Mail:
+    """One accepted mail: its raw octets plus one plan for each outgoing mail.
+
+    fingerprint: what a resubmission of the very same mail shares with it.
+    hold_duplicates: a plan is stored held (DUPLICATE_DOCUMENT) when one of its `keys` was already stored for the
+    same address within the spool's window (setting `on_duplicate: hold`).
+    generated: a notice or DSN of ours; never reported about (RFC 3464 §2).
+    """
+
+    queue_id: str
+    envelope: Envelope
+    raw: bytes
+    plans: tuple[Plan, ...]
+    arrived: float
+    fingerprint: str
+    message_id: str = ""
+    hold_duplicates: bool = False
+    generated: bool = False
+
+
+class State(StrEnum):
+    QUEUED = "queued"
+    ACTIVE = "active"
+    DEFERRED = "deferred"
+    DELIVERED = "delivered"
+    FAILED = "failed"
+    HELD = "held"
+    WITHHELD = "withheld"
+    DROPPED = "dropped"
+
+    @property
+    def final(self) -> bool:
+        return self in (State.DELIVERED, State.FAILED, State.DROPPED)
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One address of one plan. `number` counts the deliveries of a mail from 1; `plan` indexes `Mail.plans`.
+
+    attempts: claims so far. unsettled: claims in a row that never settled (a crash, an expired lease).
+    last_reply: the next hop's last answer, or ours. reported: kinds of report already sent ("late", "failed", …).
+    """
+
+    queue_id: str
+    number: int
+    plan: int
+    recipient: str | None
+    state: State
+    arrived: float
+    next_attempt: float | None
+    attempts: int = 0
+    unsettled: int = 0
+    last_reply: str = ""
+    reason: Reason | None = None
+    detail: str = ""
+    size: int = 0
+    firm: str | None = None
+    dossier: str | None = None
+    destination: str = "agiris"
+    smarthost: str = "default"
+    reported: frozenset[str] = frozenset()
+    generated: bool = False
+    first_attempt: float | None = None
+
+    @property
+    def id(self) -> str:
+        return f"{self.queue_id}.{self.number}"
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The right to attempt one delivery once: only the holder of `token` may settle, and only until `lease`."""
+
+    delivery: Delivery
+    token: str
+    lease: float
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One line of a delivery's history. `what` is a name of relay.ops.events; `by` an operator's name or ""."""
+
+    at: float
+    number: int
+    what: str
+    text: str = ""
+    by: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """`retry:` of relay.yaml, in seconds. `attempts`: at least so many before giving up, whatever the clock says."""
+
+    first: float = 60.0
+    factor: float = 2.0
+    ceiling: float = 3600.0
+    warn_after: float = 4 * 3600.0
+    give_up: float = 5 * 86400.0
+    attempts: int = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """An operator's order on deliveries: hold, release, retry, drop."""
+
+    verb: str
+    by: str = ""
+    text: str = ""
+    extra: Mapping[str, str] = field(default_factory=dict)

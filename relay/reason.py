@@ -1,0 +1,221 @@
+"""The closed list of reasons: why a document is held, withheld or refused, and what a person can do about it.
+
+Each reason has a French and an English sentence and the mend in both; `{detail}` stands for the figure or name at hand.
+A reason that refuses has its SMTP code.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Reason(StrEnum):
+    UNKNOWN_CLIENT = "unknown_client"
+    AMBIGUOUS_CLIENT = "ambiguous_client"
+    CONTRADICTION = "contradiction"
+    WRONG_CLIENT = "wrong_client"
+    BOTH_PARTIES = "both_parties"
+    NO_ADDRESS = "no_address"
+    NOT_SHARED = "not_shared"
+    TRANSMISSION_OFF = "transmission_off"
+    NO_DOCUMENT = "no_document"
+    NO_FACTURX = "no_facturx"
+    INVALID_FACTURX = "invalid_facturx"
+    UNDETERMINED = "undetermined"
+    CONFLICTING_COPIES = "conflicting_copies"
+    DUPLICATE_DOCUMENT = "duplicate_document"
+    TOO_LARGE = "too_large"
+    TOO_MANY_ATTACHMENTS = "too_many_attachments"
+    ATTACHMENT_TYPE = "attachment_type"
+    ENCRYPTED_MAIL = "encrypted_mail"
+    SIGNED_MAIL = "signed_mail"
+    PARTIAL_MAIL = "partial_mail"
+    TNEF_MAIL = "tnef_mail"
+    MALFORMED_MAIL = "malformed_mail"
+    LOOP = "loop"
+    UNSETTLED = "unsettled"
+    BY_OPERATOR = "by_operator"
+
+
+@dataclass(frozen=True, slots=True)
+class Sentence:
+    """What happened and how to mend it, for a person. `smtp`: the reply (code, enhanced) when the mail is refused."""
+
+    en: str
+    fr: str
+    mend_en: str
+    mend_fr: str
+    smtp: tuple[int, str] = (550, "5.7.1")
+
+
+SENTENCES: dict[Reason, Sentence] = {
+    Reason.UNKNOWN_CLIENT: Sentence(
+        "no client is known for {detail}",
+        "aucun dossier client ne correspond à {detail}",
+        "add the address to `recipients` of the client, or its SIREN, then `agiris-relay queue replan`",
+        "ajoutez l'adresse aux `recipients` du dossier, ou son SIREN, puis `agiris-relay queue replan`",
+        (550, "5.1.1"),
+    ),
+    Reason.AMBIGUOUS_CLIENT: Sentence(
+        "several clients match: {detail}",
+        "plusieurs dossiers correspondent : {detail}",
+        "give each client its own recipient address, or its SIRET, then `agiris-relay queue replan`",
+        "donnez à chaque dossier sa propre adresse de réception, ou son SIRET, puis `agiris-relay queue replan`",
+    ),
+    Reason.CONTRADICTION: Sentence(
+        "the ways to tell the client disagree: {detail}",
+        "les moyens de reconnaître le dossier se contredisent : {detail}",
+        "correct the address on the platform or the configuration, then `agiris-relay queue replan`",
+        "corrigez l'adresse sur la plateforme ou la configuration, puis `agiris-relay queue replan`",
+    ),
+    Reason.WRONG_CLIENT: Sentence(
+        "neither seller nor buyer of the invoice is the client: {detail}",
+        "ni le vendeur ni l'acheteur de la facture n'est le client : {detail}",
+        "check the SIREN of the client; if it is right, the document belongs to another client: drop it here",
+        "vérifiez le SIREN du dossier ; s'il est juste, la pièce est à un autre client : supprimez-la ici (drop)",
+    ),
+    Reason.BOTH_PARTIES: Sentence(
+        "the client is seller and buyer of the invoice: {detail}",
+        "le client est à la fois vendeur et acheteur : {detail}",
+        "release it if it is meant so",
+        "libérez la pièce (release) si c'est voulu",
+    ),
+    Reason.NO_ADDRESS: Sentence(
+        "the client has no Agiris address for this kind of document: {detail}",
+        "le dossier n'a pas d'adresse Agiris pour ce type de pièce : {detail}",
+        "complete `agiris_address`, then `agiris-relay queue replan`",
+        "complétez `agiris_address`, puis `agiris-relay queue replan`",
+    ),
+    Reason.NOT_SHARED: Sentence(
+        "the client does not share documents with the firm",
+        "le client ne partage pas ses documents avec le cabinet comptable",
+        "set `share_with_firm: true`, then `agiris-relay queue replan` or release",
+        "mettez `share_with_firm: true`, puis `agiris-relay queue replan`, ou libérez (release)",
+    ),
+    Reason.TRANSMISSION_OFF: Sentence(
+        "the connection does not transmit documents",
+        "la connexion ne transmet pas les documents",
+        "set `transmit_documents: true`, then `agiris-relay queue replan` or release",
+        "mettez `transmit_documents: true`, puis `agiris-relay queue replan`, ou libérez (release)",
+    ),
+    Reason.NO_DOCUMENT: Sentence(
+        "the mail has no document attached{detail}",
+        "le message ne contient aucune pièce jointe{detail}",
+        "check the export on the platform; release it if Agiris wants it all the same",
+        "vérifiez l'export sur la plateforme ; libérez le message s'il doit partir quand même",
+        (550, "5.6.0"),
+    ),
+    Reason.NO_FACTURX: Sentence(
+        "no Factur-X in the mail{detail}",
+        "aucune facture Factur-X dans le message{detail}",
+        "check the export on the platform, or set `check.on_missing: relay`",
+        "vérifiez l'export sur la plateforme, ou mettez `check.on_missing: relay`",
+        (550, "5.6.0"),
+    ),
+    Reason.INVALID_FACTURX: Sentence(
+        "the Factur-X is invalid: {detail}",
+        "la facture Factur-X est invalide : {detail}",
+        "have the invoice issued again, or release it as it is",
+        "faites réémettre la facture, ou libérez-la telle quelle (release)",
+        (550, "5.6.0"),
+    ),
+    Reason.UNDETERMINED: Sentence(
+        "the Factur-X could not be checked: {detail}",
+        "la facture Factur-X n'a pas pu être vérifiée : {detail}",
+        "run `agiris-relay queue replan` to check again, or release it as it is",
+        "lancez `agiris-relay queue replan` pour vérifier de nouveau, ou libérez-la telle quelle (release)",
+        (451, "4.3.0"),
+    ),
+    Reason.CONFLICTING_COPIES: Sentence(
+        "two different invoices bear the number {detail}",
+        "deux factures différentes portent le numéro {detail}",
+        "find out which one is right on the platform; release or drop",
+        "cherchez la bonne sur la plateforme ; libérez (release) ou supprimez (drop)",
+    ),
+    Reason.DUPLICATE_DOCUMENT: Sentence(
+        "this very document was already sent to this address: {detail}",
+        "cette même pièce a déjà été envoyée à cette adresse : {detail}",
+        "drop it, or release it to send it once more",
+        "supprimez-la (drop), ou libérez-la (release) pour l'envoyer une nouvelle fois",
+    ),
+    Reason.TOO_LARGE: Sentence(
+        "too large for the destination: {detail}",
+        "trop volumineux pour la destination : {detail}",
+        "raise `max_mail_size` of the destination if it takes more, then `agiris-relay queue replan`",
+        "augmentez `max_mail_size` de la destination si elle accepte plus, puis `agiris-relay queue replan`",
+        (552, "5.3.4"),
+    ),
+    Reason.TOO_MANY_ATTACHMENTS: Sentence(
+        "too many attachments for the destination: {detail}",
+        "trop de pièces jointes pour la destination : {detail}",
+        "raise `max_attachments` of the destination, then `agiris-relay queue replan`",
+        "augmentez `max_attachments` de la destination, puis `agiris-relay queue replan`",
+    ),
+    Reason.ATTACHMENT_TYPE: Sentence(
+        "the destination takes no such attachment: {detail}",
+        "la destination n'accepte pas ce type de pièce : {detail}",
+        "add the type to `attachment_types` of the destination, then `agiris-relay queue replan`",
+        "ajoutez le type à `attachment_types` de la destination, puis `agiris-relay queue replan`",
+    ),
+    Reason.ENCRYPTED_MAIL: Sentence(
+        "the mail is encrypted: its documents cannot be read{detail}",
+        "le message est chiffré : ses pièces ne peuvent être lues{detail}",
+        "have the platform send it unencrypted; release it only if Agiris can read it",
+        "faites-le envoyer sans chiffrement ; libérez-le seulement si Agiris sait le lire",
+    ),
+    Reason.SIGNED_MAIL: Sentence(
+        "the mail is signed and a document would have to be cut from it{detail}",
+        "le message est signé et une pièce devrait en être retirée{detail}",
+        "release it to send it whole",
+        "libérez-le (release) pour l'envoyer entier",
+    ),
+    Reason.PARTIAL_MAIL: Sentence(
+        "the mail is a fragment (message/partial): its documents cannot be read{detail}",
+        "le message est un fragment (message/partial) : ses pièces ne peuvent être lues{detail}",
+        "have the platform send it in one piece",
+        "faites-le envoyer en une seule fois",
+    ),
+    Reason.TNEF_MAIL: Sentence(
+        "the documents are wrapped in winmail.dat (TNEF){detail}",
+        "les pièces sont enfermées dans winmail.dat (TNEF){detail}",
+        "have it sent as ordinary MIME",
+        "faites-le envoyer en MIME ordinaire",
+    ),
+    Reason.MALFORMED_MAIL: Sentence(
+        "the mail cannot be read: {detail}",
+        "le message est illisible : {detail}",
+        "have it sent again by a conforming program",
+        "faites-le renvoyer par un logiciel conforme",
+        (554, "5.6.0"),
+    ),
+    Reason.LOOP: Sentence(
+        "the mail would come back to this relay: {detail}",
+        "le message reviendrait à ce relais : {detail}",
+        "correct `agiris_address` of the client, then `agiris-relay queue replan`",
+        "corrigez `agiris_address` du dossier, puis `agiris-relay queue replan`",
+        (554, "5.4.6"),
+    ),
+    Reason.UNSETTLED: Sentence(
+        "{detail} attempts ended without an answer being recorded",
+        "{detail} tentatives se sont terminées sans réponse enregistrée",
+        "find out from the next hop whether it has the mail, then release or drop",
+        "vérifiez auprès du serveur suivant s'il a reçu le message, puis libérez (release) ou supprimez (drop)",
+    ),
+    Reason.BY_OPERATOR: Sentence(
+        "held by an operator{detail}",
+        "retenu par un opérateur{detail}",
+        "release it when it may leave",
+        "libérez-le (release) quand il peut partir",
+    ),
+}
+
+
+def sentence(reason: Reason, detail: str = "", language: str = "en") -> str:
+    """What happened, in `language` ("en" or "fr")."""
+    text = SENTENCES[reason]
+    return (text.fr if language == "fr" else text.en).replace("{detail}", detail or "")
+
+
+def mend(reason: Reason, language: str = "en") -> str:
+    """What a person can do about it, in `language`."""
+    text = SENTENCES[reason]
+    return text.mend_fr if language == "fr" else text.mend_en

@@ -1,0 +1,92 @@
+"""Report: what the check of one document says. Pure values, the shape of `facturx check --json` (shared/CLI.md)."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Verdict(StrEnum):
+    """Never valid by omission: what could not be finished is `UNDETERMINED`."""
+
+    VALID = "valid"
+    INVALID = "invalid"
+    UNDETERMINED = "undetermined"
+    NOT_FACTURX = "not-factur-x"
+
+
+class Kind(StrEnum):
+    """What the document is, by its content and never by its file name."""
+
+    FACTURX = "factur-x"
+    ORDERX = "order-x"
+    ZUGFERD1 = "zugferd-1"
+    XRECHNUNG = "xrechnung"
+    UBL = "ubl"
+    CII = "cii"
+    PDF = "pdf"
+    OTHER = "other"
+
+
+class Severity(StrEnum):
+    ERROR = "error"
+    WARNING = "warning"
+    INFO = "info"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing a check found.
+
+    rule: the official id where one exists (BR-CO-15, BR-FR-08, …), else ours in capitals (XMP-MISSING).
+    where: pdf | xmp | xml | xsd | rules | french-rules | identifiers.
+    text: the rule's own words; never content of the invoice that a log may not hold.
+    """
+
+    rule: str
+    severity: Severity
+    where: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Party:
+    """Seller (BG-4) or buyer (BG-7). `siren`: 9 digits, found as DESIGN §7 tells, else None. `siret`: 14 digits."""
+
+    name: str | None = None
+    siren: str | None = None
+    siret: str | None = None
+    vat: str | None = None
+    country: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The verdict on one document.
+
+    sha256: of the decoded document, hex. size: its octets.
+    number: BT-1. type_code: BT-3. issued: BT-2 as YYYY-MM-DD.
+    xml_sha256: of the embedded invoice XML (two copies of one invoice share it).
+    claimed: the XMP claims a Factur-X, whether or not an XML is there.
+    encrypted: the PDF asks for a password. openable: the document could be read at all.
+    mentions: invoice numbers (BT-1 of the other documents of the same mail) that this PDF's text holds.
+    has_text: False for a scan; None when the text was not read.
+    ms: wall clock of the check in milliseconds.
+    """
+
+    sha256: str
+    size: int
+    verdict: Verdict
+    kind: Kind
+    profile: str | None = None
+    type_code: str | None = None
+    number: str | None = None
+    issued: str | None = None
+    seller: Party = Party()
+    buyer: Party = Party()
+    findings: tuple[Finding, ...] = ()
+    xml_sha256: str | None = None
+    claimed: bool = False
+    encrypted: bool = False
+    openable: bool = True
+    mentions: tuple[str, ...] = ()
+    has_text: bool | None = None
+    ms: float = 0.0

@@ -1,0 +1,1 @@
+"""YAML to Settings: read whole, checked whole, swapped whole."""

@@ -1,0 +1,1 @@
+"""Mails we answered 250 for: the port and its engines."""

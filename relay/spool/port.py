@@ -1,0 +1,146 @@
+"""The port of the spool: one verb per fact, one commit per verb (DESIGN §6).
+
+Engines: `memory` (reference, for tests), `sqlite` (default). Every engine passes tests/spool. Nothing here knows of
+files, rows or processes: a lease is a time, a token is a random string, and any number of nodes may claim.
+
+Errors: `SpoolFull` (no space: try later, nothing was stored), `SpoolBroken` (the engine cannot promise durability any
+more: the daemon must stop and read the spool again), `SpoolBusy` (another daemon owns it).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from relay.lifecycle import Transition
+from relay.model import Claim, Delivery, Event, Mail, Order, Plan, State
+
+
+class SpoolError(Exception):
+    """Base of what an engine raises; str() is a sentence for an operator."""
+
+
+class SpoolFull(SpoolError):
+    """No space or quota left: nothing was stored."""
+
+
+class SpoolBroken(SpoolError):
+    """Durability is lost (an fsync failed): stop, and read the spool again at the next start."""
+
+
+class SpoolBusy(SpoolError):
+    """Another daemon holds the spool; the message names its pid."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """Answer of `store`. `duplicate`: the same mail was stored before, under `queue_id`; nothing was added."""
+
+    queue_id: str
+    duplicate: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One mail whole, as `queue show` tells it. `mail.raw` is b"" once the content is purged."""
+
+    mail: Mail
+    deliveries: tuple[Delivery, ...]
+    history: tuple[Event, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """Which deliveries: all the given conditions hold. `term`: queue id, Message-ID, invoice number, sha256, dossier."""
+
+    states: frozenset[State] = frozenset()
+    dossier: str | None = None
+    firm: str | None = None
+    queue_id: str | None = None
+    term: str | None = None
+    limit: int = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """Figures for metrics and /readyz. oldest: arrival of the oldest mail still to be delivered, or None.
+
+    held: by reason. corrupt: mails set aside since the start. octets: space taken. free: space left, if known.
+    """
+
+    by_state: dict[State, int] = field(default_factory=dict)
+    held: dict[str, int] = field(default_factory=dict)
+    oldest: float | None = None
+    octets: int = 0
+    free: int | None = None
+    corrupt: int = 0
+
+
+class Spool(Protocol):
+    """A durable queue of mails and their deliveries."""
+
+    async def store(self, mail: Mail) -> Stored:
+        """Raw octets, plans and deliveries in one commit, durable on return.
+
+        RELAY plans are stored queued and due at once, HOLD held, WITHHOLD withheld. A plan with no `to` gets one
+        delivery without recipient. A fingerprint seen within the resubmission window answers with the first queue id
+        and stores nothing. With `mail.hold_duplicates`, a RELAY plan one of whose `keys` was stored before, within the
+        document window, for the same address and not dropped or failed, is stored held: DUPLICATE_DOCUMENT.
+        """
+
+    async def claim(
+        self, now: float, lease: float, limit: int, skip: frozenset[str] = frozenset()
+    ) -> tuple[Claim, ...]:
+        """Lease up to `limit` due deliveries for `lease` seconds, oldest due first; durable before it returns.
+
+        Due: queued or deferred with next_attempt <= now, or active with an expired lease. Each claim counts an attempt
+        and an unsettled claim; a delivery already twice unsettled is set held (UNSETTLED) instead of being claimed.
+        `skip`: names of destinations that take nothing now.
+        """
+
+    async def renew(self, claim: Claim, lease: float) -> bool:
+        """Prolong until `lease` (epoch seconds). False when the token no longer holds."""
+
+    async def settle(self, claim: Claim, transition: Transition) -> bool:
+        """New state, history and follow-ups in one commit. False, and nothing done, when the token no longer holds."""
+
+    async def load(self, queue_id: str) -> Mail | None:
+        """The mail with its raw octets, or None when unknown or purged. Raises nothing for a corrupt one: it is set
+        aside (all its deliveries held) and counted."""
+
+    async def due(self) -> float | None:
+        """When the next delivery is due (epoch seconds), or None."""
+
+    async def find(self, query: Query) -> tuple[Delivery, ...]:
+        """Deliveries that match, oldest arrival first."""
+
+    async def show(self, queue_id: str) -> Record | None:
+        """One mail whole."""
+
+    async def set_state(
+        self, queue_id: str, number: int | None, order: Order, now: float
+    ) -> tuple[Delivery, ...]:
+        """Carry out an operator's order on one delivery or all of a mail; those it changed, with history.
+
+        hold: queued|deferred -> held. release: held|withheld (with a recipient) -> queued, due now. retry: deferred ->
+        due now; failed -> queued. drop: all but active, delivered -> dropped. An active delivery is left alone.
+        """
+
+    async def replan(
+        self, queue_id: str, plans: Sequence[Plan], order: Order, now: float
+    ) -> tuple[Delivery, ...]:
+        """Replace the plans and the deliveries not yet final or active by those of `plans`; history stays."""
+
+    async def note(self, queue_id: str, event: Event) -> None:
+        """Add one event to the history (a late bounce came home)."""
+
+    async def purge(self, before: float, limit: int = 100) -> int:
+        """Forget up to `limit` mails all of whose deliveries ended before `before`; how many. Never a held one."""
+
+    async def stats(self) -> Stats:
+        """Figures, cheap enough for each scrape."""
+
+    def unhealthy(self) -> str | None:
+        """Why nothing can be stored now, or None."""
+
+    async def close(self) -> None:
+        """Finish what waits and let go."""
