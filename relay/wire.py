@@ -27,7 +27,7 @@ def load(kind: type[T], data: bytes | str) -> T:
     Raises ValueError when `data` is not such a value.
     """
     try:
-        return typing.cast(T, _reader(kind)(json.loads(data)))
+        return typing.cast(T, _reader(typing.cast(Any, kind))(json.loads(data)))
     except (TypeError, KeyError, AttributeError, IndexError) as error:
         raise ValueError(f"not a {kind.__name__}: {type(error).__name__}: {error}") from error
 

@@ -60,9 +60,7 @@ class Message:
     @property
     def attachments(self) -> tuple[Entity, ...]:
         """Leaves that may be documents: everything but text bodies without a file name. One level of rfc822."""
-        return tuple(
-            entity for entity in self.root.walk() if not entity.children and _may_be_document(entity)
-        )
+        return tuple(entity for entity in self.root.walk() if not entity.children and _may_be_document(entity))
 
 
 def _may_be_document(entity: Entity) -> bool:

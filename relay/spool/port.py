@@ -50,7 +50,7 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """Which deliveries: all the given conditions hold. `term`: queue id, Message-ID, invoice number, sha256, dossier."""
+    """Which deliveries: all conditions given hold. `term`: queue id, Message-ID, invoice number, sha256, dossier."""
 
     states: frozenset[State] = frozenset()
     dossier: str | None = None
@@ -116,18 +116,14 @@ class Spool(Protocol):
     async def show(self, queue_id: str) -> Record | None:
         """One mail whole."""
 
-    async def set_state(
-        self, queue_id: str, number: int | None, order: Order, now: float
-    ) -> tuple[Delivery, ...]:
+    async def set_state(self, queue_id: str, number: int | None, order: Order, now: float) -> tuple[Delivery, ...]:
         """Carry out an operator's order on one delivery or all of a mail; those it changed, with history.
 
         hold: queued|deferred -> held. release: held|withheld (with a recipient) -> queued, due now. retry: deferred ->
         due now; failed -> queued. drop: all but active, delivered -> dropped. An active delivery is left alone.
         """
 
-    async def replan(
-        self, queue_id: str, plans: Sequence[Plan], order: Order, now: float
-    ) -> tuple[Delivery, ...]:
+    async def replan(self, queue_id: str, plans: Sequence[Plan], order: Order, now: float) -> tuple[Delivery, ...]:
         """Replace the plans and the deliveries not yet final or active by those of `plans`; history stays."""
 
     async def note(self, queue_id: str, event: Event) -> None:
