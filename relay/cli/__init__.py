@@ -1,0 +1,51 @@
+"""The commands (shared/CLI.md): thin shells over the organs, one file a group. Loaded only when asked for."""
+
+import importlib
+from pathlib import Path
+
+import click
+
+COMMANDS = {
+    "run": ("relay.cli.run", "run", "The daemon, in the foreground."),
+    "demo": ("relay.cli.demo", "demo", "The main job on real input, nothing to prepare."),
+    "config": ("relay.cli.config", "config", "Check and show the configuration."),
+    "facturx": ("relay.cli.facturx", "facturx", "Check Factur-X files."),
+    "explain": ("relay.cli.explain", "explain", "Dry run of one mail: sends nothing."),
+    "queue": ("relay.cli.queue", "queue", "The deliveries: list, show, hold, release, retry, drop."),
+}
+
+
+class Lazy(click.Group):
+    """A group whose commands are imported when they are called: `config check` must not load a PDF library."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module, name, _ = COMMANDS[cmd_name]
+        command = getattr(importlib.import_module(module), name)
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, _, text) in COMMANDS.items()])
+
+
+@click.group(cls=Lazy)
+@click.version_option(package_name="agiris-relay", message="agiris-relay %(version)s")
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=None,
+    metavar="DIR",
+    help="Folder of relay.yaml (default: ./config, else /etc/agiris-relay).",
+)
+@click.option("--json", "as_json", is_flag=True, help="JSON Lines on standard output.")
+def main(config: Path | None, as_json: bool) -> None:
+    """SMTP relay from the invoicing platform jefacture.com to the accounting software Agiris.
+
+    Exit: 0 done · 1 the answer is "no" · 2 wrong usage · 75 try later · 78 faulty configuration.
+    """

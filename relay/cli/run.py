@@ -1,0 +1,19 @@
+"""`agiris-relay run`: the daemon in the foreground."""
+
+import asyncio
+import sys
+
+import click
+
+from relay.cli.context import Context, options
+from relay.daemon import serve
+
+
+@click.command()
+@options
+def run(context: Context) -> None:
+    """Take mails in, check them, relay them. SIGHUP reloads the configuration, SIGTERM drains and stops.
+
+    Exit: 0 stopped when asked · 75 port taken or spool in use · 78 faulty configuration.
+    """
+    sys.exit(asyncio.run(serve(context.directory)))

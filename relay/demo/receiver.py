@@ -1,0 +1,84 @@
+"""The receiving server that stands for Agiris: takes every mail and remembers it octet for octet.
+
+aiosmtpd as it is, and none of our door: a peer of another make is the better witness.
+"""
+
+import asyncio
+from dataclasses import dataclass, field
+from email import message_from_bytes
+from email.message import Message
+from hashlib import sha256
+from typing import Any
+
+from aiosmtpd.smtp import SMTP, Envelope, Session
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """One mail that reached Agiris."""
+
+    recipient: str
+    sender: str
+    content: bytes
+
+    @property
+    def message(self) -> Message:
+        return message_from_bytes(self.content)
+
+    @property
+    def message_id(self) -> str:
+        return str(self.message["message-id"] or "").strip()
+
+    def documents(self) -> dict[str, str]:
+        """sha256 of each attached document -> its file name."""
+        found = {}
+        for part in self.message.walk():
+            if part.get_filename():
+                content = part.get_payload(decode=True)
+                found[sha256(bytes(content) if isinstance(content, bytes) else b"").hexdigest()] = str(
+                    part.get_filename()
+                )
+        return found
+
+
+@dataclass
+class Receiver:
+    """`start()` it, `wait()` for arrivals. `port` 0 takes a free one."""
+
+    port: int = 0
+    arrivals: list[Arrival] = field(default_factory=list)
+    _changed: asyncio.Condition = field(default_factory=asyncio.Condition)
+    _server: asyncio.Server | None = None
+
+    async def start(self) -> int:
+        """Listen on 127.0.0.1; the port."""
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(self._session, "127.0.0.1", self.port)
+        self.port = self._server.sockets[0].getsockname()[1]
+        return self.port
+
+    def _session(self) -> SMTP:
+        return SMTP(self, hostname="agiris.demo", data_size_limit=100 * 1024 * 1024, enable_SMTPUTF8=True)
+
+    async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802
+        """aiosmtpd's hook for a received mail."""
+        content: Any = envelope.original_content
+        async with self._changed:
+            for recipient in envelope.rcpt_tos:
+                self.arrivals.append(Arrival(recipient, envelope.mail_from or "", bytes(content)))
+            self._changed.notify_all()
+        return "250 2.0.0 taken in"
+
+    async def wait(self, number: int, seconds: float) -> bool:
+        """True once `number` mails are here, False after `seconds`."""
+        async with self._changed:
+            try:
+                async with asyncio.timeout(seconds):
+                    await self._changed.wait_for(lambda: len(self.arrivals) >= number)
+            except TimeoutError:
+                return False
+        return True
+
+    async def close(self) -> None:
+        if self._server is not None:
+            self._server.close()

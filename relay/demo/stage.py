@@ -1,0 +1,125 @@
+"""The stage of the demo: a temporary folder with a configuration, the real daemon in its own process, its door."""
+
+import asyncio
+import json
+import os
+import signal
+import smtplib
+import socket
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from relay.demo.scenes import FIRM_YAML
+from relay.reply import Reply
+
+RELAY_YAML = """\
+hostname: relay.demo.example
+listen:
+  - address: "127.0.0.1:{smtp}"
+accept:
+  recipients: ["*@export.relay.example"]
+check:
+  on_invalid: hold
+smarthosts:
+  default: {{host: 127.0.0.1, port: {receiver}, tls: none}}
+return_path: bounces@export.relay.example
+spool: sqlite:///{folder}/spool.db
+http: "127.0.0.1:{http}"
+log: {{level: info, format: json}}
+"""
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 that nobody holds at this moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@dataclass
+class Stage:
+    """folder: holds `config/`, the spool and `daemon.log`."""
+
+    folder: Path
+    receiver: int
+    smtp: int = 0
+    http: int = 0
+    _process: asyncio.subprocess.Process | None = None
+
+    @property
+    def config(self) -> Path:
+        return self.folder / "config"
+
+    @property
+    def log(self) -> Path:
+        return self.folder / "daemon.log"
+
+    def prepare(self) -> None:
+        """Write the configuration."""
+        self.smtp, self.http = free_port(), free_port()
+        (self.config / "firms").mkdir(parents=True)
+        text = RELAY_YAML.format(smtp=self.smtp, http=self.http, receiver=self.receiver, folder=self.folder.resolve())
+        (self.config / "relay.yaml").write_text(text, encoding="utf-8")
+        (self.config / "firms" / "cabinet-demo.yaml").write_text(FIRM_YAML, encoding="utf-8")
+
+    async def start(self, seconds: float = 60) -> bool:
+        """Start the daemon; True once it has logged `started`."""
+        self._process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "relay.cli", "run", "--config", str(self.config)),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            limit=1 << 20,
+        )
+        started = asyncio.Event()
+        self._copier = asyncio.create_task(self._copy_log(started))
+        try:
+            await asyncio.wait_for(started.wait(), seconds)
+        except TimeoutError:
+            return False
+        return self._process.returncode is None
+
+    async def _copy_log(self, started: asyncio.Event) -> None:
+        assert self._process is not None and self._process.stdout is not None
+        with self.log.open("ab") as log:
+            async for line in self._process.stdout:
+                log.write(line)
+                log.flush()
+                if b'"started"' in line:
+                    started.set()
+        started.set()
+
+    def submit(self, recipient: str, mail: bytes) -> Reply:
+        """Hand over one mail as the platform's SMTP client does; the reply to the final dot."""
+        with smtplib.SMTP("127.0.0.1", self.smtp, timeout=30) as client:
+            client.ehlo("plateforme.jefacture.example")
+            client.mail("noreply@jefacture.example", [f"size={len(mail)}"])
+            code, text = client.rcpt(recipient)
+            if code == 250:
+                code, text = client.data(mail)
+        enhanced, _, rest = text.decode("utf-8", "replace").partition(" ")
+        return Reply(code, enhanced, rest)
+
+    async def command(self, *words: str) -> list[dict[str, Any]]:
+        """What `agiris-relay WORDS --json` prints."""
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "relay.cli", *words, "--config", str(self.config), "--json"),
+            stdout=asyncio.subprocess.PIPE,
+        )
+        out, _ = await process.communicate()
+        return [json.loads(line) for line in out.splitlines() if line.strip()]
+
+    async def stop(self, seconds: float = 30) -> int:
+        """SIGTERM, wait for the drain; the exit code."""
+        if self._process is None:
+            return 0
+        if self._process.returncode is None:
+            os.kill(self._process.pid, signal.SIGTERM)
+        try:
+            return await asyncio.wait_for(self._process.wait(), seconds)
+        except TimeoutError:
+            self._process.kill()
+            return await self._process.wait()
+        finally:
+            await self._copier

@@ -1,0 +1,189 @@
+"""One mail in: parse, inspect, decide, store, answer. Everything that happens between the final dot and our reply.
+
+`250` is a signature (DESIGN rule 1): it is given after the octets and the decision are durable, and after nothing else.
+Doubt is temporary (rule 3): whatever was not foreseen is 451, and the platform keeps the mail.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from relay.export.directory import Directory
+from relay.export.policy import Decision, decide
+from relay.export.terms import Terms
+from relay.inspection import Candidate, Options
+from relay.mail.identity import fingerprint
+from relay.mail.message import Message
+from relay.mail.spans import MalformedMail, parse
+from relay.mail.trace import hops, is_loop, received
+from relay.model import Envelope, Mail, Refusal, new_queue_id
+from relay.ops.events import Event
+from relay.reason import SENTENCES, Reason, mend, sentence
+from relay.reply import Reply
+from relay.report import Report
+from relay.spool.port import Spool, SpoolBroken, SpoolFull, Stored
+from relay.workers import PoolBusy
+
+MAX_HOPS = 100  # rfc5321#6.3
+
+NOT_OURS = Reply(550, "5.7.1", "not an export address of this relay")
+BUSY = Reply(451, "4.3.2", "the check is busy; try again in a moment")
+NO_SPACE = Reply(452, "4.3.1", "no space in the spool; try again later")
+NOT_DURABLE = Reply(451, "4.3.0", "the spool cannot be written; try again later")
+TOO_MANY_HOPS = Reply(554, "5.4.6", "too many Received lines: the mail is looping")
+OWN_LOOP = Reply(554, "5.4.6", "the mail has already passed this relay: it is looping")
+
+
+class Checker(Protocol):
+    """What intake needs of the worker pool."""
+
+    async def inspect(self, candidates: Sequence[Candidate], options: Options) -> tuple[Report, ...]: ...
+
+
+class Witness(Protocol):
+    """Who is told what happened: the log and the metrics, by the composition root."""
+
+    def __call__(self, event: Event, **fields: object) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What was read in a mail and decided about it, before anything is stored."""
+
+    message: Message
+    reports: tuple[Report, ...]
+    decision: Decision
+
+
+async def judge(
+    envelope: Envelope, raw: bytes, queue_id: str, arrived: float, directory: Directory, checker: Checker
+) -> Judgement:
+    """Parse, inspect, decide; sends and stores nothing. `explain` and `replan` take the same way.
+
+    Raises MalformedMail, PoolBusy.
+    """
+    terms = directory.terms
+    message = parse(raw)
+    reports = await _inspect(message, terms, checker)
+    line = received(envelope, terms.hostname, queue_id, arrived, _single(envelope))
+    decision = decide(envelope, message, reports, directory, queue_id=queue_id, arrived=arrived, received=line)
+    return Judgement(message, reports, decision)
+
+
+async def _inspect(message: Message, terms: Terms, checker: Checker) -> tuple[Report, ...]:
+    candidates = [
+        Candidate(
+            message.raw[entity.body.start : entity.body.end], entity.encoding, entity.filename or "", entity.media_type
+        )
+        for entity in message.attachments
+    ]
+    if not candidates:
+        return ()
+    check = terms.check
+    return await checker.inspect(candidates, Options(check.level, check.french_rules, check.severities))
+
+
+def _single(envelope: Envelope) -> str | None:
+    """The `for` clause names an address only when there is one: others must not learn of each other (rfc5321#7.2)."""
+    return envelope.addresses[0] if len(envelope.recipients) == 1 else None
+
+
+class Intake:
+    """The door's other half. `directory` gives the terms in force at the moment of the call (they change on reload)."""
+
+    def __init__(
+        self,
+        *,
+        directory: Callable[[], Directory],
+        spool: Spool,
+        checker: Checker,
+        witness: Witness,
+        stored: Callable[[Mail], None],
+        broken: Callable[[str], None],
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._directory = directory
+        self._spool = spool
+        self._checker = checker
+        self._witness = witness
+        self._stored = stored
+        self._broken = broken
+        self._clock = clock
+
+    def recipient(self, address: str) -> Reply | None:
+        """None when we relay for `address`, else the refusal: never an open relay."""
+        if self._directory().accepts(address):
+            return None
+        return NOT_OURS
+
+    async def accept(self, envelope: Envelope, raw: bytes) -> Reply:
+        """The reply to the final dot. Raises only what nobody foresaw: the door answers 451 and logs it."""
+        begun = time.perf_counter()
+        queue_id, arrived = new_queue_id(), self._clock()
+        directory = self._directory()
+        try:
+            judgement = await judge(envelope, raw, queue_id, arrived, directory, self._checker)
+        except MalformedMail as error:
+            return self._refuse(queue_id, Refusal(Reason.MALFORMED_MAIL, str(error)))
+        except PoolBusy:
+            self._witness(Event.REFUSED, queue_id=queue_id, reply=str(BUSY))
+            return BUSY
+        if (reply := _looping(judgement.message, directory.terms.hostname)) is not None:
+            self._witness(Event.REFUSED, queue_id=queue_id, reason=Reason.LOOP, reply=str(reply))
+            return reply
+        decision = judgement.decision
+        if decision.refusal is not None:
+            return self._refuse(queue_id, decision.refusal)
+        mail = Mail(
+            queue_id=queue_id,
+            envelope=envelope,
+            raw=raw,
+            plans=decision.plans,
+            arrived=arrived,
+            fingerprint=fingerprint(envelope, raw),
+            message_id=judgement.message.root.first("message-id") or "",
+            hold_duplicates=directory.terms.check.on_duplicate == "hold",
+        )
+        return await self._keep(mail, judgement, begun)
+
+    async def _keep(self, mail: Mail, judgement: Judgement, begun: float) -> Reply:
+        try:
+            stored = await self._spool.store(mail)
+        except SpoolFull as error:
+            self._witness(Event.SPOOL_FULL, queue_id=mail.queue_id, error=str(error))
+            return NO_SPACE
+        except SpoolBroken as error:
+            self._broken(str(error))
+            return NOT_DURABLE
+        self._tell(mail, stored, judgement.reports, time.perf_counter() - begun)
+        if not stored.duplicate:
+            self._stored(mail)
+        return Reply(250, "2.0.0", stored.queue_id)
+
+    def _refuse(self, queue_id: str, refusal: Refusal) -> Reply:
+        code, enhanced = SENTENCES[refusal.reason].smtp
+        text = f"{sentence(refusal.reason, refusal.detail)}; {mend(refusal.reason)}"
+        reply = Reply(code, enhanced, _one_line(text))
+        self._witness(Event.REFUSED, queue_id=queue_id, reason=refusal.reason, reply=f"{code} {enhanced}")
+        return reply
+
+    def _tell(self, mail: Mail, stored: Stored, reports: Sequence[Report], seconds: float) -> None:
+        if stored.duplicate:
+            self._witness(Event.DUPLICATE_SUBMISSION, queue_id=stored.queue_id, message_id=mail.message_id)
+            return
+        self._witness(Event.ACCEPTED, queue_id=mail.queue_id, mail=mail, reports=tuple(reports), seconds=seconds)
+
+
+def _looping(message: Message, hostname: str) -> Reply | None:
+    if hops(message) > MAX_HOPS:
+        return TOO_MANY_HOPS
+    if is_loop(message, hostname):
+        return OWN_LOOP
+    return None
+
+
+def _one_line(text: str) -> str:
+    """A reply line holds ASCII without controls, 512 octets with code and CRLF (rfc5321#4.5.3.1.5)."""
+    ascii_text = text.encode("ascii", "replace").decode("ascii")
+    return "".join(each if each.isprintable() else " " for each in ascii_text)[:480]
