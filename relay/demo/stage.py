@@ -2,12 +2,12 @@
 
 import asyncio
 import json
-import os
 import signal
 import smtplib
 import socket
 import sys
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +20,17 @@ listen:
   - address: "127.0.0.1:{smtp}"
 accept:
   recipients: ["*@export.relay.example"]
-check:
-  on_invalid: hold
 smarthosts:
   default: {{host: 127.0.0.1, port: {receiver}, tls: none}}
 return_path: bounces@export.relay.example
 spool: sqlite:///{folder}/spool.db
 http: "127.0.0.1:{http}"
 log: {{level: info, format: json}}
+"""
+
+CHECK_YAML = """\
+check:
+  on_invalid: hold
 """
 
 
@@ -40,10 +43,15 @@ def free_port() -> int:
 
 @dataclass
 class Stage:
-    """folder: holds `config/`, the spool and `daemon.log`."""
+    """folder: holds `config/`, the spool and `daemon.log`. receiver: port of the next hop on 127.0.0.1.
+
+    firms: texts of `firms/<key>.yaml`. more: text put at the end of relay.yaml.
+    """
 
     folder: Path
     receiver: int
+    firms: Mapping[str, str] = field(default_factory=lambda: {"cabinet-demo": FIRM_YAML})
+    more: str = CHECK_YAML
     smtp: int = 0
     http: int = 0
     _process: asyncio.subprocess.Process | None = None
@@ -61,8 +69,9 @@ class Stage:
         self.smtp, self.http = free_port(), free_port()
         (self.config / "firms").mkdir(parents=True)
         text = RELAY_YAML.format(smtp=self.smtp, http=self.http, receiver=self.receiver, folder=self.folder.resolve())
-        (self.config / "relay.yaml").write_text(text, encoding="utf-8")
-        (self.config / "firms" / "cabinet-demo.yaml").write_text(FIRM_YAML, encoding="utf-8")
+        (self.config / "relay.yaml").write_text(text + self.more, encoding="utf-8")
+        for key, firm in self.firms.items():
+            (self.config / "firms" / f"{key}.yaml").write_text(firm, encoding="utf-8")
 
     async def start(self, seconds: float = 60) -> bool:
         """Start the daemon; True once it has logged `started`."""
@@ -110,12 +119,24 @@ class Stage:
         out, _ = await process.communicate()
         return [json.loads(line) for line in out.splitlines() if line.strip()]
 
+    def send_signal(self, number: signal.Signals) -> None:
+        """Send a signal to the daemon (not to its workers)."""
+        assert self._process is not None
+        self._process.send_signal(number)
+
+    async def kill(self) -> None:
+        """kill -9, and wait until the process is gone."""
+        assert self._process is not None
+        self._process.kill()
+        await self._process.wait()
+        await self._copier
+
     async def stop(self, seconds: float = 30) -> int:
         """SIGTERM, wait for the drain; the exit code."""
         if self._process is None:
             return 0
         if self._process.returncode is None:
-            os.kill(self._process.pid, signal.SIGTERM)
+            self._process.send_signal(signal.SIGTERM)
         try:
             return await asyncio.wait_for(self._process.wait(), seconds)
         except TimeoutError:
