@@ -3,6 +3,7 @@
 A name is a fact in the past tense (or a state entered), never a message: what varies is a field of the record.
 """
 
+import logging
 from enum import StrEnum
 
 
@@ -27,6 +28,7 @@ class Event(StrEnum):
     ACCEPTED = "accepted"
     DUPLICATE_SUBMISSION = "duplicate_submission"
     REFUSED = "refused"
+    CHECK_BUSY = "check_busy"
     BOUNCE_RECEIVED = "bounce_received"
     # what becomes of a delivery
     QUEUED = "queued"
@@ -61,8 +63,8 @@ MEANINGS: dict[Event, str] = {
     Event.STOPPED: "everything is put away; the process ends",
     Event.RELOADED: "the configuration was read again and is in force",
     Event.RELOAD_FAILED: "the new configuration has faults: the one in force stays",
-    Event.SELF_TEST_PASSED: "the sample Factur-X of the relay was checked as it should be",
-    Event.SELF_TEST_FAILED: "the sample Factur-X of the relay was not checked as it should be: verdicts cannot be trusted",
+    Event.SELF_TEST_PASSED: "the sample Factur-X was checked as it should be",
+    Event.SELF_TEST_FAILED: "the sample Factur-X was not checked as it should be: verdicts cannot be trusted",
     Event.STALLED: "the event loop or the queue manager makes no progress",
     Event.FAULT: "something unforeseen happened: a bug, answered 4xx or deferred, with its traceback in this record",
     Event.LIBRARY: "a library had something to say (a stdlib logger at WARNING or above)",
@@ -73,6 +75,7 @@ MEANINGS: dict[Event, str] = {
     Event.ACCEPTED: "a mail is durable in the spool and was answered 250",
     Event.DUPLICATE_SUBMISSION: "the very same mail was accepted before: 250 with the first queue id, nothing stored",
     Event.REFUSED: "a mail or a recipient was refused; nothing was stored",
+    Event.CHECK_BUSY: "too many documents wait to be checked: the mail was answered 451",
     Event.BOUNCE_RECEIVED: "a bounce of a mail relayed earlier came home",
     Event.QUEUED: "a delivery waits for its first attempt",
     Event.HELD: "a delivery waits for a person, for the reason given",
@@ -98,3 +101,37 @@ MEANINGS: dict[Event, str] = {
     Event.SPOOL_RECOVERED: "the spool takes mails again",
     Event.MAIL_CORRUPT: "a mail of the spool cannot be read: it is set aside and held",
 }
+
+_ERRORS = frozenset(
+    {
+        Event.RELOAD_FAILED,
+        Event.SELF_TEST_FAILED,
+        Event.STALLED,
+        Event.FAULT,
+        Event.SPOOL_FULL,
+        Event.SPOOL_BROKEN,
+        Event.MAIL_CORRUPT,
+    }
+)
+_WARNINGS = frozenset(
+    {
+        Event.LIBRARY,
+        Event.CONNECTION_REFUSED,
+        Event.AUTHENTICATION_FAILED,
+        Event.REFUSED,
+        Event.CHECK_BUSY,
+        Event.HELD,
+        Event.FAILED,
+        Event.UNCERTAIN,
+        Event.UNSETTLED,
+        Event.LATE,
+        Event.WORKER_RESTARTED,
+    }
+)
+
+
+def severity(event: Event) -> int:
+    """Level of the log record (a level of the stdlib): ERROR needs a person now, WARNING may, INFO is the story."""
+    if event in _ERRORS:
+        return logging.ERROR
+    return logging.WARNING if event in _WARNINGS else logging.INFO
