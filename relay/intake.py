@@ -11,18 +11,17 @@ from typing import Protocol
 
 from relay.export.directory import Directory
 from relay.export.policy import Decision, decide
-from relay.export.terms import Terms
+from relay.export.terms import Policy, Terms
 from relay.inspection import Candidate, Options
 from relay.mail.identity import fingerprint
 from relay.mail.message import Message
 from relay.mail.spans import MalformedMail, parse
 from relay.mail.trace import hops, is_loop, received
 from relay.model import Envelope, Mail, Refusal, new_queue_id
-from relay.ops.events import Event
 from relay.reason import SENTENCES, Reason, mend, sentence
 from relay.reply import Reply
 from relay.report import Report
-from relay.spool.port import Spool, SpoolBroken, SpoolFull, Stored
+from relay.spool.port import Spool, SpoolBroken, SpoolFull
 from relay.workers import PoolBusy
 
 MAX_HOPS = 100  # rfc5321#6.3
@@ -31,8 +30,6 @@ NOT_OURS = Reply(550, "5.7.1", "not an export address of this relay")
 BUSY = Reply(451, "4.3.2", "the check is busy; try again in a moment")
 NO_SPACE = Reply(452, "4.3.1", "no space in the spool; try again later")
 NOT_DURABLE = Reply(451, "4.3.0", "the spool cannot be written; try again later")
-TOO_MANY_HOPS = Reply(554, "5.4.6", "too many Received lines: the mail is looping")
-OWN_LOOP = Reply(554, "5.4.6", "the mail has already passed this relay: it is looping")
 
 
 class Checker(Protocol):
@@ -42,9 +39,17 @@ class Checker(Protocol):
 
 
 class Witness(Protocol):
-    """Who is told what happened: the log and the metrics, by the composition root."""
+    """Who is told what happened at the door: log and metrics, by the composition root. Seconds since the final dot."""
 
-    def __call__(self, event: Event, **fields: object) -> None: ...
+    def accepted(self, mail: Mail, reports: Sequence[Report], seconds: float) -> None: ...
+
+    def duplicate(self, queue_id: str, seconds: float) -> None: ...
+
+    def refused(
+        self, queue_id: str, reason: Reason, reply: Reply, seconds: float, reports: Sequence[Report] = ()
+    ) -> None: ...
+
+    def try_later(self, queue_id: str, reply: Reply, why: str, seconds: float) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +70,8 @@ async def judge(
     """
     terms = directory.terms
     message = parse(raw)
+    if (loop := _looping(message, terms.hostname)) is not None:
+        return Judgement(message, (), Decision(refusal=Refusal(Reason.LOOP, loop)))
     reports = await _inspect(message, terms, checker)
     line = received(envelope, terms.hostname, queue_id, arrived, _single(envelope))
     decision = decide(envelope, message, reports, directory, queue_id=queue_id, arrived=arrived, received=line)
@@ -125,16 +132,12 @@ class Intake:
         try:
             judgement = await judge(envelope, raw, queue_id, arrived, directory, self._checker)
         except MalformedMail as error:
-            return self._refuse(queue_id, Refusal(Reason.MALFORMED_MAIL, str(error)))
-        except PoolBusy:
-            self._witness(Event.REFUSED, queue_id=queue_id, reply=str(BUSY))
-            return BUSY
-        if (reply := _looping(judgement.message, directory.terms.hostname)) is not None:
-            self._witness(Event.REFUSED, queue_id=queue_id, reason=Reason.LOOP, reply=str(reply))
-            return reply
-        decision = judgement.decision
+            return self._refuse(queue_id, Refusal(Reason.MALFORMED_MAIL, str(error)), begun)
+        except PoolBusy as error:
+            return self._later(queue_id, BUSY, str(error), begun)
+        decision, reports = judgement.decision, judgement.reports
         if decision.refusal is not None:
-            return self._refuse(queue_id, decision.refusal)
+            return self._refuse(queue_id, decision.refusal, begun, reports)
         mail = Mail(
             queue_id=queue_id,
             envelope=envelope,
@@ -143,43 +146,40 @@ class Intake:
             arrived=arrived,
             fingerprint=fingerprint(envelope, raw),
             message_id=judgement.message.root.first("message-id") or "",
-            hold_duplicates=directory.terms.check.on_duplicate == "hold",
+            hold_duplicates=directory.terms.check.on_duplicate is Policy.HOLD,
         )
-        return await self._keep(mail, judgement, begun)
-
-    async def _keep(self, mail: Mail, judgement: Judgement, begun: float) -> Reply:
         try:
             stored = await self._spool.store(mail)
         except SpoolFull as error:
-            self._witness(Event.SPOOL_FULL, queue_id=mail.queue_id, error=str(error))
-            return NO_SPACE
+            return self._later(queue_id, NO_SPACE, str(error), begun)
         except SpoolBroken as error:
             self._broken(str(error))
-            return NOT_DURABLE
-        self._tell(mail, stored, judgement.reports, time.perf_counter() - begun)
-        if not stored.duplicate:
+            return self._later(queue_id, NOT_DURABLE, str(error), begun)
+        if stored.duplicate:
+            self._witness.duplicate(stored.queue_id, time.perf_counter() - begun)
+        else:
+            self._witness.accepted(mail, reports, time.perf_counter() - begun)
             self._stored(mail)
         return Reply(250, "2.0.0", stored.queue_id)
 
-    def _refuse(self, queue_id: str, refusal: Refusal) -> Reply:
+    def _refuse(self, queue_id: str, refusal: Refusal, begun: float, reports: Sequence[Report] = ()) -> Reply:
         code, enhanced = SENTENCES[refusal.reason].smtp
         text = f"{sentence(refusal.reason, refusal.detail)}; {mend(refusal.reason)}"
         reply = Reply(code, enhanced, _one_line(text))
-        self._witness(Event.REFUSED, queue_id=queue_id, reason=refusal.reason, reply=f"{code} {enhanced}")
+        self._witness.refused(queue_id, refusal.reason, reply, time.perf_counter() - begun, reports)
         return reply
 
-    def _tell(self, mail: Mail, stored: Stored, reports: Sequence[Report], seconds: float) -> None:
-        if stored.duplicate:
-            self._witness(Event.DUPLICATE_SUBMISSION, queue_id=stored.queue_id, message_id=mail.message_id)
-            return
-        self._witness(Event.ACCEPTED, queue_id=mail.queue_id, mail=mail, reports=tuple(reports), seconds=seconds)
+    def _later(self, queue_id: str, reply: Reply, why: str, begun: float) -> Reply:
+        self._witness.try_later(queue_id, reply, why, time.perf_counter() - begun)
+        return reply
 
 
-def _looping(message: Message, hostname: str) -> Reply | None:
+def _looping(message: Message, hostname: str) -> str | None:
+    """Why the mail is going in circles, or None (rfc5321#6.3)."""
     if hops(message) > MAX_HOPS:
-        return TOO_MANY_HOPS
+        return f"more than {MAX_HOPS} Received lines"
     if is_loop(message, hostname):
-        return OWN_LOOP
+        return f"it has passed {hostname} before"
     return None
 
 

@@ -54,7 +54,11 @@ class Stage:
     more: str = CHECK_YAML
     smtp: int = 0
     http: int = 0
+    expected_exits: tuple[int, ...] = (0,)
     _process: asyncio.subprocess.Process | None = None
+    _copier: asyncio.Task[None] | None = None
+    _events: set[str] = field(default_factory=set)
+    _changed: asyncio.Condition = field(default_factory=asyncio.Condition)
 
     @property
     def config(self) -> Path:
@@ -76,28 +80,33 @@ class Stage:
     async def start(self, seconds: float = 60) -> bool:
         """Start the daemon; True once it has logged `started`."""
         self._process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "relay.cli", "run", "--config", str(self.config)),
+            *self.command_line("run"),
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
             limit=1 << 20,
         )
-        started = asyncio.Event()
-        self._copier = asyncio.create_task(self._copy_log(started))
+        self._events.clear()
+        self._copier = asyncio.create_task(self._copy_log())
         try:
-            await asyncio.wait_for(started.wait(), seconds)
+            await self.logged("started", seconds)
         except TimeoutError:
             return False
-        return self._process.returncode is None
+        return "ended" not in self._events
 
-    async def _copy_log(self, started: asyncio.Event) -> None:
+    async def _copy_log(self) -> None:
+        """The daemon's log into the file; each event is announced. "started" and "ended" follow the end of the log."""
         assert self._process is not None and self._process.stdout is not None
         with self.log.open("ab") as log:
             async for line in self._process.stdout:
                 log.write(line)
                 log.flush()
-                if b'"started"' in line:
-                    started.set()
-        started.set()
+                await self._announce(_event(line))
+        await self._announce("ended", "started")
+
+    async def _announce(self, *events: str) -> None:
+        async with self._changed:
+            self._events.update(events)
+            self._changed.notify_all()
 
     def submit(self, recipient: str, mail: bytes) -> Reply:
         """Hand over one mail as the platform's SMTP client does; the reply to the final dot."""
@@ -110,11 +119,24 @@ class Stage:
         enhanced, _, rest = text.decode("utf-8", "replace").partition(" ")
         return Reply(code, enhanced, rest)
 
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    async def logged(self, event: str, seconds: float = 30) -> None:
+        """Wait until the daemon has logged `event`. Raises TimeoutError."""
+        async with asyncio.timeout(seconds), self._changed:
+            await self._changed.wait_for(lambda: event in self._events)
+
+    def command_line(self, *words: str) -> list[str]:
+        """`agiris-relay WORDS` on this stage's configuration."""
+        return [sys.executable, "-m", "relay.cli", *words, "--config", str(self.config)]
+
     async def command(self, *words: str) -> list[dict[str, Any]]:
         """What `agiris-relay WORDS --json` prints."""
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "relay.cli", *words, "--config", str(self.config), "--json"),
-            stdout=asyncio.subprocess.PIPE,
+            *self.command_line(*words, "--json"), stdout=asyncio.subprocess.PIPE
         )
         out, _ = await process.communicate()
         return [json.loads(line) for line in out.splitlines() if line.strip()]
@@ -129,7 +151,8 @@ class Stage:
         assert self._process is not None
         self._process.kill()
         await self._process.wait()
-        await self._copier
+        if self._copier is not None:
+            await self._copier
 
     async def stop(self, seconds: float = 30) -> int:
         """SIGTERM, wait for the drain; the exit code."""
@@ -143,4 +166,12 @@ class Stage:
             self._process.kill()
             return await self._process.wait()
         finally:
-            await self._copier
+            if self._copier is not None:
+                await self._copier
+
+
+def _event(line: bytes) -> str:
+    try:
+        return str(json.loads(line).get("event", ""))
+    except (ValueError, AttributeError):
+        return ""
