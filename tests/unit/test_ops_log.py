@@ -224,7 +224,7 @@ def test_whatever_the_text_one_printable_line_comes_out(text):
 
 @given(st.text(max_size=80), st.text(max_size=80), st.sampled_from(["jean.dupont+42", '"jean dupont"', "jéan-dupont"]))
 def test_no_local_part_survives(before, after, local):
-    assert "dupont" not in privacy.without_addresses(f"{before} {local}@agiris.example {after}".replace('" "', ""))
+    assert "dupont" not in privacy.without_addresses(f"{before} {local}@agiris.example {after}")
 
 
 def test_an_address_across_the_cut_is_not_seen_half():
