@@ -1,5 +1,6 @@
 """A private registry and how a metric is declared in it. Wraps prometheus-client, whose types go no further."""
 
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -25,6 +26,13 @@ class Family:
     help: str
 
 
+class Process(ProcessCollector):
+    """process_*: memory, descriptors, CPU. Works under ProcSubset=pid, which hides the /proc/stat the library asks."""
+
+    def _boot_time(self) -> float:
+        return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
 class Series:
     """The metrics of one daemon. A label is given with its closed set of values, or with () when the configuration
     names them; series of closed sets start at 0, so that `rate` sees the first event."""
@@ -32,7 +40,7 @@ class Series:
     def __init__(self) -> None:
         self._registry = CollectorRegistry(auto_describe=True)
         self._families: list[Family] = []
-        ProcessCollector(registry=self._registry)
+        Process(registry=self._registry)
 
     def counter(self, name: str, text: str, **labels: Iterable[str]) -> Counter:
         """A counter `<PREFIX>_<name>_total`."""

@@ -1,6 +1,9 @@
 """Metrics: what a method counts, closed labels, and the page Prometheus reads."""
 
+from pathlib import Path
+
 import pytest
+from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
 from relay.model import (
@@ -18,6 +21,7 @@ from relay.model import (
 )
 from relay.ops.labels import Answer, Cause, Notice, Restart
 from relay.ops.metrics import Metrics
+from relay.ops.series import Process
 from relay.reason import Reason
 from relay.reply import Deferred, Delivered, Failed, Reply, Stage, Uncertain
 from relay.report import Kind, Report, Verdict
@@ -182,3 +186,14 @@ def test_the_page_is_what_is_declared_and_nothing_else(metrics):
     exposed = {each.name for each in text_string_to_metric_families(page) if not each.name.startswith("process_")}
     assert exposed == {family.name.removesuffix("_total") for family in metrics.families}
     assert "_created" not in page
+
+
+def test_process_figures_without_the_files_that_procsubset_pid_hides(tmp_path):
+    (tmp_path / "self").symlink_to(f"/proc/{Path('/proc/self').resolve().name}")
+    hidden, seen = CollectorRegistry(), CollectorRegistry()
+    Process(proc=str(tmp_path), registry=hidden)
+    Process(registry=seen)
+    assert hidden.get_sample_value("process_resident_memory_bytes") > 1_000_000
+    start = hidden.get_sample_value("process_start_time_seconds")
+    assert start == pytest.approx(seen.get_sample_value("process_start_time_seconds"), abs=1)
+    assert start == pytest.approx(Path("/proc/self").stat().st_ctime, abs=120)
