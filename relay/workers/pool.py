@@ -1,0 +1,211 @@
+"""The pool: requests wait for a worker, a worker that dies or hangs is replaced, no document is lost for it.
+
+A request whose worker died or ran out of time is tried once more, each document alone in a fresh worker; the one that
+does it again gets an UNDETERMINED report with its sha256. The daemon itself never opens a document.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from relay import wire
+from relay.inspection import Candidate, Options
+from relay.report import Finding, Report, Severity, Verdict
+from relay.workers import fallback, frames
+from relay.workers.process import Worker
+
+MAX_WAITING = 64
+"""Requests that may wait for a worker; beyond, the door answers 451 and the sender tries again."""
+
+MAX_WAITING_OCTETS = 256 * 1024 * 1024
+
+OnEvent = Callable[[str, dict[str, object]], None]
+
+
+class PoolBusy(Exception):
+    """Too much waits for a worker already: try later (451 4.3.2)."""
+
+
+class Pool:
+    """`size` worker processes. timeout: seconds of wall clock a request may take in a worker.
+
+    on_event(name, fields): worker_started {pid}, worker_restarted {pid, cause}; names and causes are those of ops.
+    restarts: workers replaced so far. busy: at work now. waiting: requests that wait.
+    self_test: why the engine cannot be trusted, None when it can; while it cannot, nothing is valid at level full.
+    """
+
+    def __init__(self, size: int, timeout: float, *, on_event: OnEvent | None = None) -> None:
+        self.size = max(1, size)
+        self.timeout = timeout
+        self.restarts = 0
+        self.busy = 0
+        self.self_test: str | None = "not run yet"
+        self._on_event: OnEvent = on_event or (lambda name, fields: None)
+        self._idle: list[Worker] = []
+        self._waiters: deque[asyncio.Future[None]] = deque()
+        self._waiting_octets = 0
+        self._closed = False
+        self._chores: set[asyncio.Task[None]] = set()
+
+    @property
+    def waiting(self) -> int:
+        """Requests that wait for a worker."""
+        return len(self._waiters)
+
+    async def start(self) -> None:
+        """Start the workers and run the engine's self-test in one; its outcome is in `self_test`. Raises OSError."""
+        self._idle.extend(await asyncio.gather(*(self._spawn() for _ in range(self.size))))
+        await self.run_self_test()
+
+    async def run_self_test(self) -> str | None:
+        """A good invoice must be clean, a wrong total give BR-CO-15. Returns the reason when not."""
+        await self._enter(0)
+        try:
+            answer = await self._attempt([frames.frame({"op": "self-test"})], self.timeout)
+        finally:
+            self._leave()
+        self.self_test = answer if isinstance(answer, str) else answer.get("reason")
+        return self.self_test
+
+    async def inspect(self, candidates: Sequence[Candidate], options: Options) -> tuple[Report, ...]:
+        """One report a candidate, in order; whatever the documents do. Raises PoolBusy only."""
+        if not candidates:
+            return ()
+        await self._enter(sum(len(each.content) for each in candidates))
+        try:
+            answer = await self._attempt(frames.request(candidates, options), self.timeout)
+            reports = _reports(answer, len(candidates))
+            if reports is None:
+                reports = tuple([await self._alone(each, options) for each in candidates])
+            return reports if self.self_test is None else tuple(self._doubted(each, options) for each in reports)
+        finally:
+            self._leave()
+
+    def configure(self, size: int, timeout: float) -> None:
+        """Take new settings at once; a worker too many ends when it is idle."""
+        self.size, self.timeout = max(1, size), timeout
+        while self._idle and len(self._idle) + self.busy > self.size:
+            self._chore(self._idle.pop().kill())
+        self._wake()
+
+    async def close(self) -> None:
+        """End every worker; requests under way fail over to UNDETERMINED reports."""
+        self._closed = True
+        idle, self._idle = self._idle, []
+        await asyncio.gather(*(worker.kill() for worker in idle), *self._chores, return_exceptions=True)
+
+    def _doubted(self, report: Report, options: Options) -> Report:
+        """Never valid by an engine that failed its own test."""
+        if options.level != "full" or report.verdict is not Verdict.VALID:
+            return report
+        doubt = Finding(
+            "ENGINE-FAILED", Severity.WARNING, "rules", f"the engine failed its self-test: {self.self_test}"
+        )
+        return replace(report, verdict=Verdict.UNDETERMINED, findings=(*report.findings, doubt))
+
+    async def _alone(self, candidate: Candidate, options: Options) -> Report:
+        """The second and last try of one document, in a worker that has seen no other."""
+        answer = await self._attempt(frames.request([candidate], options), self.timeout, fresh=True)
+        reports = _reports(answer, 1)
+        if reports is not None:
+            return reports[0]
+        return await asyncio.to_thread(fallback.report, candidate, timed_out=answer == "timeout")
+
+    async def _attempt(self, pieces: list[bytes], timeout: float, *, fresh: bool = False) -> dict[str, Any] | str:
+        """The answer of a worker, or why there is none: timeout | crashed. The worker goes back, or is replaced."""
+        try:
+            worker = await (self._spawn() if fresh else self._worker())
+        except OSError:
+            return "crashed"
+        try:
+            async with asyncio.timeout(timeout):
+                answer = await worker.ask(pieces)
+        except TimeoutError:
+            return await self._lost(worker, "timeout")
+        except (OSError, ValueError):
+            return await self._lost(worker, "crashed")
+        except BaseException:  # cancelled in the middle of a dialogue: the worker is out of step
+            self._chore(worker.kill())
+            raise
+        if answer.get("retire"):
+            self._replaced(worker, str(answer["retire"]))
+            self._chore(worker.kill())
+        elif self._closed or self.busy + len(self._idle) > self.size:
+            self._chore(worker.kill())
+        else:
+            self._idle.append(worker)
+        return answer
+
+    async def _worker(self) -> Worker:
+        """A live worker: the warmest idle one, or a new one. Raises OSError."""
+        while self._idle:
+            worker = self._idle.pop()
+            if worker.alive:
+                return worker
+            self._replaced(worker, "crashed")
+            await worker.kill()
+        return await self._spawn()
+
+    async def _spawn(self) -> Worker:
+        worker = await Worker.start(2 * self.timeout + 10)
+        self._on_event("worker_started", {"pid": worker.pid})
+        return worker
+
+    async def _lost(self, worker: Worker, cause: str) -> str:
+        self._replaced(worker, cause)
+        await worker.kill()
+        return cause
+
+    def _replaced(self, worker: Worker, cause: str) -> None:
+        self.restarts += 1
+        self._on_event("worker_restarted", {"pid": worker.pid, "cause": cause})
+
+    async def _enter(self, octets: int) -> None:
+        """Take a turn; in order of arrival. Raises PoolBusy."""
+        if self.busy < self.size and not self._waiters:
+            self.busy += 1
+            return
+        if len(self._waiters) >= MAX_WAITING or (self._waiters and self._waiting_octets + octets > MAX_WAITING_OCTETS):
+            raise PoolBusy
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiters.append(turn)
+        self._waiting_octets += octets
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():  # the turn was given in the same instant: pass it on
+                self._leave()
+            raise
+        finally:
+            self._waiting_octets -= octets
+            if turn in self._waiters:
+                self._waiters.remove(turn)
+
+    def _leave(self) -> None:
+        self.busy -= 1
+        self._wake()
+
+    def _wake(self) -> None:
+        while self._waiters and self.busy < self.size:
+            turn = self._waiters.popleft()
+            if not turn.done():
+                self.busy += 1
+                turn.set_result(None)
+
+    def _chore(self, work: Any) -> None:
+        task = asyncio.ensure_future(work)
+        self._chores.add(task)
+        task.add_done_callback(self._chores.discard)
+
+
+def _reports(answer: dict[str, Any] | str, count: int) -> tuple[Report, ...] | None:
+    """The reports of an answer; None unless it is one a document: a worker that was taken over may say anything."""
+    if isinstance(answer, str):
+        return None
+    try:
+        reports = tuple(wire.load(Report, wire.dump(each)) for each in answer["reports"])
+    except (KeyError, TypeError, ValueError):
+        return None
+    return reports if len(reports) == count else None
