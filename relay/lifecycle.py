@@ -1,10 +1,22 @@
-"""The state machine of a delivery: what an outcome makes of it, and when it is tried again. Pure and total."""
+"""The state machine of a delivery: what an outcome or an order makes of it, and when it is tried again. Pure and total.
 
-from dataclasses import dataclass
+Event names are those of relay.ops.events.
+"""
 
-from relay.model import Delivery, Retry, State
+from dataclasses import dataclass, replace
+
+from relay.model import Delivery, Order, Retry, State
 from relay.reason import Reason
-from relay.reply import Outcome
+from relay.reply import Deferred, Delivered, Failed, Outcome, Reply, Uncertain
+
+JITTER = 0.2
+"""Share of the back-off by which a next attempt is moved, up or down: a thousand deferred mails do not come back at
+one instant."""
+
+MAX_UNSETTLED = 2
+"""Claims in a row that never settled after which a delivery is held instead of being claimed again."""
+
+_WAITING = frozenset({State.QUEUED, State.DEFERRED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,5 +33,157 @@ class Transition:
 
 
 def step(delivery: Delivery, outcome: Outcome, now: float, retry: Retry, jitter: float = 0.0) -> Transition:
-    """The transition that `outcome` (of an attempt that ended at `now`) makes. `jitter` in [0, 1)."""
-    raise NotImplementedError
+    """The transition that `outcome` (of an attempt that ended at `now`) makes. `jitter` in [0, 1), drawn at random.
+
+    Only an active delivery moves; in any other state somebody else has decided meanwhile, and the transition leaves
+    it as it is (its event tells what came back all the same).
+    """
+    if delivery.state is not State.ACTIVE:
+        return Transition(
+            delivery.state,
+            delivery.next_attempt,
+            delivery.last_reply,
+            _event(outcome),
+            delivery.reason,
+            delivery.detail,
+        )
+    match outcome:
+        case Delivered(reply):
+            return Transition(State.DELIVERED, None, str(reply), "delivered")
+        case Failed(reply):
+            return _failed(delivery, reply, str(reply))
+        case Deferred(reply) | Uncertain(reply):
+            if _give_up(delivery, now, retry):
+                return _failed(delivery, reply, _gave_up(delivery, now, reply))
+            due = now + wait(retry, delivery.attempts, jitter)
+            report = "late" if _late(delivery, now, retry) else None
+            return Transition(State.DEFERRED, due, str(reply), _event(outcome), report=report)
+
+
+def wait(retry: Retry, attempts: int, jitter: float = 0.0) -> float:
+    """Seconds until the attempt after the `attempts`-th: first * factor^(attempts - 1), at most the ceiling, moved by
+    up to JITTER of itself. `jitter` 0 moves nothing, below 0.5 later, from 0.5 on earlier."""
+    delay = min(retry.first, retry.ceiling)
+    for _ in range(attempts - 1):
+        if delay >= retry.ceiling or retry.factor <= 1:
+            break
+        delay = min(delay * retry.factor, retry.ceiling)
+    share = 2 * jitter if jitter < 0.5 else 2 * jitter - 2
+    return delay * (1 + JITTER * share)
+
+
+def latest(now: float, ceiling: float) -> float:
+    """No next attempt can stand later than this; one that does was written before the clock was set back."""
+    return now + ceiling * (1 + JITTER)
+
+
+def clamp(delivery: Delivery, now: float, ceiling: float) -> Delivery:
+    """`delivery` with a next attempt that a clock set back has carried away brought to `now + ceiling` (seconds)."""
+    due = delivery.next_attempt
+    if delivery.state not in _WAITING or due is None or due <= latest(now, ceiling):
+        return delivery
+    return replace(delivery, next_attempt=now + ceiling)
+
+
+def claimed(delivery: Delivery, now: float) -> Delivery:
+    """What a claim at `now` makes of a due delivery: active, or held once it went unsettled too often."""
+    if delivery.unsettled >= MAX_UNSETTLED:
+        return replace(
+            delivery, state=State.HELD, next_attempt=None, reason=Reason.UNSETTLED, detail=str(delivery.unsettled)
+        )
+    first = now if delivery.first_attempt is None else delivery.first_attempt
+    return replace(
+        delivery,
+        state=State.ACTIVE,
+        next_attempt=None,
+        attempts=delivery.attempts + 1,
+        unsettled=delivery.unsettled + 1,
+        first_attempt=first,
+    )
+
+
+def settled(delivery: Delivery, transition: Transition) -> Delivery:
+    """What `transition` makes of the active `delivery`."""
+    reported = delivery.reported | {transition.report} if transition.report else delivery.reported
+    return replace(
+        delivery,
+        state=transition.state,
+        next_attempt=transition.next_attempt,
+        last_reply=transition.reply,
+        reason=transition.reason,
+        detail=transition.detail,
+        unsettled=0,
+        reported=reported,
+    )
+
+
+def order(delivery: Delivery, given: Order, now: float) -> Delivery | None:
+    """What an operator's order makes of `delivery`, or None when it does not apply to its state.
+
+    hold: queued, deferred -> held. release: held, withheld with a recipient -> queued, due now. retry: deferred -> due
+    now, failed -> queued. drop: all but active, delivered and dropped -> dropped. What is released, or retried after a
+    failure, starts anew: its attempts are counted from 0, so one more 4xx does not end it. Raises ValueError for
+    another verb.
+    """
+    match given.verb:
+        case "hold":
+            detail = f": {given.text}" if given.text else ""
+            held = replace(delivery, state=State.HELD, next_attempt=None, reason=Reason.BY_OPERATOR, detail=detail)
+            return held if delivery.state in _WAITING else None
+        case "release":
+            kept = delivery.state in (State.HELD, State.WITHHELD) and delivery.recipient is not None
+            return _anew(delivery, now) if kept else None
+        case "retry":
+            if delivery.state is State.DEFERRED:
+                return replace(delivery, next_attempt=now)
+            return _anew(delivery, now) if delivery.state is State.FAILED else None
+        case "drop":
+            if delivery.state in (State.ACTIVE, State.DELIVERED, State.DROPPED):
+                return None
+            return replace(delivery, state=State.DROPPED, next_attempt=None)
+        case verb:
+            raise ValueError(f"unknown order {verb!r}")
+
+
+def _anew(delivery: Delivery, now: float) -> Delivery:
+    return replace(
+        delivery,
+        state=State.QUEUED,
+        next_attempt=now,
+        attempts=0,
+        unsettled=0,
+        reason=None,
+        detail="",
+        reported=frozenset(),
+    )
+
+
+def _event(outcome: Outcome) -> str:
+    match outcome:
+        case Delivered():
+            return "delivered"
+        case Failed():
+            return "failed"
+        case Deferred():
+            return "deferred"
+        case Uncertain():
+            return "uncertain"
+
+
+def _failed(delivery: Delivery, reply: Reply, detail: str) -> Transition:
+    report = None if delivery.generated else "failed"
+    return Transition(State.FAILED, None, str(reply), "failed", detail=detail, report=report)
+
+
+def _give_up(delivery: Delivery, now: float, retry: Retry) -> bool:
+    """Both must hold: a clock that jumps ahead ages every mail at once, but makes no attempt."""
+    return now - delivery.arrived > retry.give_up and delivery.attempts >= retry.attempts
+
+
+def _gave_up(delivery: Delivery, now: float, reply: Reply) -> str:
+    hours = (now - delivery.arrived) / 3600
+    return f"gave up after {delivery.attempts} attempts in {hours:.0f} h; the last answer was: {reply}"
+
+
+def _late(delivery: Delivery, now: float, retry: Retry) -> bool:
+    return now - delivery.arrived > retry.warn_after and "late" not in delivery.reported and not delivery.generated

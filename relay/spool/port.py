@@ -75,16 +75,32 @@ class Stats:
     corrupt: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Windows:
+    """For how long what was accepted is remembered, in seconds, whether or not the mail itself is still kept.
+
+    resubmission: the very same mail answers with its first queue id. documents: the very same document at the same
+    address is held.
+    """
+
+    resubmission: float = 7 * 86400.0
+    documents: float = 365 * 86400.0
+
+
 class Spool(Protocol):
     """A durable queue of mails and their deliveries."""
+
+    ceiling: float
+    """`retry.ceiling` in seconds: no waiting delivery stands further ahead, whatever the clock did. May be set."""
 
     async def store(self, mail: Mail) -> Stored:
         """Raw octets, plans and deliveries in one commit, durable on return.
 
         RELAY plans are stored queued and due at once, HOLD held, WITHHOLD withheld. A plan with no `to` gets one
         delivery without recipient. A fingerprint seen within the resubmission window answers with the first queue id
-        and stores nothing. With `mail.hold_duplicates`, a RELAY plan one of whose `keys` was stored before, within the
-        document window, for the same address and not dropped or failed, is stored held: DUPLICATE_DOCUMENT.
+        and stores nothing, unless all of that first mail failed or was dropped. With `mail.hold_duplicates`, a RELAY
+        plan one of whose `keys` was stored by another mail, within the document window, for the same address and not
+        dropped or failed, is stored held: DUPLICATE_DOCUMENT.
         """
 
     async def claim(
@@ -94,21 +110,27 @@ class Spool(Protocol):
 
         Due: queued or deferred with next_attempt <= now, or active with an expired lease. Each claim counts an attempt
         and an unsettled claim; a delivery already twice unsettled is set held (UNSETTLED) instead of being claimed.
-        `skip`: names of destinations that take nothing now.
+        `skip`: names of destinations that take nothing now. One in four goes to the newest arrival never attempted, so
+        that a long queue does not make a new mail wait for its end. A next attempt further ahead than `ceiling` (the
+        clock was set back) is brought to now + ceiling.
         """
 
     async def renew(self, claim: Claim, lease: float) -> bool:
         """Prolong until `lease` (epoch seconds). False when the token no longer holds."""
 
-    async def settle(self, claim: Claim, transition: Transition) -> bool:
-        """New state, history and follow-ups in one commit. False, and nothing done, when the token no longer holds."""
+    async def settle(self, claim: Claim, transition: Transition, follow_ups: Sequence[Mail] = ()) -> bool:
+        """New state, history and follow-ups (notices, DSN: stored as by `store`) in one commit.
+
+        `transition.report` is added to the delivery's `reported`. False, and nothing done, when the token no longer
+        holds. A lease that ran out but was not taken over still settles: its outcome is known, another attempt's not.
+        """
 
     async def load(self, queue_id: str) -> Mail | None:
         """The mail with its raw octets, or None when unknown or purged. Raises nothing for a corrupt one: it is set
         aside (all its deliveries held) and counted."""
 
     async def due(self) -> float | None:
-        """When the next delivery is due (epoch seconds), or None."""
+        """When the next delivery is due (epoch seconds), or None. Cheap, and sees what other processes ordered."""
 
     async def find(self, query: Query) -> tuple[Delivery, ...]:
         """Deliveries that match, oldest arrival first."""
@@ -124,13 +146,21 @@ class Spool(Protocol):
         """
 
     async def replan(self, queue_id: str, plans: Sequence[Plan], order: Order, now: float) -> tuple[Delivery, ...]:
-        """Replace the plans and the deliveries not yet final or active by those of `plans`; history stays."""
+        """Replace the deliveries not yet final or active by those of `plans`; history stays. Those made.
+
+        The plans are added after the old ones: an attempt under way keeps its index. An address already answered with
+        the same documents (delivered, active, dropped) gets no new delivery.
+        """
 
     async def note(self, queue_id: str, event: Event) -> None:
         """Add one event to the history (a late bounce came home)."""
 
-    async def purge(self, before: float, limit: int = 100) -> int:
-        """Forget up to `limit` mails all of whose deliveries ended before `before`; how many. Never a held one."""
+    async def purge(self, before: float, limit: int = 100, *, withheld: float | None = None) -> int:
+        """Forget up to `limit` mails all of whose deliveries ended before `before`; how many. Never a held one.
+
+        withheld: when given, a delivery withheld since before that time counts as ended. Fingerprints and digests of
+        documents outlive the mail until their windows close.
+        """
 
     async def stats(self) -> Stats:
         """Figures, cheap enough for each scrape."""

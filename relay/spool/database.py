@@ -1,0 +1,103 @@
+"""Opening the database file: modes, pragmas, schema and its migrations, and what to do with a damaged file."""
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from importlib.resources import files
+from pathlib import Path
+
+from relay.spool.place import sync_folder
+from relay.spool.port import SpoolError
+
+PAGE = 8192
+BUSY_SECONDS = 10.0
+APPLICATION_ID = 0x41475253  # "AGRS"
+
+
+class Damaged(Exception):
+    """The file is no database that can be read. str() says why."""
+
+
+def create(path: Path) -> None:
+    """An empty file with mode 0600, its name durable. SQLite gives its companions the same mode."""
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    os.close(fd)
+    sync_folder(path.parent)
+
+
+def connect(path: Path, *, query_only: bool = False) -> sqlite3.Connection:
+    """A connection without implicit transactions. `synchronous=FULL`: NORMAL does not sync a commit in WAL mode."""
+    connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA wal_autocheckpoint = 0")
+    connection.execute("PRAGMA cache_size = -16384")
+    if query_only:
+        connection.execute("PRAGMA query_only = ON")
+    return connection
+
+
+def prepare(path: Path) -> None:
+    """Make the database ready: WAL, and the schema of this version.
+
+    Raises Damaged for a file that cannot be read as a database, SpoolError for one of a newer relay or one that this
+    user may not open.
+    """
+    if path.is_dir():
+        raise Damaged("a folder stands in its place")
+    try:
+        connection = connect(path)
+    except sqlite3.OperationalError as error:
+        raise SpoolError(f"the spool {path} cannot be opened: {error}") from error
+    except sqlite3.DatabaseError as error:
+        raise Damaged(str(error)) from error
+    try:
+        _make(connection, path)
+        _probe(connection)
+    except sqlite3.OperationalError as error:
+        raise SpoolError(f"the spool {path} cannot be opened: {error}") from error
+    except sqlite3.DatabaseError as error:
+        raise Damaged(str(error)) from error
+    finally:
+        connection.close()
+
+
+def _make(connection: sqlite3.Connection, path: Path) -> None:
+    connection.execute(f"PRAGMA page_size = {PAGE}")
+    connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+    connection.execute("PRAGMA journal_mode = WAL")
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    newest = max(number for number, _ in migrations())
+    if version > newest:
+        raise SpoolError(
+            f"the spool {path} was written by a newer agiris-relay (schema {version}, this one knows {newest}):"
+            " install that version again"
+        )
+    for number, script in sorted(migrations()):
+        if number > version:
+            connection.executescript(
+                f"BEGIN IMMEDIATE;\n{script}\nPRAGMA application_id = {APPLICATION_ID};"
+                f"\nPRAGMA user_version = {number};\nCOMMIT;"
+            )
+
+
+def migrations() -> Iterator[tuple[int, str]]:
+    """Number and statements of every schema step; the number leads the file's name."""
+    for each in files("relay.spool").joinpath("sql").iterdir():
+        if each.name.endswith(".sql"):
+            yield int(each.name.split("_", 1)[0]), each.read_text("utf-8")
+
+
+def _probe(connection: sqlite3.Connection) -> None:
+    """Read the queue's own table and indexes through: a damaged page there would stop every claim."""
+    found = connection.execute("PRAGMA quick_check(deliveries)").fetchall()
+    if found != [("ok",)]:
+        raise Damaged("; ".join(str(row[0]) for row in found[:3]))
+
+
+def end_leases(path: Path) -> None:
+    """Make what was active due at once: whoever holds the lock knows that no attempt is under way."""
+    connection = connect(path)
+    try:
+        connection.execute("UPDATE deliveries SET due = 0 WHERE state = 'active'")
+    finally:
+        connection.close()

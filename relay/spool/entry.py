@@ -1,0 +1,139 @@
+"""What a mail becomes in the spool, as values: its deliveries, the terms it is found by, the digests of its documents.
+
+Shared by all engines, so that they cannot disagree. Pure.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from relay.model import Delivery, Disposition, Event, Mail, Plan, State
+from relay.reason import Reason, sentence
+
+WHOLE_MAIL = -1
+"""In place of a plan's index: the term finds every delivery of the mail."""
+
+STAY = frozenset({State.ACTIVE, State.DELIVERED, State.FAILED, State.DROPPED})
+"""Deliveries that a replan leaves as they are."""
+
+ORDER_EVENTS = {"hold": "held", "release": "released", "retry": "retried", "drop": "dropped"}
+"""The event an order leaves in the history."""
+
+DAMAGED = "its octets in the spool are damaged"
+"""Detail of a mail that was set aside (MALFORMED_MAIL)."""
+
+_LIVE = frozenset({State.QUEUED, State.ACTIVE, State.DEFERRED})
+
+FirstHolder = Callable[[tuple[str, ...]], str | None]
+"""Given the digests of a delivery's documents: the queue id that was there first with one of them, or None."""
+
+
+@dataclass(frozen=True, slots=True)
+class Planted:
+    """One new delivery with the digests that make its documents "this very document at this address"."""
+
+    delivery: Delivery
+    digests: tuple[str, ...]
+
+
+def newest_share(turn: int, limit: int) -> int:
+    """How many of the next `limit` claims, after `turn` of them, go to the newest arrivals: one in four."""
+    return (turn + limit) // 4 - turn // 4
+
+
+def set_aside(delivery: Delivery) -> Delivery | None:
+    """The delivery of a mail that cannot be read: held, or None when it is over anyway."""
+    if delivery.state.final:
+        return None
+    return replace(delivery, state=State.HELD, next_attempt=None, reason=Reason.MALFORMED_MAIL, detail=DAMAGED)
+
+
+def plant(
+    mail: Mail, plans: Iterable[tuple[int, Plan]], first_number: int, now: float, first_holder: FirstHolder
+) -> Iterator[Planted]:
+    """The deliveries of `plans` (index, plan) of `mail`, numbered from `first_number`, due at `now`."""
+    number = first_number
+    for index, plan in plans:
+        for recipient in plan.to or (None,):
+            digests = digests_of(plan, recipient)
+            state, reason, detail = _initial(plan, recipient)
+            if state is State.QUEUED and mail.hold_duplicates and (first := first_holder(digests)) is not None:
+                state, reason, detail = State.HELD, Reason.DUPLICATE_DOCUMENT, first
+            delivery = Delivery(
+                queue_id=mail.queue_id,
+                number=number,
+                plan=index,
+                recipient=recipient,
+                state=state,
+                arrived=mail.arrived,
+                next_attempt=now if state is State.QUEUED else None,
+                reason=reason,
+                detail=detail,
+                size=len(mail.raw) - sum(cut.end - cut.start for cut in plan.cuts) + len(plan.prepend),
+                firm=plan.firm,
+                dossier=plan.dossier,
+                destination=plan.destination,
+                smarthost=plan.smarthost,
+                generated=mail.generated,
+            )
+            yield Planted(delivery, digests)
+            number += 1
+
+
+def _initial(plan: Plan, recipient: str | None) -> tuple[State, Reason | None, str]:
+    if plan.disposition is Disposition.WITHHOLD:
+        return State.WITHHELD, plan.reason, plan.detail
+    if plan.disposition is Disposition.RELAY and recipient is not None:
+        return State.QUEUED, None, ""
+    return State.HELD, plan.reason or (None if recipient else Reason.NO_ADDRESS), plan.detail
+
+
+def digests_of(plan: Plan, recipient: str | None) -> tuple[str, ...]:
+    """One digest for each document and its address: they outlive the mail, so they hold neither in clear."""
+    if recipient is None:
+        return ()
+    address = recipient.lower()
+    return tuple(
+        hashlib.sha256(f"{key}\0{address}".encode("utf-8", "surrogateescape")).hexdigest() for key in plan.keys
+    )
+
+
+def terms_of(mail: Mail, plans: Iterable[tuple[int, Plan]]) -> frozenset[tuple[str, int]]:
+    """What `trace` finds the mail by, each with the index of its plan: Message-ID, invoice number, sha256."""
+    terms = {(bare(mail.message_id), WHOLE_MAIL)}
+    for index, plan in plans:
+        for document in plan.documents:
+            report = document.report
+            for term in (report.number, report.sha256, report.xml_sha256):
+                terms.add((bare(term or ""), index))
+    return frozenset(each for each in terms if each[0])
+
+
+def bare(term: str) -> str:
+    """`term` as it is compared: no space or angle brackets around it."""
+    return term.strip().removeprefix("<").removesuffix(">").strip()
+
+
+def uncovered(new: Iterable[Plan], plans: Sequence[Plan], kept: Iterable[Delivery]) -> Iterator[Plan]:
+    """`new` without the addresses already answered by a delivery that stays (delivered, active, dropped).
+
+    A document that is under way, or was given up by an operator, must not start again because its mail is replanned.
+    """
+    answered = {
+        (each.recipient.lower(), plans[each.plan].keys)
+        for each in kept
+        if each.recipient is not None and each.state is not State.FAILED
+    }
+    for plan in new:
+        to = tuple(address for address in plan.to if (address.lower(), plan.keys) not in answered)
+        if to or not plan.to:
+            yield replace(plan, to=to)
+
+
+def first_events(planted: Iterable[Planted], at: float) -> Iterator[Event]:
+    """The history with which new deliveries begin: only what is not to be relayed needs a line of its own."""
+    for each in planted:
+        delivery = each.delivery
+        if delivery.state not in _LIVE:
+            text = sentence(delivery.reason, delivery.detail) if delivery.reason else ""
+            yield Event(at, delivery.number, str(delivery.state), text)

@@ -1,0 +1,263 @@
+"""The reference engine: what the verbs mean, in dictionaries. For tests; nothing survives the process."""
+
+import secrets
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+
+from relay.lifecycle import Transition, claimed, clamp, latest, order, settled
+from relay.model import Claim, Delivery, Event, Mail, Order, Plan, State
+from relay.spool.entry import (
+    ORDER_EVENTS,
+    STAY,
+    Planted,
+    bare,
+    first_events,
+    newest_share,
+    plant,
+    terms_of,
+    uncovered,
+)
+from relay.spool.port import Query, Record, Stats, Stored, Windows
+
+
+@dataclass(slots=True)
+class _Entry:
+    delivery: Delivery
+    digests: tuple[str, ...]
+    changed: float
+    lease: float = 0.0
+    token: str | None = None
+
+    def due(self) -> float | None:
+        return self.lease if self.delivery.state is State.ACTIVE else self.delivery.next_attempt
+
+
+@dataclass(slots=True)
+class _Kept:
+    mail: Mail
+    entries: dict[int, _Entry] = field(default_factory=dict)
+    history: list[Event] = field(default_factory=list)
+    terms: set[tuple[str, int]] = field(default_factory=set)
+
+
+class MemorySpool:
+    """See `relay.spool.port.Spool`. `clock` gives seconds since the epoch; `ceiling` as in `Retry`, may be changed."""
+
+    def __init__(
+        self, *, clock: Callable[[], float] = time.time, windows: Windows | None = None, ceiling: float = 3600.0
+    ) -> None:
+        self.ceiling = ceiling
+        self._clock = clock
+        self._windows = windows or Windows()
+        self._mails: dict[str, _Kept] = {}
+        self._fingerprints: dict[str, tuple[str, float]] = {}
+        self._documents: dict[tuple[str, str, int], float] = {}
+        self._turn = 0
+
+    async def store(self, mail: Mail) -> Stored:
+        return self._store(mail, self._clock())
+
+    def _store(self, mail: Mail, now: float) -> Stored:
+        first, at = self._fingerprints.get(mail.fingerprint, ("", 0.0))
+        if first and now - at < self._windows.resubmission and not self._undone(first):
+            return Stored(first, duplicate=True)
+        kept = self._mails[mail.queue_id] = _Kept(mail)
+        kept.history.append(Event(now, 0, "accepted"))
+        self._plant(kept, mail, 0, mail.plans, now, 1)
+        self._fingerprints[mail.fingerprint] = (mail.queue_id, now)
+        return Stored(mail.queue_id)
+
+    def _undone(self, queue_id: str) -> bool:
+        kept = self._mails.get(queue_id)
+        states = {each.delivery.state for each in kept.entries.values()} if kept else set()
+        return bool(states) and states <= {State.FAILED, State.DROPPED}
+
+    def _plant(
+        self, kept: _Kept, mail: Mail, offset: int, plans: Sequence[Plan], now: float, first: int
+    ) -> list[Planted]:
+        numbered = tuple(enumerate(plans, offset))
+        planted = list(plant(mail, numbered, first, now, lambda digests: self._holder(mail.queue_id, digests, now)))
+        for each in planted:
+            kept.entries[each.delivery.number] = _Entry(each.delivery, each.digests, now)
+            for digest in each.digests:
+                self._documents[digest, mail.queue_id, each.delivery.number] = now
+        kept.history.extend(first_events(planted, now))
+        kept.terms |= terms_of(mail, numbered)
+        return planted
+
+    def _holder(self, own: str, digests: tuple[str, ...], now: float) -> str | None:
+        found = [
+            (at, queue_id)
+            for (digest, queue_id, number), at in self._documents.items()
+            if digest in digests and queue_id != own and now - at < self._windows.documents
+            if not self._gone(queue_id, number)
+        ]
+        return min(found)[1] if found else None
+
+    def _gone(self, queue_id: str, number: int) -> bool:
+        kept = self._mails.get(queue_id)
+        return kept is not None and kept.entries[number].delivery.state in (State.FAILED, State.DROPPED)
+
+    def _entries(self) -> Iterable[_Entry]:
+        return (entry for kept in self._mails.values() for entry in kept.entries.values())
+
+    async def claim(
+        self, now: float, lease: float, limit: int, skip: frozenset[str] = frozenset()
+    ) -> tuple[Claim, ...]:
+        for entry in self._entries():
+            entry.delivery = clamp(entry.delivery, now, self.ceiling)
+        due = [
+            each
+            for each in self._entries()
+            if (at := each.due()) is not None and at <= now and each.delivery.destination not in skip
+        ]
+        fresh = [each for each in due if each.delivery.state is State.QUEUED]
+        share = newest_share(self._turn, limit)
+        self._turn += limit
+        by_arrival = sorted(enumerate(fresh), key=lambda item: (item[1].delivery.arrived, item[0]), reverse=True)
+        newest = [each for _, each in by_arrival[:share]]
+        oldest = sorted((each for each in due if each not in newest), key=lambda each: each.due() or 0.0)
+        claims = [self._claim(each, now, lease) for each in oldest[: limit - len(newest)] + newest]
+        return tuple(each for each in claims if each is not None)
+
+    def _claim(self, entry: _Entry, now: float, lease: float) -> Claim | None:
+        entry.delivery, entry.changed = claimed(entry.delivery, now), now
+        if entry.delivery.state is not State.ACTIVE:
+            entry.token = None
+            self._mails[entry.delivery.queue_id].history.append(Event(now, entry.delivery.number, "unsettled"))
+            return None
+        entry.token, entry.lease = secrets.token_hex(16), now + lease
+        return Claim(entry.delivery, entry.token, entry.lease)
+
+    def _held_by(self, claim: Claim) -> _Entry | None:
+        kept = self._mails.get(claim.delivery.queue_id)
+        entry = kept.entries.get(claim.delivery.number) if kept else None
+        return entry if entry is not None and entry.token == claim.token else None
+
+    async def renew(self, claim: Claim, lease: float) -> bool:
+        entry = self._held_by(claim)
+        if entry is not None:
+            entry.lease = lease
+        return entry is not None
+
+    async def settle(self, claim: Claim, transition: Transition, follow_ups: Sequence[Mail] = ()) -> bool:
+        entry, now = self._held_by(claim), self._clock()
+        if entry is None:
+            return False
+        entry.delivery, entry.token, entry.changed = settled(entry.delivery, transition), None, now
+        kept = self._mails[claim.delivery.queue_id]
+        kept.history.append(Event(now, claim.delivery.number, transition.event, transition.reply))
+        for mail in follow_ups:
+            self._store(mail, now)
+        return True
+
+    async def load(self, queue_id: str) -> Mail | None:
+        kept = self._mails.get(queue_id)
+        return kept.mail if kept else None
+
+    async def due(self) -> float | None:
+        now = self._clock()
+        times = [at for each in self._entries() if (at := each.due()) is not None]
+        waiting = [each.delivery.next_attempt for each in self._entries() if each.delivery.next_attempt is not None]
+        if waiting and max(waiting) > latest(now, self.ceiling):
+            return min(now, *times)
+        return min(times, default=None)
+
+    async def find(self, query: Query) -> tuple[Delivery, ...]:
+        found = [each.delivery for each in self._entries() if self._matches(each.delivery, query)]
+        return tuple(sorted(found, key=lambda each: (each.arrived, each.queue_id, each.number))[: query.limit])
+
+    def _matches(self, delivery: Delivery, query: Query) -> bool:
+        return (
+            (not query.states or delivery.state in query.states)
+            and query.dossier in (None, delivery.dossier)
+            and query.firm in (None, delivery.firm)
+            and query.queue_id in (None, delivery.queue_id)
+            and (query.term is None or self._named(delivery, bare(query.term)))
+        )
+
+    def _named(self, delivery: Delivery, term: str) -> bool:
+        terms = self._mails[delivery.queue_id].terms
+        return term in (delivery.queue_id, delivery.dossier) or bool({(term, -1), (term, delivery.plan)} & terms)
+
+    async def show(self, queue_id: str) -> Record | None:
+        kept = self._mails.get(queue_id)
+        if kept is None:
+            return None
+        deliveries = tuple(kept.entries[number].delivery for number in sorted(kept.entries))
+        return Record(kept.mail, deliveries, tuple(kept.history))
+
+    async def set_state(self, queue_id: str, number: int | None, given: Order, now: float) -> tuple[Delivery, ...]:
+        kept, changed = self._mails.get(queue_id), []
+        for each in kept.entries.values() if kept else ():
+            if number in (None, each.delivery.number) and (after := order(each.delivery, given, now)) is not None:
+                each.delivery, each.changed = after, now
+                changed.append(after)
+                event = Event(now, after.number, ORDER_EVENTS[given.verb], given.text, given.by)
+                self._mails[queue_id].history.append(event)
+        return tuple(changed)
+
+    async def replan(self, queue_id: str, plans: Sequence[Plan], given: Order, now: float) -> tuple[Delivery, ...]:
+        kept = self._mails.get(queue_id)
+        if kept is None or not plans:
+            return ()
+        stay = {n: each for n, each in kept.entries.items() if each.delivery.state in STAY}
+        fresh = tuple(uncovered(plans, kept.mail.plans, (each.delivery for each in stay.values())))
+        first = max(kept.entries, default=0) + 1
+        for number in kept.entries.keys() - stay.keys():
+            self._forget(queue_id, number)
+        before = len(kept.mail.plans)
+        kept.mail = replace(kept.mail, plans=kept.mail.plans + fresh)
+        kept.entries = stay
+        kept.history.append(Event(now, 0, "replanned", given.text, given.by))
+        return tuple(each.delivery for each in self._plant(kept, kept.mail, before, fresh, now, first))
+
+    async def note(self, queue_id: str, event: Event) -> None:
+        if queue_id in self._mails:
+            self._mails[queue_id].history.append(event)
+
+    async def purge(self, before: float, limit: int = 100, *, withheld: float | None = None) -> int:
+        by_arrival = sorted(self._mails.items(), key=lambda item: item[1].mail.arrived)
+        over = [queue_id for queue_id, kept in by_arrival if _over(kept, before, withheld)][:limit]
+        for queue_id in over:
+            for number in self._mails[queue_id].entries:
+                if self._gone(queue_id, number):
+                    self._forget(queue_id, number)
+            if self._undone(queue_id):
+                self._fingerprints.pop(self._mails[queue_id].mail.fingerprint, None)
+            del self._mails[queue_id]
+        now = self._clock()
+        self._fingerprints = {
+            key: each for key, each in self._fingerprints.items() if now - each[1] < self._windows.resubmission
+        }
+        self._documents = {key: at for key, at in self._documents.items() if now - at < self._windows.documents}
+        return len(over)
+
+    def _forget(self, queue_id: str, number: int) -> None:
+        for digest in self._mails[queue_id].entries[number].digests:
+            self._documents.pop((digest, queue_id, number), None)
+
+    async def stats(self) -> Stats:
+        every = [each.delivery for each in self._entries()]
+        waits = [each.arrived for each in every if each.state in (State.QUEUED, State.ACTIVE, State.DEFERRED)]
+        held = Counter(str(each.reason or "") for each in every if each.state in (State.HELD, State.WITHHELD))
+        octets = sum(len(kept.mail.raw) for kept in self._mails.values())
+        return Stats(dict(Counter(each.state for each in every)), dict(held), min(waits, default=None), octets)
+
+    def unhealthy(self) -> str | None:
+        return None
+
+    async def close(self) -> None:
+        return None
+
+
+def _over(kept: _Kept, before: float, withheld: float | None) -> bool:
+    def ended(each: _Entry) -> bool:
+        if each.delivery.state is State.WITHHELD:
+            return withheld is not None and each.changed < withheld
+        return each.delivery.state.final and each.changed < before
+
+    latest_end = before if withheld is None else max(before, withheld)
+    return kept.mail.arrived < latest_end and all(ended(each) for each in kept.entries.values())

@@ -1,0 +1,86 @@
+"""Open a spool by its URL: `sqlite:///absolute/path`, `sqlite:relative/path` or `memory:`."""
+
+import sqlite3
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from relay.spool import database, place
+from relay.spool.memory import MemorySpool
+from relay.spool.port import Spool, SpoolError, Windows
+from relay.spool.sqlite import SqliteSpool
+
+
+def open_spool(
+    url: str,
+    exclusive: bool = True,
+    *,
+    clock: Callable[[], float] = time.time,
+    windows: Windows | None = None,
+    ceiling: float = 3600.0,
+) -> Spool:
+    """The spool at `url`.
+
+    exclusive: the daemon's way. It takes the lock, makes the file when there is none, and takes over at once what an
+    earlier daemon left active. Without it (the commands) the file must be there, whether or not a daemon runs.
+    ceiling: `retry.ceiling` in seconds. Blocks for the time of a few reads.
+    A damaged database file is moved to `corrupt/` beside it and a new one begun: the daemon serves, and says so in
+    `notices`, in `Stats.corrupt` and on every start's log; nothing is deleted.
+    Raises SpoolBusy, SpoolError (a sentence for the operator), ValueError for a URL of no known kind.
+    """
+    if url == "memory:":
+        return MemorySpool(clock=clock, windows=windows, ceiling=ceiling)
+    path = _path(url)
+    if not exclusive and not path.is_file():
+        raise SpoolError(f"there is no spool at {path}")
+    try:
+        return _open(path, exclusive, clock, windows or Windows(), ceiling)
+    except OSError as error:
+        raise SpoolError(f"the spool {path} cannot be opened: {error.strerror or error}") from error
+    except sqlite3.Error as error:
+        raise SpoolError(f"the spool {path} cannot be opened: {error}") from error
+
+
+def _path(url: str) -> Path:
+    kind, _, rest = url.partition(":")
+    if kind != "sqlite" or not rest.strip("/"):
+        raise ValueError(f"{url!r} is no spool: write sqlite:///absolute/path, sqlite:relative/path or memory:")
+    return Path(rest.removeprefix("//") if rest.startswith("///") else rest)
+
+
+def _open(path: Path, exclusive: bool, clock: Callable[[], float], windows: Windows, ceiling: float) -> SqliteSpool:
+    if not exclusive:
+        _prepare_shared(path)
+        return SqliteSpool(path, lock=None, clock=clock, windows=windows, ceiling=ceiling)
+    place.make_private(path.parent)
+    place.refuse_remote(path.parent)
+    lock = place.Lock(path.with_name(f"{path.name}.lock"))
+    try:
+        notices = _prepare_own(path)
+        return SqliteSpool(path, lock=lock, clock=clock, windows=windows, ceiling=ceiling, notices=notices)
+    except BaseException:
+        lock.release()
+        raise
+
+
+def _prepare_shared(path: Path) -> None:
+    try:
+        database.prepare(path)
+    except database.Damaged as damage:
+        raise SpoolError(f"the spool {path} is damaged ({damage}): the daemon sets it aside when it starts") from damage
+
+
+def _prepare_own(path: Path) -> tuple[str, ...]:
+    """Make the file ready and free what an earlier daemon left active; what the operator must be told."""
+    if not path.exists():
+        database.create(path)
+    notices: tuple[str, ...] = ()
+    try:
+        database.prepare(path)
+    except database.Damaged as damage:
+        kept = place.set_aside(path)
+        notices = (f"the spool {path} was damaged ({damage}): it is kept in {kept}, a new one is begun",)
+        database.create(path)
+        database.prepare(path)
+    database.end_leases(path)
+    return notices

@@ -1,0 +1,102 @@
+"""The place of a spool on disk: whose it is, what lies under it, how much room it has."""
+
+import fcntl
+import os
+import time
+import weakref
+from pathlib import Path
+
+from relay.spool.port import SpoolBusy, SpoolError
+
+_REMOTE = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "afs", "ceph", "9p", "glusterfs", "lustre", "ncpfs"})
+
+
+class Lock:
+    """The daemon's hold on its spool: an flock, so it ends with the process, however that ends.
+
+    Raises SpoolBusy, naming the pid, when another process has it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._fd: int | None = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            pid = os.pread(self._fd, 32, 0).decode("ascii", "replace").strip() or "unknown"
+            self.release()
+            raise SpoolBusy(f"spool {path.with_suffix('')} is used by pid {pid}") from None
+        os.ftruncate(self._fd, 0)
+        os.pwrite(self._fd, f"{os.getpid()}\n".encode(), 0)
+        _close_in_children(self)
+
+    def release(self) -> None:
+        if self._fd is not None:
+            os.close(self._fd)
+            self._fd = None
+
+
+def _close_in_children(lock: Lock) -> None:
+    """A forked worker shares the open file, and would hold the spool after the daemon's death."""
+    held = weakref.ref(lock)
+
+    def close() -> None:
+        if (kept := held()) is not None:
+            kept.release()
+
+    os.register_at_fork(after_in_child=close)
+
+
+def make_private(folder: Path) -> None:
+    """Make `folder` (0700) and its parents where they are missing. Raises SpoolError."""
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise SpoolError(f"the spool's folder {folder} cannot be made: {error.strerror}") from error
+
+
+def refuse_remote(folder: Path) -> None:
+    """Raise SpoolError on a network or FUSE file system: neither locks nor fsync can be relied on there."""
+    kind = filesystem(folder)
+    if kind in _REMOTE or (kind.startswith("fuse") and kind != "fuseblk"):
+        raise SpoolError(f"{folder} is on a network file system ({kind}): put the spool on a local disk")
+
+
+def filesystem(folder: Path, mounts: Path = Path("/proc/mounts")) -> str:
+    """Type of the file system that holds `folder`; "" when it cannot be told."""
+    place, best, kind = folder.resolve(), -1, ""
+    try:
+        lines = mounts.read_text("utf-8", "surrogateescape").splitlines()
+    except OSError:
+        return ""
+    for fields in (line.split() for line in lines):
+        point = Path(fields[1].replace("\\040", " "))
+        if len(point.parts) >= best and place.is_relative_to(point):
+            best, kind = len(point.parts), fields[2]
+    return kind
+
+
+def free_octets(folder: Path) -> int:
+    """Octets that an unprivileged process may still write there."""
+    found = os.statvfs(folder)
+    return found.f_bavail * found.f_frsize
+
+
+def sync_folder(folder: Path) -> None:
+    """Make new names in `folder` durable: without this a power cut can take the file itself (shared/FAULTS.md)."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def set_aside(path: Path) -> Path:
+    """Move a damaged database, with its write-ahead log, to `corrupt/` beside it; the folder that holds it now."""
+    target = path.parent / "corrupt" / f"{path.name}.{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}.{os.getpid()}"
+    target.mkdir(mode=0o700, parents=True)
+    for name in (path.name, f"{path.name}-wal", f"{path.name}-shm"):
+        if (path.parent / name).exists():
+            (path.parent / name).rename(target / name)
+    sync_folder(target)
+    sync_folder(path.parent)
+    return target

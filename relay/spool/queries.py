@@ -1,0 +1,69 @@
+# ruff: noqa: S608 (statements are put together from constants of this package; values are always bound)
+"""The reading verbs on one connection: what is there, and how much of it."""
+
+import sqlite3
+
+from relay.lifecycle import latest
+from relay.model import Delivery, State
+from relay.spool import rows
+from relay.spool.entry import WHOLE_MAIL, bare
+from relay.spool.port import Query, Stats
+
+_TERM = (
+    "(queue_id = ? OR dossier = ? OR EXISTS (SELECT 1 FROM terms WHERE terms.mail = deliveries.mail"
+    f" AND term = ? AND terms.plan IN ({WHOLE_MAIL}, deliveries.plan)))"
+)
+
+
+def find(db: sqlite3.Connection, query: Query) -> tuple[Delivery, ...]:
+    """Deliveries that match all conditions of `query`, oldest arrival first."""
+    conditions, values = ["1"], []
+    if query.states:
+        conditions.append(f"state IN ({', '.join('?' * len(query.states))})")
+        values += [str(state) for state in query.states]
+    for column, value in (("dossier", query.dossier), ("firm", query.firm)):
+        if value is not None:
+            conditions.append(f"{column} = ?")
+            values.append(value)
+    if query.queue_id is not None:
+        conditions.append(rows.OF_MAIL)
+        values.append(query.queue_id)
+    if query.term is not None:
+        term = bare(query.term)
+        conditions.append(f"mail IN ({_MAILS_OF_TERM}) AND {_TERM}")
+        values += [term, term, term, term, term, term]
+    where = f"{' AND '.join(conditions)} ORDER BY arrived, queue_id, number LIMIT ?"
+    return tuple(rows.deliveries(db, where, *values, query.limit))
+
+
+_MAILS_OF_TERM = (
+    "SELECT mail FROM terms WHERE term = ? UNION SELECT id FROM mails WHERE queue_id = ?"
+    " UNION SELECT mail FROM deliveries WHERE dossier = ?"
+)
+
+
+def due(db: sqlite3.Connection, now: float, ceiling: float) -> float | None:
+    """When the next delivery is due; `now` when one stands further ahead than it can, for `claim` to bring it back."""
+    first, strayed = db.execute(
+        "SELECT (SELECT MIN(due) FROM deliveries WHERE due IS NOT NULL),"
+        " EXISTS (SELECT 1 FROM deliveries WHERE due > ? AND state IN ('queued', 'deferred'))",
+        (latest(now, ceiling),),
+    ).fetchone()
+    known: float | None = min(now, first) if strayed else first
+    return known
+
+
+def stats(db: sqlite3.Connection, octets: int, free: int | None, corrupt: int) -> Stats:
+    """Figures, from the index alone."""
+    by_state = {
+        State(name): count for name, count in db.execute("SELECT state, COUNT(*) FROM deliveries GROUP BY state")
+    }
+    held = db.execute(
+        "SELECT COALESCE(reason, ''), COUNT(*) FROM deliveries WHERE state IN ('held', 'withheld') GROUP BY reason"
+    )
+    oldest = [
+        db.execute("SELECT MIN(arrived) FROM deliveries WHERE state = ?", (state,)).fetchone()[0]
+        for state in ("queued", "active", "deferred")
+    ]
+    first = min((each for each in oldest if each is not None), default=None)
+    return Stats(by_state, dict(held.fetchall()), first, octets, free, corrupt)

@@ -1,0 +1,202 @@
+"""The default engine: one SQLite file in WAL mode, made for one daemon on one machine, and the commands beside it.
+
+Threads: one writes (group commit), one reads, one copies the log back; the event loop never waits for the disk.
+Every verb that changes something is durable when it returns. See the modules beside this one for the parts.
+"""
+
+import asyncio
+import contextlib
+import sqlite3
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from hashlib import sha256
+from pathlib import Path
+from typing import TypeVar
+
+from relay.lifecycle import Transition
+from relay.model import Claim, Delivery, Event, Mail, Order, Plan
+from relay.spool import database, place, purge, queries, rows, verbs
+from relay.spool.checkpoint import Checkpointer
+from relay.spool.content import BlobContent
+from relay.spool.faults import meaning
+from relay.spool.port import Query, Record, SpoolBroken, SpoolError, SpoolFull, Stats, Stored, Windows
+from relay.spool.writer import Writer
+
+T = TypeVar("T")
+
+RESERVE = 16 * 1024 * 1024
+"""Octets left free when mails are refused for lack of space: what is queued must still be claimed and settled."""
+
+_FULL_SECONDS = 5.0
+_VACUUM_PAGES = 1000
+
+
+class SqliteSpool:
+    """See `relay.spool.port.Spool`. Made by `relay.spool.open.open_spool`; `notices` are sentences for the operator."""
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        lock: place.Lock | None,
+        clock: Callable[[], float] = time.time,
+        windows: Windows | None = None,
+        ceiling: float = 3600.0,
+        notices: tuple[str, ...] = (),
+    ) -> None:
+        self.ceiling = ceiling
+        self.notices = notices
+        self._path = path
+        self._lock = lock
+        self._clock = clock
+        self._windows = windows or Windows()
+        self._content = BlobContent()
+        self._verbs = verbs.Verbs(self._windows, self._content)
+        self._turn = 0
+        self._corrupt = len(notices)
+        self._full_until = 0.0
+        self._closed = False
+        self._connection = database.connect(path)
+        self._reading = database.connect(path, query_only=True)
+        self._reader = ThreadPoolExecutor(1, "spool-reader")
+        self._checkpoints = Checkpointer(path, lambda error: self._writer.fail(error))
+        self._writer = Writer(self._connection, self._checkpoints.committed)
+
+    async def store(self, mail: Mail) -> Stored:
+        room = self._free()
+        if room < RESERVE + 3 * len(mail.raw):
+            raise SpoolFull(f"only {room} octets are free under {self._path.parent}")
+        now = self._clock()
+        try:
+            return await self._writer.run(lambda db: self._verbs.store(db, mail, now), len(mail.raw))
+        except SpoolFull:
+            self._full_until = time.monotonic() + _FULL_SECONDS
+            raise
+
+    async def claim(
+        self, now: float, lease: float, limit: int, skip: frozenset[str] = frozenset()
+    ) -> tuple[Claim, ...]:
+        turn, self._turn = self._turn, self._turn + limit
+        return await self._writer.run(lambda db: self._verbs.claim(db, now, lease, limit, skip, turn, self.ceiling))
+
+    async def renew(self, claim: Claim, lease: float) -> bool:
+        return await self._writer.run(lambda db: verbs.renew(db, claim, lease))
+
+    async def settle(self, claim: Claim, transition: Transition, follow_ups: Sequence[Mail] = ()) -> bool:
+        now = self._clock()
+        return await self._writer.run(lambda db: self._verbs.settle(db, claim, transition, follow_ups, now))
+
+    async def load(self, queue_id: str) -> Mail | None:
+        try:
+            mail, sound = await self._read(lambda db: self._mail(db, queue_id))
+        except _Unreadable:
+            mail, sound = None, False
+        if not sound:
+            await self._set_aside(queue_id)
+            return None
+        return mail
+
+    def _mail(self, db: sqlite3.Connection, queue_id: str) -> tuple[Mail | None, bool]:
+        """The mail and whether it is the one that was stored. Raises _Unreadable."""
+        try:
+            raw = self._content.get(db, queue_id)
+            found = rows.read_mail(db, queue_id, raw)
+        except (ValueError, sqlite3.DatabaseError) as error:
+            if isinstance(meaning(error), SpoolBroken):
+                raise
+            raise _Unreadable from error
+        if found is None:
+            return None, True
+        mail, digest = found
+        return mail, sha256(mail.raw).digest() == digest
+
+    async def _set_aside(self, queue_id: str) -> None:
+        now = self._clock()
+        if await self._writer.run(lambda db: self._verbs.set_aside(db, queue_id, now)):
+            self._corrupt += 1
+
+    async def due(self) -> float | None:
+        now = self._clock()
+        return await self._read(lambda db: queries.due(db, now, self.ceiling))
+
+    async def find(self, query: Query) -> tuple[Delivery, ...]:
+        return await self._read(lambda db: queries.find(db, query))
+
+    async def show(self, queue_id: str) -> Record | None:
+        return await self._read(lambda db: self._record(db, queue_id))
+
+    def _record(self, db: sqlite3.Connection, queue_id: str) -> Record | None:
+        try:
+            mail, _ = self._mail(db, queue_id)
+        except _Unreadable:
+            mail = rows.bare_mail(db, queue_id)
+        if mail is None:
+            return None
+        deliveries = rows.deliveries(db, f"{rows.OF_MAIL} ORDER BY number", queue_id)
+        return Record(mail, tuple(deliveries), rows.history(db, queue_id))
+
+    async def set_state(self, queue_id: str, number: int | None, given: Order, now: float) -> tuple[Delivery, ...]:
+        return await self._writer.run(lambda db: self._verbs.set_state(db, queue_id, number, given, now))
+
+    async def replan(self, queue_id: str, plans: Sequence[Plan], given: Order, now: float) -> tuple[Delivery, ...]:
+        return await self._writer.run(lambda db: self._verbs.replan(db, queue_id, plans, given, now))
+
+    async def note(self, queue_id: str, event: Event) -> None:
+        await self._writer.run(lambda db: rows.insert_events(db, queue_id, [event]))
+
+    async def purge(self, before: float, limit: int = 100, *, withheld: float | None = None) -> int:
+        now = self._clock()
+        count = await self._writer.run(lambda db: purge.purge(db, self._content, before, limit, withheld))
+        await self._writer.run(lambda db: purge.expire(db, self._windows, now))
+        await self._writer.run(lambda db: purge.shrink(db, _VACUUM_PAGES))
+        return count
+
+    async def stats(self) -> Stats:
+        octets = sum(each.stat().st_size for each in self._path.parent.glob(f"{self._path.name}*"))
+        free, corrupt = self._free(), self._corrupt
+        return await self._read(lambda db: queries.stats(db, octets, free, corrupt))
+
+    def unhealthy(self) -> str | None:
+        if self._writer.broken is not None:
+            return str(self._writer.broken)
+        if self._free() < RESERVE:
+            return f"less than {RESERVE} octets are free under {self._path.parent}"
+        if time.monotonic() < self._full_until:
+            return "the spool could not be written a moment ago"
+        return None
+
+    def _free(self) -> int:
+        return place.free_octets(self._path.parent)
+
+    async def _read(self, query: Callable[[sqlite3.Connection], T]) -> T:
+        if self._closed:
+            raise SpoolError("the spool is closed")
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._reader, query, self._reading)
+        except sqlite3.Error as error:
+            known = meaning(error)
+            if isinstance(known, SpoolBroken):
+                self._writer.fail(known)
+            raise known from error
+
+    async def close(self) -> None:
+        if not self._closed:
+            self._closed = True
+            await asyncio.to_thread(self._let_go)
+
+    def _let_go(self) -> None:
+        self._writer.close()
+        self._checkpoints.close()
+        self._reader.shutdown()
+        self._reading.close()
+        with contextlib.suppress(sqlite3.Error):
+            self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+        with contextlib.suppress(sqlite3.Error):
+            self._connection.close()
+        if self._lock is not None:
+            self._lock.release()
+
+
+class _Unreadable(Exception):
+    """The rows of a mail cannot be read back."""

@@ -1,0 +1,153 @@
+"""Group commit: one thread owns the writing connection, takes all that waits and pays one fsync for it."""
+
+import asyncio
+import contextlib
+import sqlite3
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from queue import Empty, SimpleQueue
+from typing import Any, TypeVar
+
+from relay.spool.faults import meaning
+from relay.spool.port import SpoolBroken, SpoolError
+
+T = TypeVar("T")
+Job = Callable[[sqlite3.Connection], Any]
+
+MOST_JOBS = 256
+MOST_OCTETS = 64 * 1024 * 1024
+"""What one commit takes at most: beyond it, the first to come would wait for the last."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    job: Job
+    octets: int
+    future: asyncio.Future[Any]
+    loop: asyncio.AbstractEventLoop
+
+
+class Writer:
+    """Runs jobs on `connection` in a thread of its own; `committed` is told there of each commit and its octets.
+
+    A job may run twice (when the commit it was part of failed, it runs alone): it must only touch the database.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, committed: Callable[[int], None]) -> None:
+        self._connection = connection
+        self._committed = committed
+        self._queue: SimpleQueue[_Waiting | None] = SimpleQueue()
+        self._gate = threading.Lock()
+        self._closed = False
+        self.broken: SpoolBroken | None = None
+        self._thread = threading.Thread(target=self._run, name="spool-writer", daemon=True)
+        self._thread.start()
+
+    async def run(self, job: Callable[[sqlite3.Connection], T], octets: int = 0) -> T:
+        """The result of `job`, durable. Raises what the job raised, or SpoolFull, SpoolBroken."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[T] = loop.create_future()
+        with self._gate:
+            if self.broken is not None:
+                raise self.broken
+            if self._closed:
+                raise SpoolError("the spool is closed")
+            self._queue.put(_Waiting(job, octets, future, loop))
+        return await future
+
+    def close(self) -> None:
+        """Finish what waits; blocks. Nothing can be run afterwards."""
+        with self._gate:
+            closed, self._closed = self._closed, True
+        if not closed:
+            self._queue.put(None)
+        self._thread.join()
+
+    def fail(self, error: SpoolBroken) -> None:
+        """Durability is lost: whatever waits or comes gets `error`."""
+        with self._gate:
+            self.broken = self.broken or error
+
+    def _run(self) -> None:
+        last = False
+        while not last:
+            batch, last = self._take()
+            if batch and self.broken is not None:
+                _answer([(each, self.broken) for each in batch])
+            elif batch:
+                self._write(batch)
+
+    def _take(self) -> tuple[list[_Waiting], bool]:
+        batch: list[_Waiting] = []
+        octets, item = 0, self._queue.get()
+        while item is not None:
+            batch.append(item)
+            octets += item.octets
+            if len(batch) >= MOST_JOBS or octets >= MOST_OCTETS:
+                return batch, False
+            try:
+                item = self._queue.get_nowait()
+            except Empty:
+                return batch, False
+        return batch, True
+
+    def _write(self, batch: Sequence[_Waiting]) -> None:
+        try:
+            results = self._commit(batch)
+        except Exception as error:
+            # One job may spoil the commit of all: each gets one of its own, and only the culprit fails.
+            self._note(meaning(error))
+            results = [self._alone(each) for each in batch] if len(batch) > 1 else [self._lost(error)]
+        _answer(list(zip(batch, results, strict=True)))
+        self._committed(sum(each.octets for each in batch))
+
+    def _commit(self, batch: Sequence[_Waiting]) -> list[Any]:
+        execute = self._connection.execute
+        try:
+            execute("BEGIN IMMEDIATE")
+            results = [each.job(self._connection) for each in batch]
+            execute("COMMIT")
+        except BaseException:
+            with contextlib.suppress(sqlite3.Error):
+                if self._connection.in_transaction:
+                    execute("ROLLBACK")
+            raise
+        return results
+
+    def _alone(self, waiting: _Waiting) -> Any:
+        if self.broken is not None:
+            return self.broken
+        try:
+            return self._commit([waiting])[0]
+        except Exception as error:
+            return self._lost(error)
+
+    def _lost(self, error: Exception) -> Exception:
+        known = meaning(error)
+        self._note(known)
+        return known
+
+    def _note(self, error: Exception) -> None:
+        if isinstance(error, SpoolBroken):
+            self.fail(error)
+
+
+def _answer(results: Sequence[tuple[_Waiting, Any]]) -> None:
+    """Hand the results back, with one wake-up for each event loop."""
+    by_loop: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[Any], Any]]] = {}
+    for waiting, result in results:
+        by_loop.setdefault(waiting.loop, []).append((waiting.future, result))
+    for loop, answers in by_loop.items():
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            loop.call_soon_threadsafe(_resolve, answers)
+
+
+def _resolve(answers: Sequence[tuple[asyncio.Future[Any], Any]]) -> None:
+    for future, result in answers:
+        if future.done():
+            continue
+        if isinstance(result, BaseException):
+            future.set_exception(result)
+        else:
+            future.set_result(result)

@@ -1,0 +1,400 @@
+"""What every engine promises, verb by verb."""
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from relay.lifecycle import Transition, step
+from relay.model import Disposition, Event, Order, Retry, State
+from relay.reason import Reason
+from relay.reply import Deferred, Delivered, Failed, Reply, Stage
+from relay.spool.port import Query, Spool, SpoolError
+from tests.spool.conftest import Clock
+from tests.support.spooled import CLIENT, facturx, mail, plan
+
+OK = Reply(250, "2.0.0", "taken")
+NO = Reply(550, "5.1.1", "no such user")
+BUSY = Reply(451, "4.3.0", "busy")
+RETRY = Retry()
+
+
+async def deliver(spool: Spool, clock: Clock, outcome: object = None, count: int = 1) -> None:
+    for claim in await spool.claim(clock.now, 60, count):
+        made = step(claim.delivery, outcome or Delivered(OK), clock.now, RETRY)  # type: ignore[arg-type]
+        assert await spool.settle(claim, made)
+
+
+async def states(spool: Spool, queue_id: str) -> list[State]:
+    return [each.state for each in await spool.find(Query(queue_id=queue_id))]
+
+
+class TestStore:
+    async def test_a_mail_comes_back_as_it_was_given(self, spool: Spool) -> None:
+        given = mail(raw=bytes(range(256)) * 50)
+        assert (await spool.store(given)).queue_id == given.queue_id
+        assert await spool.load(given.queue_id) == given
+
+    async def test_undecodable_octets_of_names_do_not_keep_a_mail_out(self, spool: Spool) -> None:
+        odd = plan(CLIENT, documents=(replace(facturx("F\udce9"), filename="re\udce7u.pdf"),), detail="\udce9")
+        given = mail(odd, message_id="<\udce9@x>")
+        await spool.store(given)
+        loaded = await spool.load(given.queue_id)
+        assert loaded is not None and loaded.plans == given.plans
+
+    async def test_each_disposition_has_its_first_state(self, spool: Spool) -> None:
+        given = mail(
+            plan("a@x", "b@x"),
+            plan("c@x", disposition=Disposition.HOLD, reason=Reason.WRONG_CLIENT, detail="123"),
+            plan(disposition=Disposition.HOLD, reason=Reason.UNKNOWN_CLIENT),
+            plan("d@x", disposition=Disposition.WITHHOLD, reason=Reason.NOT_SHARED),
+            plan(),
+        )
+        await spool.store(given)
+        found = await spool.find(Query(queue_id=given.queue_id))
+        assert [(each.number, each.plan, each.recipient, each.state, each.reason) for each in found] == [
+            (1, 0, "a@x", State.QUEUED, None),
+            (2, 0, "b@x", State.QUEUED, None),
+            (3, 1, "c@x", State.HELD, Reason.WRONG_CLIENT),
+            (4, 2, None, State.HELD, Reason.UNKNOWN_CLIENT),
+            (5, 3, "d@x", State.WITHHELD, Reason.NOT_SHARED),
+            (6, 4, None, State.HELD, Reason.NO_ADDRESS),
+        ]
+        assert await spool.due() == given.arrived
+
+    async def test_the_same_mail_again_answers_with_the_first_queue_id(self, spool: Spool, clock: Clock) -> None:
+        first = mail()
+        await spool.store(first)
+        await deliver(spool, clock)
+        clock.now += 6 * 86400
+        again = await spool.store(mail(fingerprint=first.fingerprint))
+        assert (again.queue_id, again.duplicate) == (first.queue_id, True)
+        assert len(await spool.find(Query())) == 1
+        clock.now += 2 * 86400
+        assert not (await spool.store(mail(fingerprint=first.fingerprint))).duplicate
+
+    async def test_the_same_mail_again_is_taken_when_the_first_was_given_up(self, spool: Spool, clock: Clock) -> None:
+        first = mail()
+        await spool.store(first)
+        await spool.set_state(first.queue_id, None, Order("drop"), clock.now)
+        assert not (await spool.store(mail(fingerprint=first.fingerprint))).duplicate
+
+    async def test_the_same_document_to_the_same_address_is_held(self, spool: Spool, clock: Clock) -> None:
+        document = facturx("F-77")
+        first = mail(plan(CLIENT, documents=(document,)), hold_duplicates=True)
+        second = mail(plan(CLIENT.upper(), "other@x", documents=(document,)), hold_duplicates=True)
+        await spool.store(first)
+        await spool.store(second)
+        held, free = await spool.find(Query(queue_id=second.queue_id))
+        assert (held.state, held.reason, held.detail) == (State.HELD, Reason.DUPLICATE_DOCUMENT, first.queue_id)
+        assert free.state is State.QUEUED
+
+    async def test_the_same_document_is_relayed_when_the_setting_says_so(self, spool: Spool) -> None:
+        document = facturx("F-77")
+        for _ in range(2):
+            await spool.store(mail(plan(CLIENT, documents=(document,))))
+        assert {each.state for each in await spool.find(Query())} == {State.QUEUED}
+
+    @pytest.mark.parametrize("end", ["failed", "dropped"])
+    async def test_a_document_that_did_not_arrive_is_no_duplicate(self, spool: Spool, clock: Clock, end: str) -> None:
+        document = facturx("F-77")
+        first = mail(plan(CLIENT, documents=(document,)), hold_duplicates=True)
+        await spool.store(first)
+        if end == "failed":
+            await deliver(spool, clock, Failed(NO, Stage.RCPT))
+        else:
+            await spool.set_state(first.queue_id, 1, Order("drop"), clock.now)
+        second = mail(plan(CLIENT, documents=(document,)), hold_duplicates=True)
+        await spool.store(second)
+        assert await states(spool, second.queue_id) == [State.QUEUED]
+
+    async def test_many_at_once_are_all_there(self, spool: Spool) -> None:
+        mails = [mail() for _ in range(50)]
+        await asyncio.gather(*(spool.store(each) for each in mails))
+        assert {each.queue_id for each in await spool.find(Query())} == {each.queue_id for each in mails}
+
+
+class TestClaim:
+    async def test_oldest_due_first_and_each_once(self, spool: Spool, clock: Clock) -> None:
+        mails = [mail(at=clock.now - 30 + n) for n in range(3)]
+        for each in mails:
+            clock.now += 1
+            await spool.store(each)
+        first = await spool.claim(clock.now, 60, 2)
+        rest = await spool.claim(clock.now, 60, 9)
+        assert [each.delivery.queue_id for each in (*first, *rest)] == [each.queue_id for each in mails]
+        assert await spool.claim(clock.now, 60, 9) == ()
+
+    async def test_a_claim_counts_an_attempt_and_is_active(self, spool: Spool, clock: Clock) -> None:
+        given = mail()
+        await spool.store(given)
+        (claim,) = await spool.claim(clock.now, 60, 1)
+        (found,) = await spool.find(Query(queue_id=given.queue_id))
+        assert found == claim.delivery
+        assert (found.state, found.attempts, found.unsettled, found.next_attempt) == (State.ACTIVE, 1, 1, None)
+        assert (found.first_attempt, claim.lease, await spool.due()) == (clock.now, clock.now + 60, clock.now + 60)
+
+    async def test_a_destination_that_takes_nothing_is_passed_over(self, spool: Spool, clock: Clock) -> None:
+        await spool.store(mail(plan("a@x", destination="slow")))
+        await spool.store(mail(plan("b@x", destination="agiris")))
+        claims = await spool.claim(clock.now, 60, 9, frozenset({"slow"}))
+        assert [each.delivery.recipient for each in claims] == ["b@x"]
+
+    async def test_one_in_four_is_for_the_newest_arrival(self, spool: Spool, clock: Clock) -> None:
+        for number in range(20):
+            await spool.store(mail(plan(f"{number}@x"), at=clock.now + number))
+        claims = await spool.claim(clock.now + 20, 60, 4)
+        assert sorted(each.delivery.recipient or "" for each in claims) == ["0@x", "19@x", "1@x", "2@x"]
+
+    async def test_a_lease_that_ran_out_is_claimed_anew_and_the_old_token_is_void(
+        self, spool: Spool, clock: Clock
+    ) -> None:
+        await spool.store(mail())
+        (old,) = await spool.claim(clock.now, 60, 1)
+        assert await spool.claim(clock.now + 59, 60, 1) == ()
+        (new,) = await spool.claim(clock.now + 60, 60, 1)
+        assert new.token != old.token
+        made = step(old.delivery, Delivered(OK), clock.now, RETRY)
+        assert not await spool.settle(old, made)
+        assert not await spool.renew(old, clock.now + 999)
+        assert await spool.settle(new, made)
+        assert not await spool.settle(new, made)
+
+    async def test_a_renewed_lease_holds(self, spool: Spool, clock: Clock) -> None:
+        await spool.store(mail())
+        (claim,) = await spool.claim(clock.now, 60, 1)
+        assert await spool.renew(claim, clock.now + 600)
+        assert await spool.claim(clock.now + 599, 60, 1) == ()
+        assert len(await spool.claim(clock.now + 600, 60, 1)) == 1
+
+    async def test_the_third_claim_without_a_settlement_holds(self, spool: Spool, clock: Clock) -> None:
+        given = mail()
+        await spool.store(given)
+        for _ in range(2):
+            assert len(await spool.claim(clock.now, 60, 1)) == 1
+            clock.now += 60
+        assert await spool.claim(clock.now, 60, 1) == ()
+        (found,) = await spool.find(Query(queue_id=given.queue_id))
+        assert (found.state, found.reason, found.detail) == (State.HELD, Reason.UNSETTLED, "2")
+        assert await spool.due() is None
+
+    async def test_settling_between_ends_the_row_of_unsettled_claims(self, spool: Spool, clock: Clock) -> None:
+        await spool.store(mail())
+        await spool.claim(clock.now, 60, 1)
+        clock.now += 60
+        await deliver(spool, clock, Deferred(BUSY, Stage.DATA))
+        clock.now += 7200
+        (claim,) = await spool.claim(clock.now, 60, 1)
+        assert (claim.delivery.attempts, claim.delivery.unsettled) == (3, 1)
+
+    async def test_a_clock_set_back_a_day_delays_by_the_ceiling_at_most(self, spool: Spool, clock: Clock) -> None:
+        await spool.store(mail())
+        await deliver(spool, clock, Deferred(BUSY, Stage.CONNECT))
+        clock.now -= 86400
+        assert await spool.due() == clock.now
+        assert await spool.claim(clock.now, 60, 1) == ()
+        assert await spool.due() == clock.now + spool.ceiling
+        assert len(await spool.claim(clock.now + spool.ceiling, 60, 1)) == 1
+
+
+class TestSettle:
+    async def test_the_history_holds_each_answer(self, spool: Spool, clock: Clock) -> None:
+        given = mail()
+        await spool.store(given)
+        await deliver(spool, clock, Deferred(BUSY, Stage.DATA))
+        clock.now += 100
+        await deliver(spool, clock)
+        record = await spool.show(given.queue_id)
+        assert record is not None
+        assert [(each.number, each.what, each.text) for each in record.history] == [
+            (0, "accepted", ""),
+            (1, "deferred", "451 4.3.0 busy"),
+            (1, "delivered", "250 2.0.0 taken"),
+        ]
+        assert record.deliveries[0].state is State.DELIVERED
+        assert await spool.due() is None
+
+    async def test_a_notice_is_stored_in_the_same_commit(self, spool: Spool, clock: Clock) -> None:
+        given, notice = mail(), mail(plan("operator@x"), generated=True)
+        await spool.store(given)
+        (claim,) = await spool.claim(clock.now, 60, 1)
+        made = step(claim.delivery, Failed(NO, Stage.RCPT), clock.now, RETRY)
+        assert await spool.settle(claim, made, (notice,))
+        (failed,) = await spool.find(Query(queue_id=given.queue_id))
+        (sent,) = await spool.find(Query(queue_id=notice.queue_id))
+        assert failed.reported == frozenset({"failed"})
+        assert (sent.state, sent.generated) == (State.QUEUED, True)
+
+    async def test_without_the_right_nothing_is_done_and_no_notice_stored(self, spool: Spool, clock: Clock) -> None:
+        await spool.store(mail())
+        (claim,) = await spool.claim(clock.now, 60, 1)
+        forged = replace(claim, token="guess")
+        assert not await spool.settle(forged, Transition(State.FAILED, None, "", "failed"), (mail(),))
+        assert [each.state for each in await spool.find(Query())] == [State.ACTIVE]
+
+
+class TestOrders:
+    async def test_hold_and_release(self, spool: Spool, clock: Clock) -> None:
+        given = mail()
+        await spool.store(given)
+        (held,) = await spool.set_state(given.queue_id, None, Order("hold", "anne", "wait for Bob"), clock.now)
+        assert (held.state, held.reason, held.detail) == (State.HELD, Reason.BY_OPERATOR, ": wait for Bob")
+        assert await spool.claim(clock.now, 60, 9) == ()
+        (free,) = await spool.set_state(given.queue_id, 1, Order("release", "anne"), clock.now)
+        assert (free.state, free.reason, free.next_attempt) == (State.QUEUED, None, clock.now)
+        record = await spool.show(given.queue_id)
+        assert record is not None
+        assert [(each.what, each.by) for each in record.history[1:]] == [("held", "anne"), ("released", "anne")]
+
+    async def test_only_the_number_asked_for(self, spool: Spool, clock: Clock) -> None:
+        given = mail(plan("a@x", "b@x"))
+        await spool.store(given)
+        assert [each.number for each in await spool.set_state(given.queue_id, 2, Order("drop"), clock.now)] == [2]
+        assert await states(spool, given.queue_id) == [State.QUEUED, State.DROPPED]
+
+    async def test_an_active_delivery_is_left_alone(self, spool: Spool, clock: Clock) -> None:
+        given = mail()
+        await spool.store(given)
+        (claim,) = await spool.claim(clock.now, 60, 1)
+        for verb in ("hold", "release", "retry", "drop"):
+            assert await spool.set_state(given.queue_id, None, Order(verb), clock.now) == ()
+        assert await spool.settle(claim, step(claim.delivery, Delivered(OK), clock.now, RETRY))
+
+    async def test_an_unknown_mail_or_order(self, spool: Spool, clock: Clock) -> None:
+        assert await spool.set_state("NOSUCH", None, Order("hold"), clock.now) == ()
+        given = mail()
+        await spool.store(given)
+        with pytest.raises(ValueError, match="burn"):
+            await spool.set_state(given.queue_id, None, Order("burn"), clock.now)
+
+
+class TestReplan:
+    async def test_what_waits_is_replaced_and_the_history_stays(self, spool: Spool, clock: Clock) -> None:
+        given = mail(plan(disposition=Disposition.HOLD, reason=Reason.NO_ADDRESS))
+        await spool.store(given)
+        made = await spool.replan(given.queue_id, (plan("new@x"),), Order("replan", "anne"), clock.now)
+        assert [(each.number, each.plan, each.recipient, each.state) for each in made] == [
+            (2, 1, "new@x", State.QUEUED)
+        ]
+        assert [each.number for each in await spool.find(Query(queue_id=given.queue_id))] == [2]
+        loaded, record = await spool.load(given.queue_id), await spool.show(given.queue_id)
+        assert loaded is not None and record is not None
+        assert loaded.plans[made[0].plan].to == ("new@x",)
+        assert [each.what for each in record.history] == ["accepted", "held", "replanned"]
+
+    async def test_what_is_delivered_under_way_or_dropped_does_not_start_again(
+        self, spool: Spool, clock: Clock
+    ) -> None:
+        given = mail(plan("done@x"), plan("active@x"), plan("dropped@x"), plan("waits@x"))
+        await spool.store(given)
+        await deliver(spool, clock)
+        (active,) = await spool.claim(clock.now, 60, 1)
+        await spool.set_state(given.queue_id, 3, Order("drop"), clock.now)
+        made = await spool.replan(given.queue_id, given.plans, Order("replan"), clock.now)
+        assert [(each.number, each.recipient) for each in made] == [(5, "waits@x")]
+        loaded = await spool.load(given.queue_id)
+        assert loaded is not None and loaded.plans[active.delivery.plan].to == ("active@x",)
+        assert await spool.settle(active, step(active.delivery, Delivered(OK), clock.now, RETRY))
+
+    async def test_a_replan_to_nothing_changes_nothing(self, spool: Spool, clock: Clock) -> None:
+        given = mail()
+        await spool.store(given)
+        assert await spool.replan(given.queue_id, (), Order("replan"), clock.now) == ()
+        assert await states(spool, given.queue_id) == [State.QUEUED]
+        assert await spool.replan("NOSUCH", given.plans, Order("replan"), clock.now) == ()
+
+
+class TestReading:
+    async def test_a_mail_is_found_by_each_of_its_names(self, spool: Spool) -> None:
+        document = facturx("2026/0042")
+        given = mail(plan("a@x", documents=(document,), dossier="D9"), plan("b@x", dossier="D8"))
+        await spool.store(mail())
+        await spool.store(given)
+        for term, numbers in {
+            given.queue_id: [1, 2],
+            given.message_id: [1, 2],
+            given.message_id.strip("<>"): [1, 2],
+            "2026/0042": [1],
+            document.report.sha256: [1],
+            "D8": [2],
+            "nothing": [],
+        }.items():
+            assert [each.number for each in await spool.find(Query(term=term))] == numbers, term
+
+    async def test_conditions_hold_together(self, spool: Spool, clock: Clock) -> None:
+        for dossier in ("A", "B", "A"):
+            await spool.store(mail(plan("a@x", dossier=dossier)))
+        await deliver(spool, clock)
+        assert len(await spool.find(Query(dossier="A", states=frozenset({State.QUEUED})))) == 1
+        assert len(await spool.find(Query(firm="cabinet", limit=2))) == 2
+        assert await spool.find(Query(firm="other")) == ()
+
+    async def test_figures(self, spool: Spool, clock: Clock) -> None:
+        await spool.store(mail(at=500.0))
+        await spool.store(mail(plan(disposition=Disposition.HOLD, reason=Reason.NO_ADDRESS), at=100.0))
+        await spool.store(mail())
+        figures = await spool.stats()
+        assert figures.by_state == {State.QUEUED: 2, State.HELD: 1}
+        assert figures.held == {"no_address": 1}
+        assert (figures.oldest, figures.corrupt) == (500.0, 0)
+        assert spool.unhealthy() is None
+
+    async def test_a_note_joins_the_history(self, spool: Spool, clock: Clock) -> None:
+        given = mail()
+        await spool.store(given)
+        await spool.note(given.queue_id, Event(clock.now, 1, "bounce_received", "550 gone"))
+        await spool.note("NOSUCH", Event(clock.now, 1, "bounce_received"))
+        record = await spool.show(given.queue_id)
+        assert record is not None and record.history[-1].text == "550 gone"
+
+    async def test_what_is_not_there(self, spool: Spool) -> None:
+        assert await spool.load("NOSUCH") is None
+        assert await spool.show("NOSUCH") is None
+        assert await spool.due() is None
+
+
+class TestPurge:
+    async def test_what_ended_is_forgotten_with_its_history_and_nothing_else(self, spool: Spool, clock: Clock) -> None:
+        done, half = mail(at=clock.now - 1), mail(plan("a@x", "b@x"), at=clock.now - 1)
+        held = mail(plan(disposition=Disposition.HOLD), at=clock.now - 1)
+        for each in (done, half, held):
+            await spool.store(each)
+        await deliver(spool, clock, count=2)
+        clock.now += 10
+        assert await spool.purge(clock.now - 20) == 0
+        assert await spool.purge(clock.now) == 1
+        assert await spool.show(done.queue_id) is None
+        assert await spool.load(done.queue_id) is None
+        assert await spool.find(Query(term=done.message_id)) == ()
+        assert {each.queue_id for each in await spool.find(Query())} == {half.queue_id, held.queue_id}
+
+    async def test_withheld_only_when_asked(self, spool: Spool, clock: Clock) -> None:
+        await spool.store(mail(plan("a@x", disposition=Disposition.WITHHOLD), at=clock.now - 1))
+        clock.now += 10
+        assert await spool.purge(clock.now) == 0
+        assert await spool.purge(clock.now - 100, withheld=clock.now) == 1
+
+    async def test_duplicates_are_known_after_the_mail_is_forgotten(self, spool: Spool, clock: Clock) -> None:
+        document = facturx("F-99")
+        first = mail(plan(CLIENT, documents=(document,)), hold_duplicates=True)
+        await spool.store(first)
+        await deliver(spool, clock)
+        clock.now += 10
+        assert await spool.purge(clock.now) == 1
+        assert (await spool.store(mail(fingerprint=first.fingerprint))).duplicate
+        again = mail(plan(CLIENT, documents=(document,)), hold_duplicates=True)
+        await spool.store(again)
+        assert await states(spool, again.queue_id) == [State.HELD]
+        clock.now += 366 * 86400
+        late = mail(plan(CLIENT, documents=(document,)), hold_duplicates=True)
+        await spool.set_state(again.queue_id, None, Order("drop"), clock.now)
+        await spool.store(late)
+        assert await states(spool, late.queue_id) == [State.QUEUED]
+
+
+async def test_a_closed_spool_says_so(spool: Spool) -> None:
+    await spool.close()
+    await spool.close()
+    if type(spool).__name__ != "MemorySpool":
+        with pytest.raises(SpoolError, match="closed"):
+            await spool.store(mail())

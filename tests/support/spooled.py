@@ -1,0 +1,48 @@
+"""Mails for the spool, short to write."""
+
+import hashlib
+from itertools import count
+
+from relay.model import (
+    Action,
+    Disposition,
+    Document,
+    DocumentPart,
+    Envelope,
+    Mail,
+    Plan,
+    Recipient,
+    Span,
+    new_queue_id,
+)
+from relay.report import Finding, Kind, Report, Severity, Verdict
+
+_serial = count(1)
+CLIENT = "compta.acme@agiris.example"
+
+
+def facturx(number: str = "F-1", content: bytes = b"%PDF", action: Action = Action.KEEP) -> Document:
+    digest = hashlib.sha256(content + number.encode(errors="surrogateescape")).hexdigest()
+    finding = Finding("BR-CO-15", Severity.ERROR, "rules", "totals do not add up")
+    report = Report(digest, len(content), Verdict.INVALID, Kind.FACTURX, "en16931", "380", number, findings=(finding,))
+    return Document(f"{number}.pdf", Span(10, 20), DocumentPart.FACTURX, action, report)
+
+
+def plan(*to: str, disposition: Disposition = Disposition.RELAY, **fields: object) -> Plan:
+    values: dict[str, object] = {"firm": "cabinet", "dossier": "ACME", **fields}
+    return Plan(disposition, to=to, **values)  # type: ignore[arg-type]
+
+
+def mail(*plans: Plan, at: float = 1_000_000.0, raw: bytes | None = None, **fields: object) -> Mail:
+    serial = next(_serial)
+    values: dict[str, object] = {
+        "queue_id": new_queue_id(),
+        "envelope": Envelope("platform@jefacture.example", (Recipient("acme@export.relay.example"),), "192.0.2.1"),
+        "raw": raw if raw is not None else b"Subject: %d\r\n\r\nbody\r\n" % serial,
+        "plans": plans or (plan(CLIENT, documents=(facturx(f"F-{serial}"),)),),
+        "arrived": at,
+        "fingerprint": f"fingerprint-{serial}",
+        "message_id": f"<{serial}@jefacture.example>",
+        **fields,
+    }
+    return Mail(**values)  # type: ignore[arg-type]
