@@ -3,6 +3,7 @@
 Sources: RFC 5321 §4.2 (codes), RFC 3463 (enhanced codes), the table of shared/SMTP.md.
 """
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -72,3 +73,114 @@ class Uncertain:
 
 
 Outcome = Delivered | Deferred | Failed | Uncertain
+
+
+class Trouble(StrEnum):
+    """What went wrong when no reply tells it."""
+
+    UNRESOLVED = "unresolved"
+    UNREACHABLE = "unreachable"
+    TIMEOUT = "timeout"
+    LOST = "lost"
+    TLS = "tls"
+    CERTIFICATE = "certificate"
+    NO_TLS = "no_tls"
+    NO_AUTH = "no_auth"
+    GARBAGE = "garbage"
+    NO_8BITMIME = "no_8bitmime"
+    NO_SMTPUTF8 = "no_smtputf8"
+    TOO_LARGE = "too_large"
+    UNCERTAIN = "uncertain"
+    UNUSABLE = "unusable"
+    UNFORESEEN = "unforeseen"
+
+
+TEXT_LIMIT = 500
+
+_ENHANCED = re.compile(r"([245]\.\d{1,3}\.\d{1,3})(?:\s+|$)")
+
+# RFC 4954 §6: "authenticate first", "mechanism too weak", "wrong credentials", "encryption required".
+_CREDENTIALS = frozenset({530, 534, 535, 538})
+
+# Trouble -> (code, enhanced code, what an operator reads). Doubt is temporary (DESIGN rule 3): only what the mail
+# itself makes impossible with this next hop is permanent.
+_TROUBLES: dict[Trouble, tuple[int, str, str]] = {
+    Trouble.UNRESOLVED: (451, "4.4.3", "the name of the next hop cannot be resolved"),
+    Trouble.UNREACHABLE: (451, "4.4.1", "no connection to the next hop"),
+    Trouble.TIMEOUT: (451, "4.4.2", "no answer in time"),
+    Trouble.LOST: (451, "4.4.2", "connection lost"),
+    Trouble.TLS: (451, "4.7.5", "TLS failed"),
+    Trouble.CERTIFICATE: (451, "4.7.5", "the certificate of the next hop cannot be trusted"),
+    Trouble.NO_TLS: (451, "4.7.5", "the next hop offers no STARTTLS"),
+    Trouble.NO_AUTH: (451, "4.7.0", "the next hop offers no way to authenticate"),
+    Trouble.GARBAGE: (451, "4.5.0", "not an SMTP reply"),
+    Trouble.NO_8BITMIME: (554, "5.6.3", "the mail has 8-bit octets and the next hop does not offer 8BITMIME"),
+    Trouble.NO_SMTPUTF8: (553, "5.6.7", "the mail needs SMTPUTF8 and the next hop does not offer it"),
+    Trouble.TOO_LARGE: (552, "5.3.4", "larger than the next hop takes"),
+    Trouble.UNCERTAIN: (451, "4.4.2", "connection lost after the final dot: the next hop may have the mail"),
+    Trouble.UNUSABLE: (451, "4.3.5", "the smarthost's settings cannot be used"),
+    Trouble.UNFORESEEN: (451, "4.3.0", "unforeseen error of the relay"),
+}
+
+_ALERTING = frozenset(
+    {
+        Trouble.TLS,
+        Trouble.CERTIFICATE,
+        Trouble.NO_TLS,
+        Trouble.NO_AUTH,
+        Trouble.UNUSABLE,
+        Trouble.UNFORESEEN,
+    }
+)
+
+
+def clean(text: str) -> str:
+    """Text of a remote on one line, free of control characters, cut to `TEXT_LIMIT` characters."""
+    line = " ".join("".join(each if each.isprintable() else " " for each in text).split())
+    return line if len(line) <= TEXT_LIMIT else line[: TEXT_LIMIT - 1] + "…"
+
+
+def remote(code: int, text: str) -> Reply:
+    """A reply of the next hop as a value; the lines of `text` may each bear the enhanced code (RFC 2034 §4)."""
+    enhanced, lines = "", []
+    for line in text.splitlines():
+        match = _ENHANCED.match(line)
+        if match and match[1][0] == str(code)[:1]:
+            enhanced = enhanced or match[1]
+            line = line[match.end() :]
+        lines.append(line)
+    return Reply(code, enhanced, clean(" ".join(lines)))
+
+
+def classify(stage: Stage, code: int, enhanced: str, text: str) -> Outcome:
+    """What the next hop's reply means for the mail, when it is not the reply that lets the dialogue go on.
+
+    `Delivered` only for a 2xx to the final dot. The table of shared/SMTP.md, read from top to bottom.
+    """
+    reply = Reply(code, enhanced, clean(text))
+    if stage is Stage.BODY and reply.accepted:
+        return Delivered(reply)
+    if 400 <= code < 500:
+        return Deferred(reply, stage, alert=stage is Stage.TLS)
+    if not 500 <= code < 600:
+        return Deferred(Reply(451, "4.5.0", clean(f"unexpected reply: {reply}")), stage)
+    if stage in (Stage.TLS, Stage.AUTH) or (code in _CREDENTIALS and stage is not Stage.BODY):
+        return Deferred(reply, stage, alert=True)  # a wrong password must not bounce invoices
+    if stage is Stage.MAIL and enhanced.startswith("5.7."):
+        return Deferred(reply, stage, alert=True)
+    if stage is Stage.RCPT and code == 552:
+        return Deferred(reply, stage)  # rfc5321#4.5.3.1.10: too many recipients, to be read as 452
+    if stage in (Stage.MAIL, Stage.RCPT, Stage.DATA, Stage.BODY):
+        return Failed(reply, stage)
+    return Deferred(reply, stage)
+
+
+def failure(stage: Stage, trouble: Trouble, text: str = "") -> Outcome:
+    """What it means for the mail when no reply tells: `text` completes the sentence of the table."""
+    code, enhanced, sentence = _TROUBLES[trouble]
+    reply = Reply(code, enhanced, clean(f"{sentence}: {text}" if text else sentence))
+    if trouble is Trouble.UNCERTAIN:
+        return Uncertain(reply, stage)
+    if code >= 500:
+        return Failed(reply, stage)
+    return Deferred(reply, stage, alert=trouble in _ALERTING)

@@ -1,0 +1,148 @@
+"""Kept connections: a few for each next hop, used again while they live, closed when idle."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import structlog
+
+from relay.ops.events import Event
+from relay.reply import Stage, Trouble, failure
+from relay.smarthost.content import Octets, prepare
+from relay.smarthost.dial import Unreachable, dial
+from relay.smarthost.dialogue import Dialogue
+from relay.smarthost.route import Route
+from relay.smarthost.transaction import Letter, Outcomes, Stale, Transaction
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass
+class _Pool:
+    """The connections of one route. `idle` is used from its end: the freshest first, so that the others may age."""
+
+    slots: asyncio.Semaphore
+    idle: list[Dialogue] = field(default_factory=list)
+    timers: dict[Dialogue, asyncio.TimerHandle] = field(default_factory=dict)
+    busy: int = 0
+
+    def take(self) -> Dialogue | None:
+        while self.idle:
+            dialogue = self.idle.pop()
+            self.timers.pop(dialogue).cancel()
+            if dialogue.usable:
+                return dialogue
+            dialogue.abort()
+        return None
+
+    def keep(self, dialogue: Dialogue, seconds: float) -> None:
+        self.idle.append(dialogue)
+        self.timers[dialogue] = asyncio.get_running_loop().call_later(seconds, self._expire, dialogue)
+
+    def _expire(self, dialogue: Dialogue) -> None:
+        self.idle.remove(dialogue)
+        self.timers.pop(dialogue)
+        dialogue.close()
+
+    def close(self) -> None:
+        while self.idle:
+            self._expire_now(self.idle[-1])
+
+    def _expire_now(self, dialogue: Dialogue) -> None:
+        self.timers[dialogue].cancel()
+        self._expire(dialogue)
+
+
+class Smarthosts:
+    """Sends mails. idle: seconds a connection waits for more. uses, age (seconds): when it is renewed all the same."""
+
+    def __init__(self, *, idle: float = 20.0, uses: int = 100, age: float = 300.0) -> None:
+        self._idle = idle
+        self._uses = uses
+        self._age = age
+        self._pools: dict[Route, _Pool] = {}
+
+    async def send(
+        self,
+        route: Route,
+        sender: str,
+        recipients: Sequence[str],
+        chunks: Sequence[Octets],
+        *,
+        smtputf8: bool = False,
+        body8bit: bool | None = None,
+    ) -> Outcomes:
+        """One outcome for each recipient. Raises nothing but CancelledError: what nobody foresaw is deferred, 4.3.0.
+
+        chunks: the mail, in order, CRLF lines, without dot-stuffing. smtputf8: it was submitted so (RFC 6531).
+        body8bit: whether it has 8-bit octets; None looks.
+        """
+        try:
+            unique = tuple(dict.fromkeys(recipients))
+            return await self._send(route, Letter(sender, unique, prepare(chunks, body8bit), smtputf8))
+        except Unreachable as unreachable:
+            return dict.fromkeys(recipients, unreachable.outcome)
+        except Exception as error:
+            log.exception(Event.FAULT, where="smarthost", smarthost=route.name)
+            outcome = failure(Stage.INTERNAL, Trouble.UNFORESEEN, type(error).__name__)
+            return dict.fromkeys(recipients, outcome)
+
+    def counts(self) -> dict[str, tuple[int, int]]:
+        """Name of each smarthost with connections -> (busy, idle)."""
+        found: dict[str, tuple[int, int]] = {}
+        for route, pool in self._pools.items():
+            busy, idle = found.get(route.name, (0, 0))
+            found[route.name] = (busy + pool.busy, idle + len(pool.idle))
+        return found
+
+    async def close(self) -> None:
+        """Say QUIT on what is idle and let go. Transactions under way are their tasks' own affair."""
+        for pool in self._pools.values():
+            pool.close()
+        self._pools.clear()
+        await asyncio.sleep(0)
+
+    async def _send(self, route: Route, letter: Letter) -> Outcomes:
+        pool = self._pool(route)
+        async with pool.slots:
+            pool.busy += 1
+            try:
+                kept = pool.take()
+                if kept is not None:
+                    try:
+                        return await self._on(kept, pool, route, letter)
+                    except Stale:
+                        pool.close()  # its companions have waited longer still
+                fresh = await dial(route)
+                return await self._on(fresh, pool, route, letter)
+            finally:
+                pool.busy -= 1
+
+    async def _on(self, dialogue: Dialogue, pool: _Pool, route: Route, letter: Letter) -> Outcomes:
+        finished = False
+        try:
+            outcomes = await Transaction(dialogue, route.timeouts, letter).run()
+            finished = True
+            return outcomes
+        finally:
+            if finished:
+                self._put_back(dialogue, pool)
+            else:
+                dialogue.abort()
+
+    def _put_back(self, dialogue: Dialogue, pool: _Pool) -> None:
+        fresh = dialogue.uses < self._uses and time.monotonic() - dialogue.opened < self._age
+        if fresh and dialogue.usable:
+            pool.keep(dialogue, self._idle)
+        else:
+            dialogue.close()
+
+    def _pool(self, route: Route) -> _Pool:
+        """Routes no longer in use (the settings changed) are forgotten once their connections are gone."""
+        pool = self._pools.get(route)
+        if pool is None:
+            for other in [each for each, pool in self._pools.items() if not pool.busy and not pool.idle]:
+                del self._pools[other]
+            pool = self._pools[route] = _Pool(asyncio.Semaphore(max(1, route.connections)))
+        return pool

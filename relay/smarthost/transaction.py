@@ -1,0 +1,205 @@
+"""MAIL, RCPT, DATA, content, final dot: one transaction on an open dialogue, one outcome for each recipient."""
+
+import re
+from dataclasses import dataclass
+
+from relay.reply import Outcome, Reply, Stage, Trouble, classify, failure
+from relay.smarthost.content import Content
+from relay.smarthost.dialogue import Dialogue, Garbage, Lost
+from relay.smarthost.route import Timeouts
+
+Outcomes = dict[str, Outcome]
+
+_UNSAFE = re.compile(r"[\x00-\x20\x7f<>]")
+_JOIN = 1 << 16
+
+
+class Stale(Exception):
+    """A kept connection turned out to be dead before anything of the mail was sent: try a fresh one."""
+
+
+class _Ended(Exception):
+    """The transaction is over for every recipient that has no outcome yet."""
+
+    def __init__(self, outcome: Outcome) -> None:
+        self.outcome = outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """What is to be sent. `sender` "" is the null sender; smtputf8: it was submitted so (RFC 6531)."""
+
+    sender: str
+    recipients: tuple[str, ...]
+    content: Content
+    smtputf8: bool = False
+
+    @property
+    def needs_smtputf8(self) -> bool:
+        addresses_ascii = all(address.isascii() for address in (self.sender, *self.recipients))
+        return not addresses_ascii or (self.smtputf8 and self.content.utf8_header)
+
+
+class Transaction:
+    """Run once. After it, `dialogue.usable` tells whether to keep the connection."""
+
+    def __init__(self, dialogue: Dialogue, timeouts: Timeouts, letter: Letter) -> None:
+        self._dialogue = dialogue
+        self._timeouts = timeouts
+        self._sender = letter.sender
+        self._recipients = letter.recipients
+        self._content = letter.content
+        self._utf8 = letter.needs_smtputf8
+        self._reused = dialogue.uses > 0
+        self._outcomes: Outcomes = {}
+
+    async def run(self) -> Outcomes:
+        """Raises Stale, and ValueError for an address that cannot stand in a command."""
+        if (impossible := self._impossible()) is not None:
+            return dict.fromkeys(self._recipients, impossible)
+        self._dialogue.uses += 1
+        try:
+            await self._envelope()
+            await self._send_content()
+        except _Ended as ended:
+            for recipient in self._recipients:
+                self._outcomes.setdefault(recipient, ended.outcome)
+        return self._outcomes
+
+    def _impossible(self) -> Outcome | None:
+        """What this next hop cannot take, known from its EHLO (RFC 6152 §3, RFC 6531 §3.2, RFC 1870 §6.1)."""
+        offers = self._dialogue.extensions
+        if self._utf8 and "smtputf8" not in offers:
+            return failure(Stage.MAIL, Trouble.NO_SMTPUTF8)
+        if self._content.eightbit and "8bitmime" not in offers:
+            return failure(Stage.MAIL, Trouble.NO_8BITMIME)
+        limit = offers.get("size", "")
+        if limit.isdecimal() and 0 < int(limit) < self._content.size:
+            return failure(Stage.MAIL, Trouble.TOO_LARGE, f"{self._content.size} octets, it takes {limit}")
+        return None
+
+    async def _envelope(self) -> None:
+        """MAIL, each RCPT, DATA; in one packet where PIPELINING is offered (RFC 2920)."""
+        commands = [self._mail(), *(self._path("RCPT TO:", each) for each in self._recipients), b"DATA\r\n"]
+        if self._dialogue.dirty:
+            commands.insert(0, b"RSET\r\n")
+        piped = "pipelining" in self._dialogue.extensions
+        if piped:
+            self._dialogue.command(*commands)
+            commands.clear()
+        if self._dialogue.dirty:
+            if not (await self._ask(Stage.MAIL, commands)).accepted:
+                self._dialogue.abort()
+                raise Stale
+            self._dialogue.dirty = False
+        reply = await self._ask(Stage.MAIL, commands)
+        if not reply.accepted:
+            self._dialogue.dirty = True
+            raise _Ended(_classify(Stage.MAIL, reply))
+        for recipient in self._recipients:
+            reply = await self._ask(Stage.RCPT, commands)
+            if not reply.accepted:
+                self._outcomes[recipient] = _classify(Stage.RCPT, reply)
+        await self._data(commands, piped)
+
+    async def _data(self, commands: list[bytes], piped: bool) -> None:
+        refused = len(self._outcomes) == len(self._recipients)
+        if refused and not piped:
+            self._dialogue.dirty = True
+            return
+        reply = await self._ask(Stage.DATA, commands)
+        if reply.code == 354 and not refused:
+            return
+        self._dialogue.dirty = True
+        if reply.code == 354:
+            self._dialogue.abort()  # nobody to send to, and it waits for a content
+        if not refused:
+            raise _Ended(_classify(Stage.DATA, reply))
+
+    async def _ask(self, stage: Stage, commands: list[bytes]) -> Reply:
+        """Send the next of `commands`, unless all went out together; its reply.
+
+        Until MAIL is answered a kept connection may turn out to have been closed over there, with 421 or without.
+        """
+        if commands:
+            self._dialogue.command(commands.pop(0))
+        may_be_stale = self._reused and stage is Stage.MAIL
+        limit = {Stage.MAIL: self._timeouts.mail, Stage.RCPT: self._timeouts.rcpt}.get(stage, self._timeouts.data)
+        try:
+            reply = await self._dialogue.reply(limit)
+        except (Lost, Garbage, TimeoutError) as error:
+            self._dialogue.abort()
+            if may_be_stale and isinstance(error, Lost):
+                raise Stale from error
+            raise _Ended(_broken(stage, error)) from error
+        if reply.code == 421:
+            self._dialogue.abort()
+            if may_be_stale:
+                raise Stale
+            raise _Ended(_classify(stage, reply))
+        return reply
+
+    async def _send_content(self) -> None:
+        accepted = [each for each in self._recipients if each not in self._outcomes]
+        if not accepted:
+            return
+        try:
+            await self._slices()
+        except (Lost, TimeoutError) as error:
+            self._dialogue.abort()  # without the final dot: the next hop must not deliver what it has
+            raise _Ended(_broken(Stage.BODY, error)) from error
+        try:
+            reply = await self._dialogue.reply(self._timeouts.final)
+        except (Lost, Garbage, TimeoutError) as error:
+            self._dialogue.abort()
+            raise _Ended(failure(Stage.BODY, Trouble.UNCERTAIN, str(error) or "no answer in time")) from error
+        raise _Ended(_classify(Stage.BODY, reply))
+
+    async def _slices(self) -> None:
+        """All of the content and the final dot; stops when the next hop answers before the dot."""
+        pieces = self._content.pieces
+        if self._content.size <= _JOIN:
+            self._dialogue.end(b"".join((*pieces, b".\r\n")))
+            return
+        for piece in pieces:
+            await self._dialogue.slice(piece, self._timeouts.block)
+            if self._dialogue.spoken:
+                await self._answered_early()
+        self._dialogue.end(b".\r\n")
+
+    async def _answered_early(self) -> None:
+        """A reply in the midst of the content: taken at its word when it refuses, and the connection given up."""
+        try:
+            reply = await self._dialogue.reply(self._timeouts.block)
+        except Garbage as error:
+            raise _Ended(_broken(Stage.BODY, error)) from error
+        finally:
+            self._dialogue.abort()
+        if reply.accepted:
+            raise _Ended(failure(Stage.BODY, Trouble.GARBAGE, f"{reply} before the final dot"))
+        raise _Ended(_classify(Stage.BODY, reply))
+
+    def _mail(self) -> bytes:
+        offers, words = self._dialogue.extensions, []
+        if "size" in offers:
+            words.append(f"SIZE={self._content.size}")
+        if "8bitmime" in offers:
+            words.append(f"BODY={'8BITMIME' if self._content.eightbit else '7BIT'}")
+        if self._utf8:
+            words.append("SMTPUTF8")
+        return self._path("MAIL FROM:", self._sender, *words)
+
+    def _path(self, verb: str, address: str, *words: str) -> bytes:
+        if _UNSAFE.search(address):
+            raise ValueError(f"an address of the envelope cannot stand in a command: {address!a}")
+        return " ".join((f"{verb}<{address}>", *words)).encode() + b"\r\n"
+
+
+def _classify(stage: Stage, reply: Reply) -> Outcome:
+    return classify(stage, reply.code, reply.enhanced, reply.text)
+
+
+def _broken(stage: Stage, error: Exception) -> Outcome:
+    if isinstance(error, TimeoutError):
+        return failure(stage, Trouble.TIMEOUT)
+    return failure(stage, Trouble.GARBAGE if isinstance(error, Garbage) else Trouble.LOST, str(error))

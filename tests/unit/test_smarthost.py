@@ -1,0 +1,477 @@
+"""One transaction out: what each misbehaviour of the next hop means for the mail, and what arrives when it behaves."""
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relay.reply import Deferred, Delivered, Failed, Outcome, Stage, Uncertain
+from relay.smarthost import Route, Smarthosts, Timeouts, Tls
+from relay.smarthost import content as content_module
+from relay.smarthost.content import prepare, stuffed
+from tests.support.peer import (
+    Behaviour,
+    Drop,
+    Later,
+    Peer,
+    Raw,
+    Reset,
+    Say,
+    Silence,
+    Tarpit,
+    self_signed,
+)
+
+MAIL = b"Subject: invoice\r\n\r\n.one\r\n..two\r\n\r\nend\r\n"
+TO = "client@agiris.example"
+SHORT = Timeouts(**dict.fromkeys(Timeouts.__dataclass_fields__, 0.3))
+
+
+@pytest.fixture
+async def peer() -> AsyncIterator[Peer]:
+    async with Peer() as peer:
+        yield peer
+
+
+@pytest.fixture
+async def out() -> AsyncIterator[Smarthosts]:
+    smarthosts = Smarthosts()
+    yield smarthosts
+    await smarthosts.close()
+
+
+def route(peer: Peer, timeouts: Timeouts | None = None, **changes: object) -> Route:
+    plain = Route(peer.host, peer.port, Tls.NONE, hostname="relay.example", timeouts=timeouts or Timeouts())
+    return replace(plain, **changes)
+
+
+async def send(out: Smarthosts, to: Route, mail: bytes = MAIL, **options: object) -> Outcome:
+    return (await out.send(to, "bounce@relay.example", [TO], [mail], **options))[TO]
+
+
+async def test_a_mail_arrives_octet_for_octet(peer: Peer, out: Smarthosts) -> None:
+    outcome = await send(out, route(peer))
+    assert isinstance(outcome, Delivered)
+    assert outcome.reply.text == "taken as 1"
+    [mail] = peer.mails
+    assert (mail.sender, mail.recipients, mail.content) == ("bounce@relay.example", (TO,), MAIL)
+    assert mail.mail_params == (f"SIZE={len(MAIL)}", "BODY=7BIT")
+    assert mail.helo == "relay.example"
+
+
+async def test_the_null_sender_stays_null(peer: Peer, out: Smarthosts) -> None:
+    await out.send(route(peer), "", [TO], [MAIL])
+    assert peer.mails[0].sender == ""
+
+
+async def test_large_content_goes_in_slices(peer: Peer, out: Smarthosts) -> None:
+    mail = (b"Subject: x\r\n\r\n" + b".0123456789abcdef\r\n" * 200_000)[: 3_000_000 // 18 * 18] + b"\r\n"
+    chunks = [memoryview(mail)[start : start + 70_001] for start in range(0, len(mail), 70_001)]
+    outcomes = await out.send(route(peer), "", [TO], chunks)
+    assert isinstance(outcomes[TO], Delivered)
+    assert peer.mails[0].content == mail
+
+
+CASES: list[tuple[str, Behaviour, type, Stage, bool]] = [
+    ("connect", Say("421 4.3.2 busy"), Deferred, Stage.GREETING, False),
+    ("connect", Say("554 5.3.2 no service"), Deferred, Stage.GREETING, False),
+    ("connect", Raw(b"SSH-2.0-OpenSSH\r\n"), Deferred, Stage.GREETING, False),
+    ("connect", Silence(), Deferred, Stage.GREETING, False),
+    ("connect", Drop(), Deferred, Stage.GREETING, False),
+    ("connect", Reset(), Deferred, Stage.GREETING, False),
+    ("connect", Tarpit("220 slow.example", 0.05), Deferred, Stage.GREETING, False),
+    ("ehlo", Say("550 5.7.1 go away"), Deferred, Stage.EHLO, False),
+    ("ehlo", Say("421 4.3.2 busy", close=True), Deferred, Stage.EHLO, False),
+    ("ehlo", Raw(b"250-a\r\n" * 20000), Deferred, Stage.EHLO, False),
+    ("ehlo", Silence(), Deferred, Stage.EHLO, False),
+    ("mail", Say("451 4.7.1 greylisted"), Deferred, Stage.MAIL, False),
+    ("mail", Say("550 5.7.1 not you"), Deferred, Stage.MAIL, True),
+    ("mail", Say("530 5.7.0 authenticate first"), Deferred, Stage.MAIL, True),
+    ("mail", Say("553 5.1.8 bad sender"), Failed, Stage.MAIL, False),
+    ("mail", Say("421 4.3.2 busy", close=True), Deferred, Stage.MAIL, False),
+    ("mail", Raw(b"\x00\xff\xfe garbage\r\n"), Deferred, Stage.MAIL, False),
+    ("mail", Raw(b"250 " + b"x" * 100_000), Deferred, Stage.MAIL, False),
+    ("mail", Raw(b"250-x\r\n" * 30_000), Deferred, Stage.MAIL, False),
+    ("mail", Silence(), Deferred, Stage.MAIL, False),
+    ("mail", Tarpit("250 2.1.0 slow", 0.05), Deferred, Stage.MAIL, False),
+    ("mail", Drop(), Deferred, Stage.MAIL, False),
+    ("mail", Reset(), Deferred, Stage.MAIL, False),
+    ("rcpt", Say("452 4.2.2 full"), Deferred, Stage.RCPT, False),
+    ("rcpt", Say("552 5.2.2 too many"), Deferred, Stage.RCPT, False),
+    ("rcpt", Say("550 5.1.1 unknown"), Failed, Stage.RCPT, False),
+    ("rcpt", Say("550-5.1.1 unknown\r\n550 5.1.1 here"), Failed, Stage.RCPT, False),
+    ("rcpt", Silence(), Deferred, Stage.RCPT, False),
+    ("rcpt", Drop(), Deferred, Stage.RCPT, False),
+    ("data", Say("451 4.3.0 not now"), Deferred, Stage.DATA, False),
+    ("data", Say("554 5.5.1 no"), Failed, Stage.DATA, False),
+    ("data", Say("250 2.0.0 what"), Deferred, Stage.DATA, False),
+    ("data", Silence(), Deferred, Stage.DATA, False),
+    ("body", Say("452 4.3.1 no space"), Deferred, Stage.BODY, False),
+    ("body", Say("554 5.6.0 virus"), Failed, Stage.BODY, False),
+    ("body", Say("421 4.3.2 going down"), Deferred, Stage.BODY, False),
+    ("body", Silence(), Uncertain, Stage.BODY, False),
+    ("body", Drop(), Uncertain, Stage.BODY, False),
+    ("body", Reset(), Uncertain, Stage.BODY, False),
+    ("body", Raw(b"garbage\r\n"), Uncertain, Stage.BODY, False),
+    ("body", Tarpit("250 2.0.0 ok", 0.05), Uncertain, Stage.BODY, False),
+]
+
+
+@pytest.mark.parametrize("pipelining", [True, False], ids=["piped", "in-turn"])
+@pytest.mark.parametrize(("stage", "behaviour", "kind", "where", "alert"), CASES)
+async def test_each_misbehaviour_has_its_meaning_and_the_next_mail_passes(
+    out: Smarthosts, stage: str, behaviour: Behaviour, kind: type, where: Stage, alert: bool, pipelining: bool
+) -> None:
+    async with Peer(extensions=("PIPELINING", "8BITMIME") if pipelining else ("8BITMIME",)) as peer:
+        peer.on(stage, behaviour, times=1)
+        outcome = await send(out, route(peer, SHORT))
+        assert (type(outcome), outcome.stage, getattr(outcome, "alert", False)) == (kind, where, alert)
+        taken = peer.taken
+        assert isinstance(await send(out, route(peer)), Delivered)
+        assert peer.taken == taken + 1
+        assert peer.mails[-1].content == MAIL
+
+
+async def test_the_remote_reply_is_kept(peer: Peer, out: Smarthosts) -> None:
+    peer.on("rcpt", Say("550-5.1.1 unknown\r\n550 5.1.1 here"))
+    assert str((await send(out, route(peer))).reply) == "550 5.1.1 unknown here"
+
+
+async def test_an_old_server_is_greeted_with_helo(out: Smarthosts) -> None:
+    async with Peer(esmtp=False) as peer:
+        assert isinstance(await send(out, route(peer)), Delivered)
+        assert peer.mails[0].mail_params == ()
+
+
+async def test_nobody_listens(out: Smarthosts) -> None:
+    async with Peer() as peer:
+        gone = route(peer)
+    outcome = await send(out, gone)
+    assert isinstance(outcome, Deferred)
+    assert (outcome.stage, outcome.reply.enhanced) == (Stage.CONNECT, "4.4.1")
+
+
+async def test_a_name_that_does_not_resolve_is_deferred(out: Smarthosts) -> None:
+    outcome = await send(out, Route("relay..invalid", 25, Tls.NONE))
+    assert isinstance(outcome, Deferred)
+    assert (outcome.stage, outcome.reply.enhanced) == (Stage.DNS, "4.4.3")
+
+
+# What the next hop cannot take.
+
+
+async def test_eight_bits_need_8bitmime(out: Smarthosts) -> None:
+    mail = b"Subject: x\r\n\r\n\xc3\xa9\r\n"
+    async with Peer(extensions=()) as peer:
+        outcome = await send(out, route(peer), mail)
+        assert isinstance(outcome, Failed) and outcome.reply.enhanced == "5.6.3"
+        assert peer.taken == 0
+    async with Peer() as peer:
+        await send(out, route(peer), mail)
+        assert "BODY=8BITMIME" in peer.mails[0].mail_params
+        assert peer.mails[0].content == mail
+
+
+async def test_other_alphabets_need_smtputf8(peer: Peer, out: Smarthosts) -> None:
+    address = "comptabilité@agiris.example"
+    outcomes = await out.send(route(peer), "", [address], [MAIL])
+    assert isinstance(outcomes[address], Delivered)
+    assert peer.mails[0].recipients == (address,) and "SMTPUTF8" in peer.mails[0].mail_params
+    async with Peer(extensions=("8BITMIME",)) as old:
+        outcomes = await out.send(route(old), "", [address], [MAIL])
+        assert isinstance(outcomes[address], Failed) and outcomes[address].reply.enhanced == "5.6.7"
+
+
+async def test_a_mail_submitted_with_smtputf8_but_ascii_throughout_needs_none(out: Smarthosts) -> None:
+    async with Peer(extensions=()) as peer:
+        assert isinstance(await send(out, route(peer), smtputf8=True), Delivered)
+
+
+async def test_too_large_for_the_announced_size(out: Smarthosts) -> None:
+    async with Peer(extensions=("SIZE 20",)) as peer:
+        outcome = await send(out, route(peer))
+        assert isinstance(outcome, Failed) and outcome.reply.enhanced == "5.3.4"
+        assert not any(line.startswith("MAIL") for line in peer.commands)
+
+
+async def test_an_address_that_would_inject_a_command_is_never_sent(peer: Peer, out: Smarthosts) -> None:
+    evil = "a@b>\r\nRCPT TO:<c@d"
+    outcomes = await out.send(route(peer), "", [evil], [MAIL])
+    assert isinstance(outcomes[evil], Deferred) and outcomes[evil].alert
+    assert outcomes[evil].reply.enhanced == "4.3.0"
+    assert not any(line.startswith("MAIL") for line in peer.commands)
+
+
+async def test_each_recipient_has_its_own_outcome(peer: Peer, out: Smarthosts) -> None:
+    peer.on("rcpt", Say("550 5.1.1 unknown"), when=lambda argument: "bad@" in argument)
+    outcomes = await out.send(route(peer), "", ["bad@a.example", "good@a.example"], [MAIL])
+    assert isinstance(outcomes["bad@a.example"], Failed)
+    assert isinstance(outcomes["good@a.example"], Delivered)
+    assert peer.mails[0].recipients == ("good@a.example",)
+
+
+# Large contents and answers in their midst.
+
+
+async def test_refused_in_the_midst_of_the_content(peer: Peer, out: Smarthosts) -> None:
+    peer.on("content", Say("552 5.3.4 too much", close=True), times=1)
+    outcome = await send(out, route(peer), b"x: y\r\n\r\n" + b"a" * 76 + b"\r\n" * 4_000_000)
+    assert isinstance(outcome, (Failed, Deferred))
+    assert peer.taken == 0
+
+
+@pytest.mark.parametrize("behaviour", [Drop(), Reset()])
+async def test_lost_in_the_midst_of_a_large_content_is_deferred(
+    peer: Peer, out: Smarthosts, behaviour: Behaviour
+) -> None:
+    peer.on("content", behaviour, times=1)
+    outcome = await send(out, route(peer), b"x: y\r\n\r\n" + b"0123456789\r\n" * 4_000_000)
+    assert isinstance(outcome, Deferred) and outcome.stage is Stage.BODY
+    assert peer.taken == 0
+
+
+async def test_a_next_hop_that_stops_reading_is_given_up(peer: Peer, out: Smarthosts) -> None:
+    never = asyncio.Event()
+    peer.on("data", Later(never), times=1)
+    outcome = await send(out, route(peer, SHORT), b"x: y\r\n\r\n" + b"0123456789\r\n" * 4_000_000)
+    assert isinstance(outcome, Deferred) and outcome.stage is Stage.DATA
+
+
+# Kept connections.
+
+
+async def test_connections_are_kept_and_used_again(peer: Peer, out: Smarthosts) -> None:
+    for _ in range(5):
+        assert isinstance(await send(out, route(peer)), Delivered)
+    assert peer.sessions == 1
+    assert out.counts() == {"default": (0, 1)}
+
+
+async def test_a_refused_recipient_does_not_spoil_the_connection(peer: Peer, out: Smarthosts) -> None:
+    peer.on("rcpt", Say("550 5.1.1 unknown"), times=1)
+    assert isinstance(await send(out, route(peer)), Failed)
+    assert isinstance(await send(out, route(peer)), Delivered)
+    assert peer.sessions == 1
+
+
+async def test_as_many_connections_as_allowed(peer: Peer, out: Smarthosts) -> None:
+    gate = asyncio.Event()
+    peer.on("body", Later(gate))
+    sends = [asyncio.create_task(send(out, route(peer, connections=3))) for _ in range(8)]
+    await peer.wait_until(lambda: peer.taken == 3)
+    assert out.counts() == {"default": (3, 0)}
+    gate.set()
+    assert all(isinstance(outcome, Delivered) for outcome in await asyncio.gather(*sends))
+    assert peer.most_open == 3
+
+
+@pytest.mark.parametrize("behaviour", [Drop(), Reset(), Say("421 4.4.2 idle too long", close=True)])
+async def test_a_kept_connection_found_dead_is_replaced_in_the_same_attempt(
+    peer: Peer, out: Smarthosts, behaviour: Behaviour
+) -> None:
+    assert isinstance(await send(out, route(peer)), Delivered)
+    peer.on("mail", behaviour, times=1)
+    assert isinstance(await send(out, route(peer)), Delivered)
+    assert (peer.sessions, peer.taken) == (2, 2)
+
+
+async def test_421_on_the_kept_and_on_the_fresh_connection_is_deferred(peer: Peer, out: Smarthosts) -> None:
+    await send(out, route(peer))
+    peer.on("mail", Say("421 4.3.2 no more today", close=True), times=2)
+    outcome = await send(out, route(peer))
+    assert isinstance(outcome, Deferred) and outcome.reply.code == 421
+    assert peer.sessions == 2
+
+
+async def test_a_connection_closed_while_idle_is_noticed(peer: Peer, out: Smarthosts) -> None:
+    to = route(peer)
+    await send(out, to)
+    port = peer.port
+    await peer.close()
+    peer.port = port
+    await peer.start()
+    assert isinstance(await send(out, to), Delivered)
+
+
+async def test_idle_connections_are_closed(peer: Peer) -> None:
+    out = Smarthosts(idle=0.01)
+    await send(out, route(peer))
+    await peer.wait_until(lambda: peer.open_now == 0)
+    assert peer.commands[-1] == "QUIT"
+
+
+async def test_a_connection_is_renewed_after_so_many_mails(peer: Peer) -> None:
+    out = Smarthosts(uses=2)
+    for _ in range(4):
+        await send(out, route(peer))
+    assert peer.sessions == 2
+    await out.close()
+
+
+async def test_another_password_means_another_connection(peer: Peer, out: Smarthosts) -> None:
+    await send(out, route(peer))
+    await send(out, route(peer, hostname="other.example"))
+    assert peer.sessions == 2
+
+
+async def test_a_cancelled_send_leaves_no_connection_half_way(peer: Peer, out: Smarthosts) -> None:
+    gate = asyncio.Event()
+    peer.on("data", Later(gate), times=1)
+    task = asyncio.create_task(send(out, route(peer)))
+    await peer.wait_until(lambda: "DATA" in peer.commands)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    gate.set()
+    assert out.counts() == {"default": (0, 0)}
+    assert isinstance(await send(out, route(peer)), Delivered)
+    assert peer.taken == 1
+
+
+async def test_the_unforeseen_is_deferred_with_an_alert(
+    peer: Peer, out: Smarthosts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("relay.smarthost.pool.dial", lambda route: 1 / 0)
+    outcome = await send(out, route(peer))
+    assert isinstance(outcome, Deferred) and outcome.alert and outcome.stage is Stage.INTERNAL
+    assert outcome.reply.enhanced == "4.3.0"
+
+
+# TLS and AUTH.
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    return self_signed(tmp_path_factory.mktemp("tls"))
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours"), [("starttls", t) for t in (Tls.STARTTLS, Tls.REQUIRED)] + [("implicit", Tls.IMPLICIT)]
+)
+async def test_tls_and_password(out: Smarthosts, certificate: tuple[Path, Path], theirs: str, ours: Tls) -> None:
+    async with Peer(tls=theirs, certificate=certificate, users={"relay": "s3crêt"}) as peer:
+        to = route(peer, tls=ours, username="relay", password="s3crêt", ca_file=str(certificate[0]))
+        large = b"x: y\r\n\r\n" + b".123456789\r\n" * 400_000
+        for mail in (MAIL, large):
+            assert isinstance(await send(out, to, mail), Delivered)
+            assert peer.mails[-1].tls and peer.mails[-1].user == "relay"
+            assert peer.mails[-1].content == mail
+        assert peer.sessions == 1
+
+
+async def test_a_wrong_password_is_deferred_and_tried_once(out: Smarthosts, certificate: tuple[Path, Path]) -> None:
+    async with Peer(tls="starttls", certificate=certificate, users={"relay": "right"}) as peer:
+        to = route(peer, tls=Tls.REQUIRED, username="relay", password="wrong", ca_file=str(certificate[0]))
+        outcome = await send(out, to)
+        assert isinstance(outcome, Deferred) and outcome.alert and outcome.stage is Stage.AUTH
+        assert outcome.reply.code == 535
+        assert len([line for line in peer.commands if line.startswith("AUTH")]) == 1
+        assert "wrong" not in repr(to)
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours"), [("starttls", Tls.STARTTLS), ("starttls", Tls.REQUIRED), ("implicit", Tls.IMPLICIT)]
+)
+async def test_an_untrusted_certificate_is_deferred(
+    out: Smarthosts, certificate: tuple[Path, Path], theirs: str, ours: Tls
+) -> None:
+    async with Peer(tls=theirs, certificate=certificate) as peer:
+        outcome = await send(out, route(peer, tls=ours))
+        assert isinstance(outcome, Deferred) and outcome.alert
+        assert (outcome.stage, outcome.reply.enhanced) == (Stage.TLS, "4.7.5")
+        assert "self-signed" in outcome.reply.text
+        assert peer.taken == 0
+
+
+async def test_a_certificate_for_another_name_is_deferred(out: Smarthosts, tmp_path: Path) -> None:
+    other = self_signed(tmp_path, "other.example")
+    async with Peer(tls="starttls", certificate=other) as peer:
+        outcome = await send(out, route(peer, tls=Tls.REQUIRED, ca_file=str(other[0])))
+        assert isinstance(outcome, Deferred) and outcome.alert and outcome.reply.enhanced == "4.7.5"
+        assert peer.taken == 0
+
+
+@pytest.mark.parametrize(("ours", "username"), [(Tls.REQUIRED, None), (Tls.STARTTLS, "relay"), (Tls.NONE, "relay")])
+async def test_no_tls_no_password_in_clear(out: Smarthosts, ours: Tls, username: str | None) -> None:
+    async with Peer(users={"relay": "right"}) as peer:
+        outcome = await send(out, route(peer, tls=ours, username=username, password="right"))
+        assert isinstance(outcome, Deferred) and outcome.alert and outcome.reply.enhanced == "4.7.5"
+        assert not any(line.startswith("AUTH") for line in peer.commands)
+
+
+async def test_opportunistic_without_starttls_goes_in_clear(peer: Peer, out: Smarthosts) -> None:
+    assert isinstance(await send(out, route(peer, tls=Tls.STARTTLS)), Delivered)
+
+
+@pytest.mark.parametrize(
+    "behaviour", [Say("454 4.7.0 not now"), Say("502 5.5.1 no"), Drop(), Raw(b"220 go\r\nnot tls at all\r\n")]
+)
+async def test_starttls_that_fails_is_deferred(
+    out: Smarthosts, certificate: tuple[Path, Path], behaviour: Behaviour
+) -> None:
+    async with Peer(tls="starttls", certificate=certificate) as peer:
+        peer.on("starttls", behaviour)
+        outcome = await send(out, route(peer, SHORT, tls=Tls.STARTTLS))
+        assert isinstance(outcome, Deferred) and outcome.stage is Stage.TLS
+        assert peer.taken == 0
+
+
+async def test_a_missing_ca_file_is_told(peer: Peer, out: Smarthosts) -> None:
+    outcome = await send(out, route(peer, tls=Tls.REQUIRED, ca_file="/nowhere.pem"))
+    assert isinstance(outcome, Deferred) and outcome.alert and "/nowhere.pem" in outcome.reply.text
+
+
+# Dot-stuffing.
+
+
+@given(st.lists(st.binary(max_size=12) | st.lists(st.sampled_from([b".", b"\r\n", b"\r", b"\n", b"a"])).map(b"".join)))
+def test_stuffing_agrees_with_the_definition_whatever_the_chunks(chunks: list[bytes]) -> None:
+    whole = b"".join(chunks)
+    expected = (b"\r\n" + whole).replace(b"\r\n.", b"\r\n..")[2:]
+    assert b"".join(stuffed(chunks)) == expected
+    content = prepare([memoryview(chunk) for chunk in chunks])
+    missing = b"" if not whole or whole.endswith(b"\r\n") else b"\r\n"
+    assert b"".join(content.pieces) == expected + missing
+    assert content.eightbit is (not whole.isascii())
+    assert content.size == len(whole + missing)
+
+
+def test_long_pieces_are_cut() -> None:
+    pieces = prepare([b"a" * (content_module.SLICE * 2 + 5)]).pieces
+    assert max(map(len, pieces)) <= content_module.SLICE
+    assert b"".join(pieces) == b"a" * (content_module.SLICE * 2 + 5) + b"\r\n"
+
+
+def test_what_the_next_hop_gets_is_the_content() -> None:
+    """Over a real connection, kept across all examples."""
+
+    async def play() -> None:
+        async with Peer() as peer:
+            out = Smarthosts()
+
+            async def one(lines: list[bytes], cuts: list[int]) -> None:
+                mail = b"".join(line + b"\r\n" for line in lines)
+                edges = sorted({0, len(mail), *(cut % (len(mail) + 1) for cut in cuts)})
+                chunks = [memoryview(mail)[start:end] for start, end in itertools.pairwise(edges)]
+                outcomes = await out.send(route(peer), "", [TO], chunks)
+                assert isinstance(outcomes[TO], Delivered)
+                assert peer.mails[-1].content == mail
+
+            examples: list[tuple[list[bytes], list[int]]] = []
+            line = st.sampled_from([b"", b".", b"..", b".a", b"a", b"a.", b"\xe9.", b"x" * 997])
+
+            @given(st.lists(line, max_size=8), st.lists(st.integers(0, 10_000), max_size=8))
+            def collect(lines: list[bytes], cuts: list[int]) -> None:
+                examples.append((lines, cuts))
+
+            collect()
+            for lines, cuts in examples:
+                await one(lines, cuts)
+            await out.close()
+
+    asyncio.run(play())
