@@ -15,6 +15,7 @@ class Reason(StrEnum):
     WRONG_CLIENT = "wrong_client"
     BOTH_PARTIES = "both_parties"
     NO_ADDRESS = "no_address"
+    UNKNOWN_KIND = "unknown_kind"
     NOT_SHARED = "not_shared"
     TRANSMISSION_OFF = "transmission_off"
     NO_DOCUMENT = "no_document"
@@ -84,6 +85,12 @@ SENTENCES: dict[Reason, Sentence] = {
         "le dossier n'a pas d'adresse Agiris pour ce type de pièce : {detail}",
         "complete `agiris_address`, then `agiris-relay queue replan`",
         "complétez `agiris_address`, puis `agiris-relay queue replan`",
+    ),
+    Reason.UNKNOWN_KIND: Sentence(
+        "nothing tells whether this is a purchase, a sale or a statement, and the client has several addresses{detail}",
+        "rien ne dit s'il s'agit d'un achat, d'une vente ou d'un relevé, et le dossier a plusieurs adresses{detail}",
+        "tell it by `kinds`, or give the client one `agiris_address`, then `agiris-relay queue replan`",
+        "dites-le par `kinds`, ou donnez une seule `agiris_address` au dossier, puis `agiris-relay queue replan`",
     ),
     Reason.NOT_SHARED: Sentence(
         "the client does not share documents with the firm",

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from relay.model import Role
 from relay.report import Severity
 
 
@@ -24,7 +25,12 @@ class Policy(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """`check:` of relay.yaml. french_rules: off | warning | error."""
+    """`check:` of relay.yaml. french_rules: off | warning | error.
+
+    on_signed: a signed mail from which a part would have to be cut: relay it whole, hold or refuse it; never cut.
+    always_paired: the platform always sends an original with its Factur-X, so that the only plain PDF beside the only
+    Factur-X is its original even when neither text nor name says so.
+    """
 
     level: Level = Level.FULL
     french_rules: str = "warning"
@@ -36,6 +42,8 @@ class Check:
     severities: Mapping[str, Severity] = field(default_factory=dict)
     timeout: float = 10.0
     workers: int = 2
+    on_signed: Policy = Policy.HOLD
+    always_paired: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +78,8 @@ class Client:
     """A client's folder (*dossier*) with its connection's settings resolved.
 
     firm: key of the firm (file name without .yaml). recipients: envelope addresses, domain in lower case.
-    origins: setting -> "file:line" it came from.
+    origins: setting -> "file:line" it came from. kinds: one of `recipients` -> what arrives there; asked only for
+    documents without a Factur-X (a bank statement, a scan): with one, the SIREN alone tells the role.
     """
 
     firm: str
@@ -87,6 +96,7 @@ class Client:
     smarthost: str = "default"
     recipients: tuple[str, ...] = ()
     origins: Mapping[str, str] = field(default_factory=dict)
+    kinds: Mapping[str, Role] = field(default_factory=dict)
 
     @property
     def key(self) -> str:
@@ -111,6 +121,18 @@ class Identify:
 
 
 @dataclass(frozen=True, slots=True)
+class Kinds:
+    """How the kind of a document without a Factur-X is told, after `Client.kinds`; nothing is told by default.
+
+    header: name (lower case) of a field that says purchase, sale or statement (achat, vente, relevé), or "".
+    statement_names: file name patterns (`releve*.pdf`) of bank statements, compared without case and accents.
+    """
+
+    header: str = ""
+    statement_names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Terms:
     """All that a decision needs beside the mail itself.
 
@@ -126,6 +148,7 @@ class Terms:
     firms: Mapping[str, Firm] = field(default_factory=dict)
     clients: Mapping[str, Client] = field(default_factory=dict)
     return_path: str = ""
+    kinds: Kinds = Kinds()
 
     def destination(self, name: str) -> Destination:
         return self.destinations.get(name) or Destination(name=name)

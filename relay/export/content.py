@@ -1,0 +1,96 @@
+"""What an attachment is by its content; its name and its declared type may lie."""
+
+import binascii
+import quopri
+from fnmatch import fnmatchcase
+
+from relay.mail.message import Entity, Message
+from relay.report import Kind, Report, Verdict
+
+SNIFFED = 1024  # a PDF's header stands within its first 1,024 octets (ISO 32000-1, implementation note 13)
+
+_BODY_TYPES = frozenset(
+    {
+        "text/plain",
+        "text/html",
+        "text/calendar",
+        "text/x-amp-html",
+        "application/pgp-signature",
+        "application/pkcs7-signature",
+        "application/x-pkcs7-signature",
+    }
+)
+_PDF_KINDS = frozenset({Kind.FACTURX, Kind.ORDERX, Kind.ZUGFERD1, Kind.PDF})
+_XML_TYPES = frozenset({"application/xml", "text/xml"})
+
+
+def is_body(entity: Entity, report: Report) -> bool:
+    """Is it part of the letter and not a document: text, a signature, an image shown inside the HTML?"""
+    if is_pdf(message=None, entity=entity, report=report) or report.kind is Kind.CII:
+        return False
+    if entity.media_type in _BODY_TYPES or entity.media_type.startswith("message/"):
+        return True
+    shown = entity.first("content-id") is not None and entity.disposition != "attachment"
+    return entity.media_type.startswith("image/") and shown
+
+
+def is_pdf(message: Message | None, entity: Entity, report: Report) -> bool:
+    """Is it a PDF? `message` (for its octets) is asked only when the kind may stand in a PDF or alone (UBL, …)."""
+    if report.kind in _PDF_KINDS or report.claimed:
+        return True
+    if report.kind in (Kind.UBL, Kind.XRECHNUNG):
+        return message is not None and b"%PDF-" in _head(message, entity)
+    unread = report.encrypted or not report.openable or report.verdict is Verdict.UNDETERMINED
+    return unread and report.kind is not Kind.CII and _says_pdf(entity)
+
+
+def is_xml(message: Message, entity: Entity, report: Report) -> bool:
+    """Is it an invoice as bare XML?"""
+    if report.kind is Kind.CII:
+        return True
+    return report.kind in (Kind.UBL, Kind.XRECHNUNG) and not is_pdf(message, entity, report)
+
+
+def content_type(message: Message, entity: Entity, report: Report) -> str:
+    """The media type its content bears out; a declared PDF that is none becomes application/octet-stream."""
+    if is_pdf(message, entity, report):
+        return "application/pdf"
+    if is_xml(message, entity, report):
+        return "application/xml"
+    if entity.media_type == "application/pdf":
+        return "application/octet-stream"
+    return entity.media_type
+
+
+def allowed(media_type: str, types: tuple[str, ...]) -> bool:
+    """Does the destination take it? `types` may hold patterns (`image/*`); empty takes all. Both XML types are one."""
+    if not types:
+        return True
+    wanted = [each.lower() for each in types]
+    names = _XML_TYPES if media_type in _XML_TYPES else {media_type}
+    return any(fnmatchcase(name, pattern) for name in names for pattern in wanted)
+
+
+def _says_pdf(entity: Entity) -> bool:
+    return entity.media_type == "application/pdf" or (entity.filename or "").casefold().endswith(".pdf")
+
+
+def body_text(message: Message, entity: Entity, limit: int) -> str:
+    """The first octets of a text part, decoded as far as it goes; for searching, not for showing."""
+    return _decoded(message, entity, limit).decode("utf-8", "replace")
+
+
+def _head(message: Message, entity: Entity) -> bytes:
+    return _decoded(message, entity, SNIFFED)
+
+
+def _decoded(message: Message, entity: Entity, limit: int) -> bytes:
+    """Up to `limit` octets of the decoded body; what cannot be decoded is empty."""
+    head = message.raw[entity.body.start : min(entity.body.end, entity.body.start + 3 * limit)]
+    if entity.encoding == "base64":
+        letters = b"".join(head.split())
+        try:
+            return binascii.a2b_base64(letters[: len(letters) // 4 * 4])[:limit]
+        except binascii.Error:
+            return b""
+    return (quopri.decodestring(head) if entity.encoding == "quoted-printable" else head)[:limit]

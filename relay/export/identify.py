@@ -1,0 +1,128 @@
+"""Who is the client? By recipient, header and SIREN in the order of `identify:`; told for sure or not told at all.
+
+Each way gives a set of clients. The first set counts, the later ones narrow it: an empty intersection is a
+contradiction, more than one client left is ambiguous; both are held.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from relay.export.directory import Clients, Directory, split_tag
+from relay.export.terms import Client
+from relay.mail.message import Message
+from relay.reason import Reason
+from relay.report import Kind, Report
+
+
+@dataclass(frozen=True, slots=True)
+class Identified:
+    """The client, and the way that told it: recipient | header | siren."""
+
+    client: Client
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unidentified:
+    """Why no client is told. firm, dossier: of the first answer when it is one, so that its operator is told."""
+
+    reason: Reason
+    detail: str
+    firm: str | None = None
+    dossier: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    by: str
+    clients: Clients
+
+
+def identify(
+    recipient: str, message: Message, reports: Sequence[Report], directory: Directory
+) -> Identified | Unidentified:
+    """The client of the documents that came for `recipient`. `reports`: of message.attachments."""
+    answers = [answer for answer in _answers(recipient, message, reports, directory) if answer.clients]
+    if not answers:
+        return Unidentified(Reason.UNKNOWN_CLIENT, recipient)
+    first, candidates = answers[0], answers[0].clients
+    for answer in answers[1:]:
+        narrowed = _common(candidates, answer.clients)
+        if not narrowed:
+            return _contradiction(first.by, candidates, answer)
+        candidates = narrowed
+    if len(candidates) > 1 and any(answer.by == "siren" for answer in answers):
+        candidates = _party_to_all(candidates, reports, directory) or candidates
+    if len(candidates) > 1:
+        return Unidentified(Reason.AMBIGUOUS_CLIENT, _names(candidates), firm=_firm(candidates))
+    return Identified(candidates[0], first.by)
+
+
+def _answers(recipient: str, message: Message, reports: Sequence[Report], directory: Directory) -> Iterable[_Answer]:
+    for step in directory.terms.identify:
+        if step.by == "recipient":
+            yield from (_Answer("recipient", clients) for clients in _by_recipient(recipient, directory))
+        elif step.by == "header":
+            for header in message.root.headers:
+                if header.name == step.header:
+                    yield _Answer("header", directory.by_header(header.value))
+        else:
+            yield _Answer("siren", _union(_parties(report, directory) for report in reports))
+
+
+def _by_recipient(recipient: str, directory: Directory) -> Iterable[Clients]:
+    """A listed address says all; else its base (an address or the key of a firm) and its tag (a dossier) both speak."""
+    if listed := directory.by_recipient(recipient):
+        yield listed
+        return
+    base, tag = split_tag(recipient)
+    if tag:
+        yield directory.by_recipient(base) or directory.by_firm(base.rpartition("@")[0])
+        yield directory.by_dossier(tag)
+
+
+def _parties(report: Report, directory: Directory) -> Clients:
+    if report.kind is not Kind.FACTURX:
+        return ()
+    return _union(directory.by_siren(party.siren, party.siret) for party in (report.seller, report.buyer))
+
+
+def contradicted(report: Report, client: Client, directory: Directory) -> str:
+    """The clients that this invoice names when `client` is none of them, "" otherwise or if the SIREN is not asked."""
+    if not any(step.by == "siren" for step in directory.terms.identify):
+        return ""
+    parties = _parties(report, directory)
+    return "" if any(each.key == client.key for each in parties) else _names(parties)
+
+
+def _party_to_all(candidates: Clients, reports: Sequence[Report], directory: Directory) -> Clients:
+    """Those who are a party of every invoice of the mail: seller and buyer may both be clients of ours."""
+    for report in reports:
+        if parties := _parties(report, directory):
+            candidates = _common(candidates, parties)
+    return candidates
+
+
+def _contradiction(by: str, candidates: Clients, answer: _Answer) -> Unidentified:
+    detail = f"{by}: {_names(candidates)}; {answer.by}: {_names(answer.clients)}"
+    dossier = candidates[0].dossier if len(candidates) == 1 else None
+    return Unidentified(Reason.CONTRADICTION, detail, firm=_firm(candidates), dossier=dossier)
+
+
+def _union(sets: Iterable[Clients]) -> Clients:
+    return tuple({client.key: client for clients in sets for client in clients}.values())
+
+
+def _common(one: Clients, other: Clients) -> Clients:
+    keys = {client.key for client in other}
+    return tuple(client for client in one if client.key in keys)
+
+
+def _firm(clients: Clients) -> str | None:
+    firms = {client.firm for client in clients}
+    return firms.pop() if len(firms) == 1 else None
+
+
+def _names(clients: Clients) -> str:
+    shown = ", ".join(client.key for client in clients[:3])
+    return shown if len(clients) <= 3 else f"{shown} … ({len(clients)})"

@@ -1,0 +1,239 @@
+"""Rulings on the documents of one mail for one client. Each check gives a ruling; the first that does not pass counts.
+
+Order: whose is it (conflict, contradiction, wrong client) · is anything sent at all (share, transmit) · is it good
+(verdict, type) · where to (address, loop). So a withheld invoice was never a doubtful one, and releasing it is safe.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from relay.export.content import allowed, content_type
+from relay.export.documents import Invoice, can_stand_alone
+from relay.export.identify import contradicted
+from relay.export.role import CREDIT_NOTES, SELF_BILLED, Address, NoRole, address_for, role_in, role_without_facturx
+from relay.export.steps import Step
+from relay.export.terms import Client
+from relay.export.unit import RELAY, Case, Ruling, Unit, by_policy, hold
+from relay.model import Disposition, Role
+from relay.reason import Reason
+from relay.report import Report, Severity, Verdict
+
+WHOSE = frozenset({Reason.CONFLICTING_COPIES, Reason.CONTRADICTION, Reason.WRONG_CLIENT, Reason.BOTH_PARTIES})
+
+
+def judge_invoice(case: Case, client: Client, invoice: Invoice) -> tuple[Unit, tuple[Step, ...]]:
+    """The unit of one invoice (Factur-X, original, XML) and how it came about."""
+    report = case.reports[invoice.facturx]
+    role = role_in(report, client)
+    known = Role.UNKNOWN if isinstance(role, NoRole) else role
+    address = address_for(client.addresses, known, report.type_code in CREDIT_NOTES)
+    core, removed, kept_steps = _keep_or_remove(case, client, invoice)
+    rulings = (
+        _conflict(report, invoice),
+        _whose(case, client, report, role),
+        sharing(client),
+        _verdict(case, report),
+        _types(case, client, core),
+        destination_of(case, address),
+    )
+    steps = (
+        Step("facturx", str(invoice.facturx + 1)),
+        *kept_steps,
+        *_role_steps(case, report, role, address),
+        *_verdict_steps(case, report, invoice.facturx),
+    )
+    return Unit(core, invoice.others, removed, known, address.to, _first(rulings)), steps
+
+
+def judge_others(
+    case: Case, client: Client, recipients: Sequence[str], invoices: Sequence[Unit]
+) -> tuple[tuple[Unit, ...], tuple[Step, ...]]:
+    """All units of the mail: `invoices`, and the documents of no invoice.
+
+    One invoice takes them along; several leave them in a mail of their own, for nobody knows whose they are. A document
+    that may not go is held apart, so that it stops nothing else. Without any invoice the whole mail is one unit.
+    """
+    role, address = _way_of_others(case, client, recipients, invoices)
+    base = _base(case, client, address, invoices)
+    good: list[int] = []
+    apart: list[Unit] = []
+    for index in case.sorting.others:
+        ruling = _document(case, client, index, bool(invoices))
+        if ruling.passes or not base.passes:
+            good.append(index)
+        else:
+            apart.append(Unit((index,), role=role, to=address.to, ruling=ruling))
+    steps = tuple(_others_steps(case, invoices, role, address))
+    if len(invoices) == 1:
+        return (replace(invoices[0], loose=(*invoices[0].loose, *good)), *apart), steps
+    if good or not (invoices or apart):
+        apart.insert(0, Unit((), tuple(good), role=role, to=address.to, ruling=base))
+    return (*invoices, *apart), steps
+
+
+def _base(case: Case, client: Client, address: Address, invoices: Sequence[Unit]) -> Ruling:
+    """The ruling on documents of no invoice as such. Beside an invoice of doubtful owner they are doubtful too."""
+    if not invoices:
+        return _first((sharing(client), _missing(case), destination_of(case, address)))
+    doubtful = next((unit.ruling for unit in invoices if unit.ruling.reason in WHOSE), RELAY)
+    return _first((doubtful, sharing(client), destination_of(case, address)))
+
+
+def sharing(client: Client) -> Ruling:
+    """The client's master switch and the connection's first button."""
+    if not client.share_with_firm:
+        return Ruling(Disposition.WITHHOLD, Reason.NOT_SHARED)
+    if not client.transmit_documents:
+        return Ruling(Disposition.WITHHOLD, Reason.TRANSMISSION_OFF)
+    return RELAY
+
+
+def destination_of(case: Case, address: Address) -> Ruling:
+    """Is there an address, and does it not lead back to us?"""
+    if address.to is None:
+        return hold(address.reason or Reason.NO_ADDRESS, address.kind if address.reason is Reason.NO_ADDRESS else "")
+    if case.directory.accepts(address.to):
+        return hold(Reason.LOOP, address.to)
+    return RELAY
+
+
+def _first(rulings: Iterable[Ruling]) -> Ruling:
+    return next((ruling for ruling in rulings if not ruling.passes), RELAY)
+
+
+def _conflict(report: Report, invoice: Invoice) -> Ruling:
+    return hold(Reason.CONFLICTING_COPIES, report.number or "") if invoice.rivals else RELAY
+
+
+def _whose(case: Case, client: Client, report: Report, role: Role | NoRole) -> Ruling:
+    if others := contradicted(report, client, case.directory):
+        return hold(Reason.CONTRADICTION, f"{client.key}; siren: {others}")
+    if not isinstance(role, NoRole):
+        return RELAY
+    if role.reason is Reason.WRONG_CLIENT:
+        return by_policy(case.directory.terms.check.on_wrong_client, role.reason, role.detail)
+    return hold(role.reason, role.detail)
+
+
+def _verdict(case: Case, report: Report) -> Ruling:
+    check = case.directory.terms.check
+    if not case.checked or report.verdict is Verdict.VALID:
+        return RELAY
+    if report.verdict is Verdict.UNDETERMINED:
+        return by_policy(check.on_undetermined, Reason.UNDETERMINED, _rules(report))
+    return by_policy(check.on_invalid, Reason.INVALID_FACTURX, _rules(report))
+
+
+def _rules(report: Report) -> str:
+    """Ids of the first errors: never the content of the invoice."""
+    errors = list(dict.fromkeys(each.rule for each in report.findings if each.severity is Severity.ERROR))
+    return ", ".join(errors[:3]) + (" …" if len(errors) > 3 else "") or report.verdict.value
+
+
+def _types(case: Case, client: Client, indexes: Iterable[int]) -> Ruling:
+    types = case.directory.terms.destination(client.destination).attachment_types
+    for index in indexes:
+        media_type = content_type(case.message, case.entities[index], case.reports[index])
+        if not allowed(media_type, types):
+            return hold(Reason.ATTACHMENT_TYPE, f"{index + 1} ({media_type})")
+    return RELAY
+
+
+def _document(case: Case, client: Client, index: int, beside_invoice: bool) -> Ruling:
+    """One document of no invoice: its type, and whether it could be read."""
+    ruling = _types(case, client, (index,))
+    if ruling.passes and beside_invoice and _unread(case, index):
+        policy = case.directory.terms.check.on_undetermined
+        return by_policy(policy, Reason.UNDETERMINED, _rules(case.reports[index]))
+    return ruling
+
+
+def _unread(case: Case, index: int) -> bool:
+    report = case.reports[index]
+    undetermined = report.verdict is Verdict.UNDETERMINED or report.encrypted or not report.openable
+    return case.checked and undetermined
+
+
+def _missing(case: Case) -> Ruling:
+    """A mail without any Factur-X: unread documents follow `on_undetermined`, all else `on_missing`."""
+    check = case.directory.terms.check
+    unread = [index for index in case.sorting.others if _unread(case, index)]
+    if unread:
+        return by_policy(check.on_undetermined, Reason.UNDETERMINED, _rules(case.reports[unread[0]]))
+    if not case.documents:
+        return by_policy(check.on_missing, Reason.NO_DOCUMENT)
+    return by_policy(check.on_missing, Reason.NO_FACTURX)
+
+
+def _keep_or_remove(
+    case: Case, client: Client, invoice: Invoice
+) -> tuple[tuple[int, ...], tuple[int, ...], tuple[Step, ...]]:
+    """Core and removed documents: the second button, never against DESIGN rule 5; XML as the destination takes it."""
+    removed: list[int] = []
+    steps: list[Step] = []
+    if invoice.originals:
+        shown = ", ".join(str(index + 1) for index in invoice.originals)
+        if client.original_pdf or invoice.rivals:
+            steps.append(Step("kept", shown))
+        elif can_stand_alone(case.reports[invoice.facturx], case.checked):
+            removed += invoice.originals
+            steps.append(Step("removed", shown))
+        else:
+            steps.append(Step("kept_by_rule", shown))
+    if invoice.xml and not _types(case, client, invoice.xml).passes:
+        removed += invoice.xml
+        steps.append(Step("xml_removed", ", ".join(str(index + 1) for index in invoice.xml)))
+    whole = (invoice.facturx, *invoice.originals, *invoice.xml, *invoice.rivals)
+    core = tuple(sorted(index for index in whole if index not in removed))
+    return core, tuple(sorted(removed)), tuple(steps)
+
+
+def _way_of_others(
+    case: Case, client: Client, recipients: Sequence[str], units: Sequence[Unit]
+) -> tuple[Role, Address]:
+    """Where documents of no invoice go: with the invoices if these all go one way, else by what tells their kind."""
+    ways = {(unit.role, unit.to) for unit in units}
+    if len(ways) == 1:
+        role, to = ways.pop()
+        return role, Address(to, role.value, reason=None if to else Reason.NO_ADDRESS)
+    names = [case.entities[index].filename or "" for index in case.documents]
+    role = role_without_facturx(client, recipients, case.message, names, case.directory.terms.kinds)
+    return role, address_for(client.addresses, role)
+
+
+def _role_steps(case: Case, report: Report, role: Role | NoRole, address: Address) -> Iterable[Step]:
+    if isinstance(role, NoRole):
+        if role.reason is Reason.WRONG_CLIENT and case.directory.terms.check.on_wrong_client == "relay":
+            yield Step("wrong_client_relayed", role.detail)
+    else:
+        yield Step("role", role.value)
+    if report.type_code in SELF_BILLED:
+        yield Step("self_billed", report.type_code or "")
+    yield from _address_steps(address)
+
+
+def _address_steps(address: Address) -> Iterable[Step]:
+    if address.fallback and address.to:
+        yield Step("fallback", address.kind)
+    if address.to:
+        yield Step("address", address.to)
+
+
+def _verdict_steps(case: Case, report: Report, index: int) -> Iterable[Step]:
+    check = case.directory.terms.check
+    if not case.checked or report.verdict is Verdict.VALID:
+        return
+    if report.verdict is Verdict.UNDETERMINED:
+        if check.on_undetermined == "relay":
+            yield Step("undetermined_relayed", str(index + 1))
+    elif check.on_invalid == "relay":
+        yield Step("invalid_relayed", _rules(report))
+
+
+def _others_steps(case: Case, units: Sequence[Unit], role: Role, address: Address) -> Iterable[Step]:
+    if units:
+        return
+    if case.directory.terms.check.on_missing == "relay":
+        yield Step("missing_relayed")
+    yield Step("role", role.value)
+    yield from _address_steps(address)

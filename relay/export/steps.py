@@ -1,0 +1,97 @@
+"""Steps: the reasoning behind a decision, one value a step, told in French or English by `explain`.
+
+Attachments are named by their place in the mail (from 1): file names may hold what a log must not.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step. `code`: a key of SENTENCES; `detail` completes its sentence."""
+
+    code: str
+    detail: str = ""
+
+    def text(self, language: str = "en") -> str:
+        """The sentence in "en" or "fr"."""
+        english, french = SENTENCES[self.code]
+        return (french if language == "fr" else english).replace("{}", self.detail)
+
+
+SENTENCES: dict[str, tuple[str, str]] = {
+    "identified": ("client {}", "dossier {}"),
+    "unidentified": ("no client is told for {}", "aucun dossier n'est reconnu pour {}"),
+    "facturx": ("attachment {} is the Factur-X", "la pièce {} est la Factur-X"),
+    "paired_by_number": (
+        "original PDF and its Factur-X, told by the invoice number in its text: {}",
+        "PDF original et sa Factur-X, reconnus par le numéro de facture dans le texte : {}",
+    ),
+    "paired_by_name": (
+        "original PDF and its Factur-X, told by their file names: {}",
+        "PDF original et sa Factur-X, reconnus par leurs noms de fichier : {}",
+    ),
+    "paired_by_setting": (
+        "original PDF and its Factur-X, the only two, by the setting `always_paired`: {}",
+        "PDF original et sa Factur-X, seuls dans le message, selon le réglage `always_paired` : {}",
+    ),
+    "copies": ("copies of one invoice (same XML): {}", "exemplaires d'une même facture (même XML) : {}"),
+    "several_originals": (
+        "several PDFs could be the original, none is guessed: {}",
+        "plusieurs PDF pourraient être l'original, aucun n'est deviné : {}",
+    ),
+    "unreadable": (
+        "attachment {} is encrypted or could not be read: kept",
+        "la pièce {} est chiffrée ou illisible : conservée",
+    ),
+    "other_xml": ("attachment {} is an XML of another invoice", "la pièce {} est le XML d'une autre facture"),
+    "not_facturx": ("attachment {} is not a Factur-X: kept", "la pièce {} n'est pas une Factur-X : conservée"),
+    "other": ("attachment {} is another document: kept", "la pièce {} est un autre document : conservée"),
+    "removed": ("original PDF removed (button off): {}", "PDF original retiré (bouton désactivé) : {}"),
+    "kept": ("original PDF kept: {}", "PDF original conservé : {}"),
+    "kept_by_rule": (
+        "original PDF kept although the button is off, its Factur-X being unreadable or unchecked: {}",
+        "PDF original conservé bien que le bouton soit désactivé, sa Factur-X étant illisible ou non vérifiée : {}",
+    ),
+    "xml_removed": (
+        "XML of the same invoice removed, the destination takes none: {}",
+        "XML de la même facture retiré, la destination n'en accepte pas : {}",
+    ),
+    "role": ("role of the client: {}", "rôle du client : {}"),
+    "self_billed": ("self-billed invoice (type {})", "facture auto-facturée (type {})"),
+    "address": ("address of Agiris: {}", "adresse Agiris : {}"),
+    "fallback": (
+        "no address of its own for this kind of document, it goes with {}",
+        "pas d'adresse propre à ce type de pièce, elle part avec {}",
+    ),
+    "invalid_relayed": (
+        "the Factur-X is invalid ({}); relayed by the setting `on_invalid`",
+        "la Factur-X est invalide ({}) ; relayée selon le réglage `on_invalid`",
+    ),
+    "undetermined_relayed": (
+        "not checked to the end: attachment {}; relayed by the setting `on_undetermined`",
+        "vérification inachevée : pièce {} ; relayée selon le réglage `on_undetermined`",
+    ),
+    "missing_relayed": (
+        "no Factur-X in the mail; relayed by the setting `on_missing`",
+        "aucune Factur-X dans le message ; relayé selon le réglage `on_missing`",
+    ),
+    "wrong_client_relayed": (
+        "the client is no party of the invoice ({}); relayed by the setting `on_wrong_client`",
+        "le client n'est pas partie à la facture ({}) ; relayée selon le réglage `on_wrong_client`",
+    ),
+    "signed_whole": (
+        "the mail is signed: relayed whole by the setting `on_signed`",
+        "le message est signé : relayé entier selon le réglage `on_signed`",
+    ),
+    "links": (
+        "links instead of attachments, never fetched: {}",
+        "des liens au lieu de pièces jointes, jamais suivis : {}",
+    ),
+    "split": ("one mail in, {} mails out", "un message reçu, {} messages émis"),
+    "refusal_held": (
+        "held and not refused: another part of the mail is accepted",
+        "retenu et non refusé : une autre partie du message est acceptée",
+    ),
+    "size": ("size of the outgoing mail: {}", "taille du message émis : {}"),
+}
