@@ -16,6 +16,8 @@ MAX_FINDINGS = 100
 _BRACKETED = re.compile(r"^\[([A-Z][A-Za-z0-9-]*-[A-Za-z0-9-]+)\]\s*[-:]?\s*")
 _NUMBERED = re.compile(r"^\[?(BR-FR-[A-Z0-9-]*?[0-9]+)(?=$|[_/\]\s-])")
 
+_PREFIX = re.compile(r"^\[?BR-FR-[A-Z0-9-]*[0-9][/_\]-]?\s*:?\s*")
+
 
 class EngineError(RuntimeError):
     """SaxonC is missing, or could not run the rules: nothing may be concluded."""
@@ -118,7 +120,7 @@ def _rule(identifier: str, text: str) -> tuple[str, str]:
     """The official id: that in brackets before the text (BASIC numbers its assertions otherwise), else its own."""
     french = _NUMBERED.match(identifier or text)
     if french:
-        return french.group(1), text
+        return french.group(1), _PREFIX.sub("", text)
     bracketed = _BRACKETED.match(text)
     if bracketed:
         return bracketed.group(1), text[bracketed.end() :]

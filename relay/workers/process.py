@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import os
+import signal
 import socket
 import sys
 from asyncio.subprocess import Process
@@ -84,6 +85,8 @@ class Worker:
     async def kill(self) -> None:
         """End it now; a stopped process dies of SIGKILL too."""
         self._channel.close()
-        with contextlib.suppress(ProcessLookupError):
-            self._process.kill()
+        if self.alive:
+            # Process.kill() polls, which steals the exit status from asyncio's watcher when the child has just died.
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
         await self._process.wait()
