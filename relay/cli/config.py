@@ -1,0 +1,152 @@
+"""`agiris-relay config`: check, show, schema."""
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+from relay import wire
+from relay.cli.context import CONFIG_FAULT, NO, OK, Context, options
+from relay.export.terms import Client
+from relay.settings.load import load
+from relay.settings.settings import Settings
+
+SHOWN = (
+    *("name", "siren", "siret", "share_with_firm", "connection", "transmit_documents", "original_pdf"),
+    *("addresses", "destination", "smarthost", "recipients", "kinds"),
+)
+
+
+@click.group()
+def config() -> None:
+    """Check and show the configuration."""
+
+
+@config.command("check")
+@options
+def check_command(context: Context) -> None:
+    """Check relay.yaml and all firms: every fault with file, line, column and the mend.
+
+    Exit: 0 sound (warnings allowed) · 78 faulty.
+    """
+    sys.exit(check(context.directory, context.as_json))
+
+
+@config.command("show")
+@click.option("--client", "dossier", metavar="DOSSIER", help="One client: its number, or firm/number.")
+@options
+def show_command(context: Context, dossier: str | None) -> None:
+    """Show what is in force: inherited values resolved, each with the file and line it comes from.
+
+    Exit: 0 · 1 no such client · 78 faulty configuration.
+    """
+    settings = context.settings()
+    sys.exit(show(settings, context.directory, context.as_json, dossier))
+
+
+@config.command("schema")
+@click.option("--file", "which", type=click.Choice(["relay", "firm"]), help="The schema of one of the two files only.")
+@options
+def schema_command(context: Context, which: str | None) -> None:
+    """JSON Schema of relay.yaml and of a firm's file, for editors."""
+    found = schemas()
+    value = found[which] if which else found
+    click.echo(json.dumps(value, ensure_ascii=False, indent=None if context.as_json else 2))
+
+
+def check(directory: Path, as_json: bool) -> int:
+    """Tell every fault; OK or CONFIG_FAULT."""
+    loaded = load(directory)
+    if as_json:
+        for fault in loaded.faults:
+            click.echo(json.dumps(wire.plain(fault), ensure_ascii=False))
+    else:
+        for fault in loaded.faults:
+            click.echo(str(fault), err=True)
+    if loaded.settings is None:
+        return CONFIG_FAULT
+    terms = loaded.settings.terms
+    counts = {"firms": len(terms.firms), "clients": len(terms.clients), "warnings": len(loaded.warnings)}
+    if as_json:
+        click.echo(json.dumps({"ok": True, **counts}))
+    else:
+        parts = (f"{number:,} {noun if number != 1 else noun[:-1]}" for noun, number in counts.items())
+        click.echo(f"{directory}: sound: {', '.join(parts)}")
+    return OK
+
+
+def show(settings: Settings, directory: Path, as_json: bool, dossier: str | None) -> int:
+    """Print the settings, or the clients numbered `dossier`; OK or NO."""
+    clients = list(settings.terms.clients.values())
+    if dossier is not None:
+        clients = [each for each in clients if dossier in (each.dossier, each.key)]
+        if not clients:
+            click.echo(f"no client {dossier}", err=True)
+            return NO
+    daemon = relay_values(settings) if dossier is None else {}
+    if as_json:
+        if daemon:
+            click.echo(json.dumps({"relay": daemon}, ensure_ascii=False))
+        for client in clients:
+            click.echo(json.dumps(wire.plain(client), ensure_ascii=False))
+        return OK
+    for line in _flat(daemon):
+        click.echo(line)
+    for client in clients:
+        click.echo("\n".join(client_lines(client, directory)))
+    return OK
+
+
+def relay_values(settings: Settings) -> dict[str, Any]:
+    """What relay.yaml means, without clients and with every secret masked."""
+    values: dict[str, Any] = wire.plain(settings)
+    terms = values.pop("terms")
+    del terms["clients"]
+    for smarthost in values["smarthosts"].values():
+        smarthost["password"] = "********" if smarthost["password_file"] else None
+    return {**terms, **values}
+
+
+def client_lines(client: Client, directory: Path) -> Iterator[str]:
+    """One client for a person: value and origin of every setting."""
+    yield f"client {client.key}"
+    for key in SHOWN:
+        value = wire.plain(getattr(client, key))
+        origin = client.origins.get(key)
+        name = "agiris_address" if key == "addresses" else key
+        if key == "addresses" and len(set(value.values())) == 1:
+            value = next(iter(value.values()))
+        if value in (None, "", [], {}) and origin is None:
+            continue
+        yield f"  {name}: {_word(value)}  ({directory / origin if origin else 'default'})"
+
+
+def _flat(value: Any, path: str = "") -> Iterator[str]:
+    if isinstance(value, dict) and value:
+        for key, below in value.items():
+            yield from _flat(below, f"{path}.{key}" if path else key)
+    elif isinstance(value, list) and any(isinstance(each, dict) for each in value):
+        for index, below in enumerate(value):
+            yield from _flat(below, f"{path}[{index}]")
+    else:
+        yield f"{path}: {_word(value)}"
+
+
+def _word(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {each}" for key, each in value.items() if each is not None) or "{}"
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or "[]"
+    return {True: "true", False: "false", None: "none"}.get(value, str(value)) if not isinstance(value, str) else value
+
+
+def schemas() -> dict[str, Any]:
+    """JSON Schema (2020-12) of both files."""
+    from relay.settings.firm_schema import FirmYaml
+    from relay.settings.schema import RelayYaml
+
+    dialect = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
+    return {"relay": dialect | RelayYaml.model_json_schema(), "firm": dialect | FirmYaml.model_json_schema()}

@@ -1,0 +1,143 @@
+"""What relay.yaml says against itself: ports, TLS, credentials, files it names."""
+
+import os
+import re
+from itertools import combinations
+from pathlib import Path
+
+from relay.settings.faults import TOP, Position
+from relay.settings.hosts import Endpoint
+from relay.settings.nodes import Mapping, find, nearest
+from relay.settings.not_yet import NO_EFFECT_YET
+from relay.settings.schema import ListenYaml, RelayYaml, SmarthostYaml
+from relay.settings.secret_files import check_file, check_secret
+from relay.settings.validate import File
+
+ANY = frozenset({"0.0.0.0", "::"})  # noqa: S104 - compared with, never bound
+LOCAL = frozenset({"127.0.0.1", "::1", "localhost"})
+
+
+def check_relay(file: File, relay: RelayYaml, directory: Path) -> None:
+    """Faults of a relay.yaml whose keys and values are sound one by one."""
+    Doors(file, relay, directory).check()
+    for name, smarthost in relay.smarthosts.items():
+        _smarthost(file, name, smarthost, relay, directory)
+    if "hostname" not in relay.model_fields_set:
+        what = f'no "hostname": the relay introduces itself as {relay.hostname}'
+        file.warning(TOP, what, "add hostname: <public name of this machine>")
+    if not matcher(relay.accept.recipients).fullmatch(relay.return_path.lower()):
+        at = nearest(file.root, "return_path") if "return_path" in relay.model_fields_set else TOP
+        what = f"return_path {relay.return_path} is not among accept.recipients: late bounces would not come home"
+        file.warning(at, what, "choose an address of accept.recipients")
+    if relay.retry.ceiling < relay.retry.first:
+        file.error(nearest(file.root, "retry", "ceiling"), '"ceiling" is shorter than "first"', "make it longer")
+    if relay.retry.give_up <= relay.retry.warn_after:
+        at = nearest(file.root, "retry", "give_up")
+        file.warning(at, '"give_up" is not later than "warn_after": nobody is warned', "make it longer")
+    if relay.dkim is not None and "dkim" not in NO_EFFECT_YET:
+        check_secret(file, nearest(file.root, "dkim", "private_key"), directory, relay.dkim.private_key)
+
+
+def matcher(patterns: list[str]) -> re.Pattern[str]:
+    """One expression for the patterns of `accept.recipients`; match with the address in lower case."""
+    return re.compile("|".join(".*".join(map(re.escape, pattern.split("*"))) for pattern in patterns))
+
+
+class Doors:
+    """`listen` and `http`."""
+
+    def __init__(self, file: File, relay: RelayYaml, directory: Path) -> None:
+        self._file, self._relay, self._directory = file, relay, directory
+
+    def check(self) -> None:
+        for index, listen in enumerate(self._relay.listen):
+            self._tls(index, listen)
+            self._files(index, listen)
+        doors: list[tuple[Position, Endpoint, str]] = [
+            (nearest(self._file.root, "listen", index, "address"), listen.address, "listener")
+            for index, listen in enumerate(self._relay.listen)
+        ]
+        if self._relay.http is not None:
+            doors.append((nearest(self._file.root, "http"), self._relay.http, "http"))
+        for at, door, _ in doors:
+            self._privileged(at, door)
+        for (first_at, first, _), (at, door, what) in combinations(doors, 2):
+            if first.port == door.port and overlap(first.host, door.host):
+                words = f"{what} {door} takes the port of {first} (line {first_at.line})"
+                self._file.error(at, words, "give it another port")
+
+    def _tls(self, index: int, listen: ListenYaml) -> None:
+        at = nearest(self._file.root, "listen", index, "tls")
+        for key in ("certificate", "private_key"):
+            if listen.tls != "none" and getattr(listen, key) is None:
+                what = f'listener {listen.address} has tls: {listen.tls} but no "{key}"'
+                self._file.error(at, what, f"add {key}: <file>")
+        if listen.users_file and listen.tls == "none":
+            at = nearest(self._file.root, "listen", index, "users_file")
+            what = f"listener {listen.address} has users but tls: none: AUTH is offered over TLS only"
+            self._file.error(at, what, "set tls: starttls, or remove users_file")
+
+    def _files(self, index: int, listen: ListenYaml) -> None:
+        def at(key: str) -> Position:
+            return nearest(self._file.root, "listen", index, key)
+
+        if listen.certificate:
+            check_file(self._file, at("certificate"), self._directory, listen.certificate)
+        if listen.private_key:
+            check_secret(self._file, at("private_key"), self._directory, listen.private_key)
+        if listen.users_file:
+            check_secret(self._file, at("users_file"), self._directory, listen.users_file)
+
+    def _privileged(self, at: Position, door: Endpoint) -> None:
+        if door.port < _first_free_port() and not _may_bind_low():
+            what = f"port {door.port} needs CAP_NET_BIND_SERVICE, which this process does not have"
+            self._file.warning(at, what, "AmbientCapabilities=CAP_NET_BIND_SERVICE in the unit, or a port above 1023")
+
+
+def overlap(one: str, other: str) -> bool:
+    """Do two hosts to listen on share an address?"""
+    if one == other or ({one, other} <= LOCAL and "localhost" in (one, other)):
+        return True
+    family = [host for host in (one, other) if host not in ANY]
+    if len(family) == 2:
+        return False
+    return "::" in (one, other) or not family or ":" not in family[0]
+
+
+def _smarthost(file: File, name: str, model: SmarthostYaml, relay: RelayYaml, directory: Path) -> None:
+    node = find(file.root, "smarthosts", name)
+    assert isinstance(node, Mapping)
+    if (model.username is None) is not (model.password_file is None):
+        missing = "username" if model.username is None else "password_file"
+        file.error(node.at, f'smarthost "{name}" has no "{missing}"', f"add {missing}, or remove the other")
+    if model.password_file is not None:
+        if model.tls == "none":
+            what = "the password would be sent in clear"
+            file.error(nearest(node, "tls"), what, "set tls: required (STARTTLS) or tls: implicit")
+        elif model.tls == "starttls":
+            what = "the password would be sent in clear to a server that offers no STARTTLS"
+            file.warning(nearest(node, "tls"), what, "set tls: required or tls: implicit")
+        check_secret(file, nearest(node, "password_file"), directory, model.password_file, empty=False)
+    for door in (listen.address for listen in relay.listen):
+        local = model.host in LOCAL and overlap(model.host, door.host)
+        if door.port == model.port and (model.host == door.host or local):
+            what = f'smarthost "{name}" is this relay itself ({door}): mail would loop'
+            file.error(nearest(node, "host"), what, "name the mail server that delivers")
+
+
+def _first_free_port() -> int:
+    try:
+        return int(Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text(encoding="ascii"))
+    except (OSError, ValueError):
+        return 1024
+
+
+def _may_bind_low() -> bool:
+    if os.geteuid() == 0:
+        return True
+    try:
+        status = Path("/proc/self/status").read_text(encoding="ascii")
+    except OSError:
+        return False
+    effective = re.search(r"^CapEff:\s*([0-9a-f]+)", status, re.MULTILINE)
+    return bool(effective and int(effective[1], 16) & 1 << 10)

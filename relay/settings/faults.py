@@ -1,0 +1,75 @@
+"""Fault: what is wrong in the YAML, where, and how to mend it. Never the value of a secret."""
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from relay.report import Severity
+
+MOST = 50
+
+
+class Position(NamedTuple):
+    """Line and column, both from 1."""
+
+    line: int
+    column: int
+
+
+TOP = Position(1, 1)
+NOWHERE = Position(0, 0)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Fault:
+    """One fault. line, column: from 1 (0: the fault has no place in a file)."""
+
+    file: str
+    line: int
+    column: int
+    what: str
+    fix: str = ""
+    severity: Severity = Severity.ERROR
+
+    def __str__(self) -> str:
+        place = f"{self.file}:{self.line}:{self.column}" if self.line else self.file
+        return f"{place}: {self.severity}: {self.what}." + (f" Fix: {self.fix}" if self.fix else "")
+
+
+class Faults:
+    """The faults found so far, in every file."""
+
+    def __init__(self) -> None:
+        self._found: dict[Fault, None] = {}
+
+    def error(self, file: str, at: Position, what: str, fix: str = "") -> None:
+        self._found[Fault(file, *at, what, fix)] = None
+
+    def warning(self, file: str, at: Position, what: str, fix: str = "") -> None:
+        self._found[Fault(file, *at, what, fix, Severity.WARNING)] = None
+
+    @property
+    def errors(self) -> int:
+        return sum(1 for fault in self._found if fault.severity is Severity.ERROR)
+
+    def listed(self, directory: str) -> tuple[Fault, ...]:
+        """Sorted by place, at most `MOST` and then a count; no warning takes the place of an error."""
+        errors = sorted(fault for fault in self._found if fault.severity is Severity.ERROR)
+        warnings = sorted(fault for fault in self._found if fault.severity is not Severity.ERROR)
+        shown = sorted([*errors[:MOST], *warnings[: max(0, MOST - len(errors))]])
+        left = len(errors) + len(warnings) - len(shown)
+        if not left:
+            return tuple(shown)
+        hidden = max(0, len(errors) - MOST)
+        count = f"{hidden} more errors and {left - hidden} more warnings are not shown"
+        severity = Severity.ERROR if hidden else Severity.WARNING
+        return (*shown, Fault(directory, 0, 0, count, severity=severity))
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """`did you mean "agiris"? Defined: agiris, other`, for the fix of an unknown name."""
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, 1, 0.6)
+    listed = ", ".join(names[:12]) + (", …" if len(names) > 12 else "")
+    return (f'did you mean "{near[0]}"? ' if near else "") + f"Defined: {listed or 'none'}"

@@ -1,0 +1,105 @@
+"""The readers of `scalars` as pydantic types, each with its JSON Schema for editors."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+
+from relay.report import Severity
+from relay.settings import hosts, scalars
+from relay.settings.hosts import Endpoint
+from relay.settings.scalars import Bad
+
+
+@dataclass(frozen=True)
+class Read:
+    """Annotation: the value is what `reader` makes of the text. Anything but a text is refused."""
+
+    reader: Callable[[str], Any]
+    schema: dict[str, Any] = field(default_factory=lambda: {"type": "string"}, compare=False)
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_plain_validator_function(self.read)
+
+    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return dict(self.schema)
+
+    def read(self, value: object) -> Any:
+        try:
+            return self.reader(only_text(value))
+        except Bad as bad:
+            raise refusal(bad) from None
+
+
+def refusal(bad: Bad) -> PydanticCustomError:
+    """`bad` as pydantic carries it."""
+    return PydanticCustomError("bad", "{what}", {"what": bad.what, "fix": bad.fix})
+
+
+def only_text(value: object) -> str:
+    """`value` if it is one text; Bad says what it is instead."""
+    if isinstance(value, str):
+        return value
+    if value is None:
+        raise Bad('"{key}" has no value', "write a value after the colon, or remove the key")
+    if isinstance(value, list):
+        raise Bad(f'"{{key}}" takes one value, got a list of {len(value)}', "write one value, without [ ] or -")
+    raise Bad('"{key}" takes one value, got a map of keys', "write the value on the same line as the key")
+
+
+def one_of(*names: str) -> Read:
+    """One of a closed list of words."""
+
+    def read(value: str) -> str:
+        if value in names:
+            return value
+        raise Bad(f'"{{key}}" must be one of {", ".join(names)}; got "{value}"', f"write {names[0]}, for example")
+
+    return Read(read, {"enum": list(names)})
+
+
+def _whole(low: int, high: int) -> Read:
+    return Read(lambda value: scalars.integer(value, low, high), {"type": "integer", "minimum": low, "maximum": high})
+
+
+def _severity(value: str) -> Severity:
+    if value in ("error", "warning", "info"):
+        return Severity(value)
+    raise Bad(f'"{{key}}" must be one of error, warning, info; got "{value}"', "write error, warning or info")
+
+
+_DURATION = {"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)? ?(ms|s|sec|m|min|h|d)$", "examples": ["5 min", "30 d"]}
+_SIZE = {"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)? ?(B|kB|MB|GB|KiB|MiB|GiB)$", "examples": ["50 MiB"]}
+_EMAIL = {"type": "string", "format": "email"}
+
+Bool = Annotated[bool, Read(scalars.boolean, {"type": "boolean"})]
+Text = Annotated[str, Read(scalars.text)]
+Name = Annotated[str, Read(scalars.name)]
+Path_ = Annotated[str, Read(scalars.text)]
+Count = Annotated[int, _whole(1, 1_000_000)]
+Few = Annotated[int, _whole(1, 1_000)]
+Factor = Annotated[float, Read(scalars.number, {"type": "number", "minimum": 1, "maximum": 100})]
+Duration = Annotated[float, Read(scalars.duration, _DURATION)]
+Size = Annotated[int, Read(scalars.size, _SIZE)]
+Hostname = Annotated[str, Read(hosts.hostname, {"type": "string", "format": "hostname"})]
+Host = Annotated[str, Read(hosts.host)]
+Port = Annotated[int, Read(hosts.port, {"type": "integer", "minimum": 1, "maximum": 65535})]
+HostPort = Annotated[Endpoint, Read(hosts.endpoint, {"type": "string", "examples": ["127.0.0.1:2525"]})]
+HttpEndpoint = Annotated[
+    Endpoint | None, Read(hosts.http_endpoint, {"type": "string", "examples": ["127.0.0.1:9525", "off"]})
+]
+Network = Annotated[str, Read(hosts.network, {"type": "string", "examples": ["127.0.0.0/8"]})]
+Email = Annotated[str, Read(hosts.address, _EMAIL)]
+Pattern = Annotated[str, Read(hosts.pattern, {"type": "string", "examples": ["*@export.relay.example"]})]
+Siren = Annotated[str, Read(scalars.siren, {"type": "string", "pattern": "^[0-9 ]+$"})]
+Siret = Annotated[str, Read(scalars.siret, {"type": "string", "pattern": "^[0-9 ]+$"})]
+SpoolUrl = Annotated[str, Read(scalars.spool_url, {"type": "string", "examples": ["sqlite:///var/lib/a.db"]})]
+Level = Annotated[Severity, Read(_severity, {"enum": ["error", "warning", "info"]})]
+
+
+class Strict(BaseModel):
+    """A map whose keys are all known."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)

@@ -1,0 +1,141 @@
+"""Models to Settings: defaults filled in, inheritance connection -> client resolved, the origin of each value noted."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from relay.export.terms import Addresses, Check, Client, Destination, Firm, Identify, Kinds, Level, Policy, Terms
+from relay.model import Retry, Role
+from relay.settings.firm_schema import ClientYaml, ConnectionYaml
+from relay.settings.nodes import Node, line_of
+from relay.settings.schema import CheckYaml, DkimYaml, HeaderYaml, ListenYaml, RelayYaml, SmarthostYaml
+from relay.settings.settings import Accept, Dkim, Endpoint, Listener, Log, Settings, Smarthost, resolve_path
+
+INHERITED = ("transmit_documents", "original_pdf", "destination", "smarthost")
+
+
+@dataclass(slots=True)
+class FirmParts:
+    """What is sound in one firm's file, with its nodes. place: its path from the configuration's folder."""
+
+    key: str
+    place: str
+    name: str
+    operator: str | None
+    connections: dict[str, tuple[ConnectionYaml, Node]]
+    clients: list[tuple[ClientYaml, Node]]
+
+
+def settings(directory: Path, relay: RelayYaml, firms: Iterable[FirmParts]) -> Settings:
+    """The Settings of files that have no fault."""
+    firms = list(firms)
+    return Settings(
+        terms=_terms(relay, firms),
+        listen=tuple(_listener(directory, each) for each in relay.listen),
+        accept=Accept(**relay.accept.model_dump(exclude={"recipients"})),
+        smarthosts={name: _smarthost(directory, name, each) for name, each in relay.smarthosts.items()},
+        retry=Retry(**relay.retry.model_dump()),
+        spool=_spool(directory, relay.spool),
+        keep_delivered=relay.keep_delivered,
+        http=Endpoint(*relay.http) if relay.http else None,
+        log=Log(**relay.log.model_dump()),
+        language=relay.language,
+        dkim=_dkim(directory, relay.dkim),
+    )
+
+
+def _dkim(directory: Path, dkim: DkimYaml | None) -> Dkim | None:
+    return None if dkim is None else Dkim(dkim.domain, dkim.selector, resolve_path(directory, dkim.private_key))
+
+
+def _terms(relay: RelayYaml, firms: list[FirmParts]) -> Terms:
+    given = {"agiris": Destination()} | {
+        name: Destination(name=name, **{**each.model_dump(), "attachment_types": tuple(each.attachment_types)})
+        for name, each in relay.destinations.items()
+    }
+    clients = (client(firm, model, node) for firm in firms for model, node in firm.clients)
+    return Terms(
+        hostname=relay.hostname,
+        recipients=tuple(relay.accept.recipients),
+        identify=tuple(
+            Identify("header", way.header) if isinstance(way, HeaderYaml) else Identify(way) for way in relay.identify
+        ),
+        check=_check(relay.check),
+        destinations=given,
+        firms={firm.key: Firm(firm.key, firm.name, firm.operator) for firm in firms},
+        clients={each.key: each for each in clients},
+        return_path=relay.return_path,
+        kinds=Kinds(relay.kinds.header, tuple(relay.kinds.statement_names)),
+    )
+
+
+def _check(check: CheckYaml) -> Check:
+    policies = ("on_invalid", "on_missing", "on_undetermined", "on_wrong_client", "on_duplicate", "on_signed")
+    return Check(
+        level=Level(check.level),
+        french_rules=check.french_rules,
+        severities=dict(check.severities),
+        timeout=check.timeout,
+        workers=check.workers,
+        always_paired=check.always_paired,
+        **cast(Any, {name: Policy(getattr(check, name)) for name in policies}),
+    )
+
+
+def client(firm: FirmParts, model: ClientYaml, node: Node) -> Client:
+    """One client with its connection's settings; what it says itself goes before."""
+    connection, connection_node = firm.connections[model.connection]
+    origins: dict[str, str] = {}
+    for key in model.model_fields_set - {"agiris_address"}:
+        origins[key] = f"{firm.place}:{line_of(node, key)}"
+    origins["addresses"] = f"{firm.place}:{line_of(node, 'agiris_address')}"
+    values = {}
+    for key in INHERITED:
+        values[key] = getattr(model, key)
+        if values[key] is None:
+            values[key] = getattr(connection, key)
+            if key in connection.model_fields_set:
+                origins[key] = f"{firm.place}:{line_of(connection_node, key)}"
+    to = model.agiris_address
+    return Client(
+        firm=firm.key,
+        dossier=model.dossier,
+        name=model.name,
+        siren=model.siren,
+        siret=model.siret,
+        share_with_firm=model.share_with_firm,
+        connection=model.connection,
+        addresses=Addresses(to.purchases, to.sales, to.credit_notes, to.statements),
+        recipients=tuple(model.recipients),
+        origins=origins,
+        kinds={address: Role(role) for address, role in model.kinds.items()},
+        **values,
+    )
+
+
+def _listener(directory: Path, listen: ListenYaml) -> Listener:
+    return Listener(
+        host=listen.address.host,
+        port=listen.address.port,
+        tls=listen.tls,
+        certificate=_file(directory, listen.certificate),
+        private_key=_file(directory, listen.private_key),
+        proxy_protocol=listen.proxy_protocol,
+        allow_networks=tuple(listen.allow_networks),
+        users_file=_file(directory, listen.users_file),
+    )
+
+
+def _smarthost(directory: Path, name: str, model: SmarthostYaml) -> Smarthost:
+    values: Mapping[str, object] = model.model_dump()
+    return Smarthost(name=name, **{**values, "password_file": _file(directory, model.password_file)})  # type: ignore[arg-type]
+
+
+def _file(directory: Path, name: str | None) -> str | None:
+    return None if name is None else resolve_path(directory, name)
+
+
+def _spool(directory: Path, url: str) -> str:
+    path = url.removeprefix("sqlite:")
+    return url if path.startswith("///") else f"sqlite://{(directory / path).absolute()}"

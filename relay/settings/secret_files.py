@@ -1,0 +1,38 @@
+"""The files that relay.yaml names: there, readable, and a secret's file closed to others."""
+
+import stat
+from pathlib import Path
+
+from relay.settings.faults import Position
+from relay.settings.settings import resolve_path
+from relay.settings.text import unreadable
+from relay.settings.validate import File
+
+
+def check_file(file: File, at: Position, directory: Path, name: str) -> Path | None:
+    """The path of `name` if it is a file that can be read, else None with the fault told."""
+    path = Path(resolve_path(directory, name))
+    try:
+        with path.open("rb"):
+            return path
+    except OSError as error:
+        what, fix = unreadable(error)
+        file.error(at, f"{path}: {what}", fix)
+        return None
+
+
+def check_secret(file: File, at: Position, directory: Path, name: str, *, empty: bool = True) -> None:
+    """A file with a secret: not for others to read, not for the group to write. empty: it may be empty."""
+    path = check_file(file, at, directory, name)
+    if path is None:
+        return
+    status = path.stat()
+    mode = stat.S_IMODE(status.st_mode)
+    if mode & (stat.S_IROTH | stat.S_IWOTH | stat.S_IWGRP):
+        who = "the group can write" if not mode & (stat.S_IROTH | stat.S_IWOTH) else "others can read"
+        file.error(at, f"{path}: mode {mode:04o}: {who} this secret", f"chmod 640 {path}")
+    if not empty and not path.read_bytes().rstrip(b"\r\n"):
+        file.error(at, f"{path}: the file is empty", "write the password to it")
+    link = path.parent.stat().st_mode
+    if link & stat.S_IWOTH and not link & stat.S_ISVTX:
+        file.error(at, f"{path.parent}: anyone may replace this secret", f"chmod o-w {path.parent}")

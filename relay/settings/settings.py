@@ -1,0 +1,131 @@
+"""Settings: all that relay.yaml and the firms mean, as frozen values. Durations in seconds, sizes in octets.
+
+Live keys are those marked (live) in config/relay.yaml; the rest is read once, at start.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from relay.export.terms import Terms
+from relay.model import Retry
+
+
+class PasswordError(Exception):
+    """The password cannot be had now: a temporary failure (DESIGN rule 3). Its text never holds the password."""
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """host: a name or an address without brackets."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """One SMTP door. tls: none | starttls (offered) | required (demanded before MAIL) | implicit.
+
+    certificate, private_key, users_file: absolute paths, or None. allow_networks: CIDR; may send without AUTH.
+    """
+
+    host: str
+    port: int
+    tls: str = "none"
+    certificate: str | None = None
+    private_key: str | None = None
+    proxy_protocol: bool = False
+    allow_networks: tuple[str, ...] = ("127.0.0.0/8", "::1/128")
+    users_file: str | None = None
+
+    def __str__(self) -> str:
+        return str(Endpoint(self.host, self.port))
+
+
+@dataclass(frozen=True, slots=True)
+class Accept:
+    """Limits of the door."""
+
+    max_mail_size: int = 50 * 1024 * 1024
+    max_recipients: int = 100
+    max_connections: int = 500
+    max_connections_per_host: int = 50
+    idle_timeout: float = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class Smarthost:
+    """How mails leave. tls: none | starttls (if offered) | required | implicit. password_file: absolute, or None."""
+
+    name: str
+    host: str
+    port: int = 587
+    tls: str = "required"
+    username: str | None = None
+    password_file: str | None = None
+    connections: int = 4
+
+    def password(self) -> str | None:
+        """The password as it stands on disk at this moment (DESIGN rule 7), None when none is configured.
+
+        Blocks for one small read. Raises PasswordError when the file cannot be read or is empty.
+        """
+        if self.password_file is None:
+            return None
+        try:
+            value = Path(self.password_file).read_text(encoding="utf-8").rstrip("\r\n")
+        except (OSError, UnicodeDecodeError) as error:
+            reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else "not UTF-8"
+            raise PasswordError(f"password of smarthost {self.name}: {self.password_file}: {reason}") from None
+        if not value:
+            raise PasswordError(f"password of smarthost {self.name}: {self.password_file} is empty")
+        return value
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """level: debug | info | warning | error. format: auto | json | console."""
+
+    level: str = "info"
+    format: str = "auto"
+
+
+@dataclass(frozen=True, slots=True)
+class Dkim:
+    domain: str
+    selector: str
+    private_key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What is in force. spool: `sqlite:///absolute/path`. keep_delivered: seconds. http: None when off."""
+
+    terms: Terms
+    listen: tuple[Listener, ...] = (Listener("::1", 2525), Listener("127.0.0.1", 2525))
+    accept: Accept = Accept()
+    smarthosts: Mapping[str, Smarthost] = field(default_factory=dict)
+    retry: Retry = Retry()  # noqa: RUF009 - frozen
+    spool: str = "sqlite:///var/lib/agiris-relay/spool.db"
+    keep_delivered: float = 30 * 86400.0
+    http: Endpoint | None = Endpoint("127.0.0.1", 9525)
+    log: Log = Log()
+    language: str = "fr"
+    dkim: Dkim | None = None
+
+
+STATIC = ("listen", "accept", "spool", "keep_delivered", "http", "log", "dkim")
+"""Keys read once: a reload that changes one of them warns that it takes a restart."""
+
+
+def resolve_path(directory: Path, name: str) -> str:
+    """Absolute path of a file named in the YAML: from its folder, or a systemd credential of that bare name."""
+    credentials = os.environ.get("CREDENTIALS_DIRECTORY")
+    if credentials and "/" not in name and (Path(credentials) / name).is_file():
+        return str(Path(credentials) / name)
+    return str((directory / name).absolute())

@@ -1,0 +1,96 @@
+"""A configuration file to text: readable, small enough, UTF-8, with no character that cannot be seen."""
+
+import os
+import pwd
+import re
+from pathlib import Path
+
+from relay.settings.faults import TOP, Faults, Position
+
+MAX_SIZE = 16 * 1024 * 1024
+INVISIBLE = "\u00a0\u00ad\u1680\u2000-\u200f\u2028-\u202f\u205f-\u2064\u2066-\u206f\u3000\ufeff"
+_TAB = re.compile(r"^[ ]*(\t)[^\S\n]*(?=\S)", re.MULTILINE)
+_ODD_INDENT = re.compile(rf"^[ ]*([{INVISIBLE}])", re.MULTILINE)
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\x80-\x84\x86-\x9f]|\r(?!\n)")
+
+
+def read(path: Path, file: str, faults: Faults) -> str | None:
+    """The text of `path`, or None with the faults told. `file`: its name in the faults."""
+    octets = _octets(path, file, faults)
+    if octets is None:
+        return None
+    text = _decode(octets, file, faults)
+    if text is None:
+        return None
+    if not text.strip():
+        faults.error(file, TOP, "the file is empty", "put the settings back; an empty file never means nothing")
+        return None
+    return text if _clean(text, file, faults) else None
+
+
+def _octets(path: Path, file: str, faults: Faults) -> bytes | None:
+    try:
+        with path.open("rb") as stream:
+            octets = stream.read(MAX_SIZE + 1)
+    except OSError as error:
+        faults.error(file, TOP, *unreadable(error))
+        return None
+    if len(octets) > MAX_SIZE:
+        faults.error(file, TOP, "the file is larger than 16 MiB", "split it into one file for each firm")
+        return None
+    return octets
+
+
+def user() -> str:
+    """Who this process runs as."""
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return str(os.geteuid())
+
+
+def unreadable(error: OSError) -> tuple[str, str]:
+    """What and fix for a file that cannot be opened."""
+    what = f"cannot read as user {user()}: {os.strerror(error.errno) if error.errno else error}"
+    if isinstance(error, FileNotFoundError):
+        return what, "create the file, or correct its path"
+    if isinstance(error, IsADirectoryError):
+        return what, "a file is expected here"
+    return what, "give the user the right to read it with chown or chmod, and to enter its folder"
+
+
+def _decode(octets: bytes, file: str, faults: Faults) -> str | None:
+    if octets.startswith((b"\xff\xfe", b"\xfe\xff")):
+        faults.error(file, TOP, "the file is UTF-16, not UTF-8", "save it as UTF-8")
+        return None
+    try:
+        return octets.decode("utf-8").removeprefix("\ufeff")
+    except UnicodeDecodeError as error:
+        before = octets[: error.start].decode("utf-8").removeprefix("\ufeff")
+        at = position(before, len(before))
+        faults.error(file, at, f"not UTF-8 (octet 0x{octets[error.start]:02X})", "save the file as UTF-8")
+        return None
+
+
+def _clean(text: str, file: str, faults: Faults) -> bool:
+    found = False
+    for match in _CONTROL.finditer(text):
+        name = f"U+{ord(match[0]):04X}"
+        faults.error(file, position(text, match.start()), f"control character {name}", "remove it")
+        found = True
+    for match in _ODD_INDENT.finditer(text):
+        name = f"U+{ord(match[1]):04X}"
+        at = position(text, match.start(1))
+        faults.error(file, at, f"invisible character {name} in the indentation", "type the spaces again")
+        found = True
+    for match in _TAB.finditer(text):
+        at = position(text, match.start(1))
+        what = "the line is indented with a tab; YAML allows spaces only"
+        faults.error(file, at, what, "replace the tab by 2 spaces")
+        found = True
+    return not found
+
+
+def position(text: str, offset: int) -> Position:
+    """Line and column of `offset`."""
+    return Position(text.count("\n", 0, offset) + 1, offset - (text.rfind("\n", 0, offset) + 1) + 1)

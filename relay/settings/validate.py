@@ -1,0 +1,170 @@
+"""A tree against its model: every fault with its place, in our words and never in pydantic's."""
+
+from collections.abc import Iterable
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from relay.settings.faults import Faults, Position, did_you_mean
+from relay.settings.nodes import Mapping, Node, Scalar, Sequence, find, nearest
+
+M = TypeVar("M", bound=BaseModel)
+Path = tuple[str | int, ...]
+
+_SINGULAR = {
+    "clients": "client",
+    "connections": "connection",
+    "smarthosts": "smarthost",
+    "destinations": "destination",
+    "listen": "listener",
+}
+_ADD = {
+    "agiris_address": "add agiris_address: <the address given by Agiris>",
+    "dossier": 'add dossier: "<number of the client>"',
+    "connection": "add connection: <a key of connections>",
+    "smarthosts": "add smarthosts: {default: {host: <your mail server>}}",
+    "clients": "add clients: (a firm without any client writes clients: [])",
+    "firm": "add firm: <name of the accounting firm>",
+    "host": "add host: <name of the mail server>",
+}
+_SECRETS = frozenset({"password", "passwd", "secret", "token", "pass", "mot_de_passe"})
+
+
+class File:
+    """One parsed file: where faults of it are told, and what its parts are called."""
+
+    def __init__(self, file: str, root: Mapping, faults: Faults) -> None:
+        self.file = file
+        self.root = root
+        self._faults = faults
+
+    def error(self, at: Position, what: str, fix: str = "") -> None:
+        self._faults.error(self.file, at, what, fix)
+
+    def warning(self, at: Position, what: str, fix: str = "") -> None:
+        self._faults.warning(self.file, at, what, fix)
+
+    def read(self, model: type[M], node: Node, data: Any, path: Path = ()) -> M | None:
+        """`data` (the plain form of `node`, which stands at `path`) as a `model`; None when it has faults."""
+        try:
+            return model.model_validate(data)
+        except ValidationError as error:
+            for each in error.errors(include_url=False, include_input=False):
+                self._explain(model, node, path, each)
+            return None
+
+    def _explain(self, model: type[BaseModel], node: Node, path: Path, error: Any) -> None:
+        loc: Path = error["loc"]
+        kind, ctx = error["type"], error.get("ctx", {})
+        key = str(next((step for step in reversed(loc) if isinstance(step, str) and step != "[key]"), ""))
+        at = nearest(node, *loc)
+        if kind == "missing":
+            below = nearest(node, *loc[:-1])
+            self.error(below, f'{self.called((*path, *loc[:-1]))} has no "{key}"', _ADD.get(key, f"add {key}: …"))
+        elif kind == "extra_forbidden":
+            self._unknown(model, node, path, loc)
+        elif kind == "bad":
+            if "[key]" in loc:
+                at = self._key_place(node, loc[: loc.index("[key]")])
+            self.error(at, ctx["what"].replace("{key}", key), ctx["fix"])
+        elif kind == "too_short":
+            self.error(at, f'"{key}" is empty', "write at least one entry")
+        else:
+            self.error(at, f'"{key}" takes {_wanted(kind)}, got {_got(find(node, *loc))}', _how(kind, key))
+
+    def _unknown(self, model: type[BaseModel], node: Node, path: Path, loc: Path) -> None:
+        key, at = str(loc[-1]), self._key_place(node, loc)
+        where = self.called((*path, *loc[:-1]))
+        if key in _SECRETS:
+            self.error(at, f'"{key}" in {where}: no secret stands in the YAML', "write it to a file: password_file: …")
+            return
+        if not key.isascii() or not key.isprintable():
+            odd = next(char for char in key if not char.isascii() or not char.isprintable())
+            self.error(at, f'unknown key "{key}" in {where}: it holds U+{ord(odd):04X}', "type the key again")
+            return
+        if ":" in key:
+            self.error(at, f'unknown key "{key}" in {where}', 'put a space after ":"')
+            return
+        known = _keys(model, loc[:-1])
+        self.error(at, f'unknown key "{key}" in {where}', did_you_mean(key, known))
+
+    @staticmethod
+    def _key_place(node: Node, loc: Path) -> Position:
+        holder = find(node, *loc[:-1])
+        if isinstance(holder, Mapping) and (entry := holder.entries.get(str(loc[-1]))) is not None:
+            return entry.at
+        return nearest(node, *loc)
+
+    def called(self, path: Path) -> str:
+        """What a person calls the thing at `path`: `client "00012345"`, `smarthost "default"`, `"accept"`."""
+        if not path:
+            return "the file"
+        if len(path) > 1 and path[0] in _SINGULAR:
+            name = path[1]
+            label = find(self.root, *path[:2], "dossier" if path[0] == "clients" else "address")
+            if isinstance(name, int):
+                name = label.text if isinstance(label, Scalar) else f"number {name + 1}"
+            below = "".join(f', "{step}"' for step in path[2:])
+            return f'{_SINGULAR[str(path[0])]} "{name}"' + below
+        return '"' + ".".join(str(step) for step in path) + '"'
+
+    def tell_twice(self) -> None:
+        """Keys given twice, wherever they are."""
+        for path, holder in _mappings(self.root, ()):
+            for key, at, first in holder.twice:
+                where = f" in {self.called(path)}" if path else ""
+                singular = _SINGULAR.get(str(path[0])) if len(path) == 1 else None
+                what = f'{singular} "{key}" is defined' if singular else f'key "{key}" is given'
+                fix = "remove one, or give it another name" if singular else "remove one of them"
+                self.error(at, f"{what} twice{'' if singular else where} (first at line {first})", fix)
+
+
+def _mappings(node: Node, path: Path) -> Iterable[tuple[Path, Mapping]]:
+    if isinstance(node, Mapping):
+        if node.twice:
+            yield path, node
+        for key, entry in node.entries.items():
+            if type(entry.node) is not Scalar:
+                yield from _mappings(entry.node, (*path, key))
+    elif isinstance(node, Sequence):
+        for index, item in enumerate(node.items):
+            if type(item) is not Scalar:
+                yield from _mappings(item, (*path, index))
+
+
+def _keys(model: type[BaseModel], path: Path) -> list[str]:
+    """The keys known at `path` of `model`, found by walking its JSON Schema."""
+    schema = model.model_json_schema()
+    node: Any = schema
+    for step in path:
+        node = _resolve(schema, node)
+        node = node.get("items", {}) if isinstance(step, int) else _below(node, str(step))
+    return list(_resolve(schema, node).get("properties", {}))
+
+
+def _below(node: Any, step: str) -> Any:
+    return node.get("properties", {}).get(step) or node.get("additionalProperties") or {}
+
+
+def _resolve(schema: Any, node: Any) -> Any:
+    for alternative in node.get("anyOf", ()):
+        if "$ref" in alternative:
+            node = alternative
+    if "$ref" in node:
+        node = schema["$defs"][node["$ref"].rsplit("/", 1)[1]]
+    return node
+
+
+def _wanted(kind: str) -> str:
+    known = {"list_type": "a list", "dict_type": "a map of keys", "model_type": "a map of keys"}
+    return known.get(kind, "another value")
+
+
+def _how(kind: str, key: str) -> str:
+    return f"write {key}: [ … ]" if kind == "list_type" else f"write the keys of {key} on the lines below it, indented"
+
+
+def _got(node: Node | None) -> str:
+    if isinstance(node, Scalar):
+        return "nothing" if node.null else f'"{node.text}"'
+    return "a list" if isinstance(node, Sequence) else "a map of keys"

@@ -1,0 +1,61 @@
+"""10,000 clients: seconds of `config check`, of start and of reload, and the longest stall of the loop meanwhile.
+
+python -m tests.bench.bench_settings [--clients 10000] [--files 200]
+"""
+
+import argparse
+import asyncio
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from relay.settings.current import Current
+from tests.support.many_clients import write
+
+
+async def _longest_stall(stop: asyncio.Event) -> float:
+    longest = 0.0
+    while not stop.is_set():
+        before = time.perf_counter()
+        await asyncio.sleep(0.001)
+        longest = max(longest, time.perf_counter() - before - 0.001)
+    return longest
+
+
+async def _reloads(directory: Path) -> None:
+    current = Current(directory)
+    for name in ("start", "reload", "reload"):
+        stop = asyncio.Event()
+        watch = asyncio.create_task(_longest_stall(stop))
+        before = time.perf_counter()
+        result = await current.reload()
+        seconds = time.perf_counter() - before
+        stop.set()
+        clients = len(current.settings.terms.clients) if result.ok else "faulty"
+        print(f"{name}: {seconds:.2f} s, longest stall {1000 * await watch:.1f} ms, {clients} clients")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--clients", type=int, default=10_000)
+    parser.add_argument("--files", type=int, default=200)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        directory = write(Path(folder), arguments.clients, arguments.files)
+        before = time.perf_counter()
+        command = [sys.executable, "-m", "relay.cli", "config", "check", "--config", str(directory)]
+        check = subprocess.run(command, check=False)
+        seconds = time.perf_counter() - before
+        peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+        print(f"config check: {seconds:.2f} s, exit {check.returncode}, peak {peak:.0f} MiB")
+        asyncio.run(_reloads(directory))
+        children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+        own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        print(f"peak of the daemon {own:.0f} MiB, of its child {children:.0f} MiB")
+
+
+if __name__ == "__main__":
+    main()
