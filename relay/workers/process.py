@@ -17,6 +17,8 @@ from relay.workers import frames
 
 SOURCE = str(Path(relay.__file__).resolve().parents[1])
 
+CHILD = "relay.workers.child"
+
 KEPT_ENVIRONMENT = ("PATH", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH", "TMPDIR")
 """The rest stays out: a worker that a PDF has taken over shall not find passwords in its environment."""
 
@@ -33,7 +35,7 @@ class Worker:
         """A fresh process, not a fork: a threaded parent must not be forked. Raises OSError."""
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
-        command = (sys.executable, "-B", "-m", "relay.workers.child", str(os.getpid()), str(cpu_seconds))
+        command = (sys.executable, "-B", "-m", CHILD, str(os.getpid()), str(cpu_seconds))
         environment = {name: os.environ[name] for name in KEPT_ENVIRONMENT if name in os.environ}
         environment["PYTHONPATH"] = SOURCE
         try:
