@@ -1,0 +1,59 @@
+"""Delimiter lines of a multipart (RFC 2046 §5.1.1), by whole-buffer search and never line by line."""
+
+import re
+from collections.abc import Iterator
+from typing import NamedTuple
+
+_PADDING = re.compile(rb"[ \t]*+")
+
+
+class Delimiter(NamedTuple):
+    """One delimiter line. line: where the line break before it begins, which belongs to it (or the line itself, at the
+    start of a body). start: its first hyphen. end: the octet after its own line break. closing: ends the multipart."""
+
+    line: int
+    start: int
+    end: int
+    closing: bool
+
+
+def delimiters(raw: bytes, start: int, end: int, boundary: bytes) -> Iterator[Delimiter]:
+    """The delimiter lines of `boundary` in raw[start:end], the closing one included and last.
+
+    A boundary that is only the prefix of a line is none; blanks after it are (transport padding).
+    """
+    mark = b"--" + boundary
+    needle = b"\n" + mark
+    place = start if raw.startswith(mark, start, end) else _next(raw, needle, start, end)
+    while place >= 0:
+        after = place + len(mark)
+        closing = raw.startswith(b"--", after, end)
+        stop = _line_end(raw, after + 2 * closing, end)
+        if stop >= 0:
+            yield Delimiter(_line_break(raw, place, start), place, stop, closing)
+            if closing:
+                return
+        # The line break that ends this delimiter may be the one that begins the next.
+        place = _next(raw, needle, max(after, stop - 1), end)
+
+
+def _next(raw: bytes, needle: bytes, start: int, end: int) -> int:
+    found = raw.find(needle, start, end)
+    return found + 1 if found >= 0 else -1
+
+
+def _line_end(raw: bytes, place: int, end: int) -> int:
+    """The octet after the line break when only blanks stand before it (or before the end), else -1."""
+    padding = _PADDING.match(raw, place, end)
+    place = padding.end() if padding else place
+    if place == end:
+        return end
+    if raw.startswith(b"\r\n", place, end):
+        return place + 2
+    return place + 1 if raw[place] == 0x0A else -1
+
+
+def _line_break(raw: bytes, place: int, start: int) -> int:
+    if place == start:
+        return place
+    return place - 2 if place - 2 >= start and raw[place - 2] == 0x0D else place - 1

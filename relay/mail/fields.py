@@ -1,0 +1,90 @@
+"""Header fields as spans (RFC 5322 §2.2): where a header ends, which fields it has, unfolded."""
+
+import re
+from typing import NamedTuple
+
+from relay.mail.malformed import MalformedMail
+from relay.mail.message import Header
+from relay.model import Span
+
+MAX_HEADER = 256 * 1024
+"""Octets of one header. Postfix' header_size_limit is 102,400; what is larger is an attack or a broken program."""
+
+MAX_LINES = 5_000
+
+_NAME = re.compile(rb"([!-9;-~]{1,998})[ \t]*:")  # obs-optional: blanks before the colon (rfc5322#4.5.8)
+_BLANKS = (b" ", b"\t")
+
+
+class Fields(NamedTuple):
+    """headers; body: where the body begins; blank: whether an empty line (or the end) closed the header."""
+
+    headers: tuple[Header, ...]
+    body: int
+    blank: bool
+
+
+def read_header(raw: bytes, start: int, end: int) -> Fields:
+    """The header that begins at `start`, within raw[start:end].
+
+    A line that is neither a field nor a continuation ends it, as if an empty line stood before (so do Postfix and
+    Python's email). Raises MalformedMail over MAX_HEADER octets or MAX_LINES lines.
+    """
+    headers: list[Header] = []
+    place, begun, count = _after_mbox_line(raw, start, end), -1, 0
+    while place < end:
+        line_end = _line_end(raw, place, end)
+        first = raw[place : place + 1]
+        if first in _BLANKS and begun >= 0:
+            _limit(line_end - start, count := count + 1)
+            place = line_end
+            continue
+        if begun >= 0:
+            headers.append(_field(raw, begun, place))
+            begun = -1
+        if first in b"\r\n" and not raw[place:line_end].strip(b"\r\n"):
+            return Fields(tuple(headers), line_end, True)
+        if _NAME.match(raw, place, line_end) is None:
+            return Fields(tuple(headers), place, False)
+        _limit(line_end - start, count := count + 1)
+        begun, place = place, line_end
+    if begun >= 0:
+        headers.append(_field(raw, begun, end))
+    return Fields(tuple(headers), end, True)
+
+
+def _line_end(raw: bytes, place: int, end: int) -> int:
+    """The octet after the line's LF; a header over the limit is not searched to its end."""
+    found = raw.find(b"\n", place, min(end, place + MAX_HEADER + 1))
+    return found + 1 if found >= 0 else min(end, place + MAX_HEADER + 1)
+
+
+def _limit(size: int, count: int) -> None:
+    if size > MAX_HEADER or count > MAX_LINES:
+        raise MalformedMail(
+            "header-too-large", f"a header is larger than {MAX_HEADER // 1024} KB or {MAX_LINES:,} lines"
+        )
+
+
+def _after_mbox_line(raw: bytes, start: int, end: int) -> int:
+    """An mbox separator ("From x@y …") on top is no field."""
+    if raw.startswith((b"From ", b">From "), start) and _NAME.match(raw, start, end) is None:
+        return _line_end(raw, start, end)
+    return start
+
+
+def _field(raw: bytes, start: int, end: int) -> Header:
+    octets = raw[start:end]
+    name, _, value = octets.partition(b":")
+    unfolded = value.replace(b"\r\n", b"").replace(b"\n", b"")
+    return Header(name.rstrip(b" \t").decode("ascii").lower(), Span(start, end), as_text(unfolded.strip(b" \t\r")))
+
+
+def as_text(octets: bytes) -> str:
+    """Octets of a header as they are: UTF-8, what is not as lone surrogates (PEP 383) until somebody knows better."""
+    return octets.decode("utf-8", "surrogateescape")
+
+
+def as_octets(text: str) -> bytes:
+    """The octets that `as_text` read."""
+    return text.encode("utf-8", "surrogateescape")

@@ -1,0 +1,114 @@
+"""Parameters of Content-Type and Content-Disposition (RFC 2045 §5.1, RFC 2231), and what real programs make of them."""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+from urllib.parse import unquote_to_bytes
+
+from relay.mail.charset import decode, printable
+from relay.mail.fields import as_octets
+from relay.mail.words import decode_words
+
+_SEPARATORS = re.compile(r"[\s;]*+")
+_NAME = re.compile(r"([^\s=;\"]{1,998}+)\s*+=\s*+")
+_QUOTED_PIECE = re.compile(r'[^"\\]+|\\["\\]|\\|"')
+_AFTER_QUOTE = re.compile(r"\s*+(?:;|$|[\w*-]++\s*+=)")
+_SECTION = re.compile(r"([^*]+)(?:\*(\d{1,4}))?(\*)?")
+_FREE_TEXT = frozenset({"name", "filename"})
+
+
+class Section(NamedTuple):
+    """One section of a parameter (RFC 2231 §3). `extended`: percent-encoded, the first with its charset."""
+
+    number: int
+    extended: bool
+    text: str
+
+
+def parse_value(value: str) -> tuple[str, Mapping[str, str]]:
+    """Head (lower case) and parameters (names lower case) of an unfolded field value. Never raises, linear time."""
+    head, _, rest = value.partition(";")
+    found: dict[str, str] = {}
+    sections: dict[str, list[Section]] = {}
+    for name, text in _pairs(rest):
+        match = _SECTION.fullmatch(name)
+        if match is None or (match[2] is None and match[3] is None):
+            found.setdefault(name, text)
+        else:
+            sections.setdefault(match[1], []).append(Section(int(match[2] or 0), match[3] is not None, text))
+    for name, pieces in sections.items():
+        if (joined := _join(pieces)) is not None:
+            found[name] = joined  # the extended form wins (rfc6266#4.3)
+    return _first_word(head).lower(), found
+
+
+def display_name(params: Mapping[str, str], name: str) -> str | None:
+    """Parameter `name` as a person reads it: encoded words and raw octets decoded, no control characters."""
+    value = params.get(name)
+    if value is None:
+        return None
+    return printable(decode_words(decode(as_octets(value)))) or None
+
+
+def _pairs(rest: str) -> Iterator[tuple[str, str]]:
+    place = 0
+    while place < len(rest):
+        separators = _SEPARATORS.match(rest, place)
+        place = separators.end() if separators else place
+        match = _NAME.match(rest, place)
+        if match is None:
+            place = _past(rest, place)
+            continue
+        name = match[1].lower()
+        if rest.startswith('"', match.end()):
+            text, place = _quoted(rest, match.end() + 1)
+            place = _past(rest, place) if rest[place : place + 1] in ("", ";") else place
+        else:
+            place = _past(rest, match.end())
+            text = rest[match.end() : place].rstrip("; \t")
+            text = text if name.partition("*")[0] in _FREE_TEXT else _first_word(text)
+        yield name, text
+
+
+def _past(rest: str, place: int) -> int:
+    """The character after the next semicolon, or the end."""
+    found = rest.find(";", place)
+    return found + 1 if found >= 0 else len(rest)
+
+
+def _quoted(rest: str, start: int) -> tuple[str, int]:
+    """A quoted string and the place after it. A quote within (`"a "b".pdf"`) does not end it unless a parameter or the
+    end follows; a backslash escapes only a quote or itself, since paths come unescaped; without an end all is taken."""
+    pieces: list[str] = []
+    place = start
+    while (match := _QUOTED_PIECE.match(rest, place)) is not None:
+        piece, place = match[0], match.end()
+        if piece == '"' and (after := _AFTER_QUOTE.match(rest, place)) is not None:
+            return "".join(pieces), after.start() if ";" not in after[0] else after.end() - 1
+        pieces.append(piece[1] if len(piece) == 2 and piece[0] == "\\" else piece)
+    return "".join(pieces), len(rest)
+
+
+def _first_word(text: str) -> str:
+    """The token, without blanks or a comment after it."""
+    words = text.split(maxsplit=1)
+    return words[0] if words else ""
+
+
+def _join(sections: list[Section]) -> str | None:
+    """The value of a parameter in sections, up to the first one missing; None when the first one is."""
+    ordered = sorted(sections, key=lambda each: each.number)
+    if ordered[0].number != 0:
+        return None
+    octets, charset, wanted = bytearray(), "", 0
+    for section in ordered:
+        if section.number != wanted:
+            if section.number < wanted:
+                continue  # the same section twice: the first stays
+            break
+        text = section.text
+        if section.extended and wanted == 0 and text.count("'") >= 2:
+            charset, _, text = text.split("'", 2)
+        octets += unquote_to_bytes(as_octets(text)) if section.extended else as_octets(text)
+        wanted += 1
+    return decode(bytes(octets), charset)

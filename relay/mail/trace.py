@@ -1,0 +1,87 @@
+"""Trace fields (RFC 5321 §4.4): our Received line, hop count, loops. Also the door to `header` and VERP."""
+
+import re
+from datetime import UTC, datetime
+from email.utils import format_datetime
+
+from relay.mail.line import header
+from relay.mail.message import Message
+from relay.mail.verp import parse_verp, verp
+from relay.model import Envelope
+
+__all__ = ["header", "hops", "is_loop", "parse_verp", "received", "verp"]
+
+_HOST = re.compile(r"[A-Za-z0-9._\-]{1,255}|\[[A-Za-z0-9.:_\-]{1,80}\]")
+_TOKEN = re.compile(r"[A-Za-z0-9._\-]{1,100}")
+_ADDRESS = re.compile(r"[^\s<>()\"\\,;:@\x00-\x1f\x7f]{1,64}@[^\s<>()\"\\,;@\x00-\x1f\x7f]{1,255}")
+_PROTOCOL = re.compile(r"E?SMTPS?A?|UTF8SMTPS?A?|ESMTPSA|LMTPS?A?")
+
+
+def received(envelope: Envelope, hostname: str, queue_id: str, at: float, for_: str | None = None) -> bytes:
+    """Our Received field, folded, CRLF at the end. `at`: seconds since the epoch. Protocol by RFC 3848 and RFC 6531.
+
+    What the peer chose is checked, never escaped: a name that is none is "unknown", such an address is left out.
+    """
+    lines = [
+        f"Received: from {_host(envelope.helo)} ({_literal(envelope.peer)})",
+        f"\tby {_host(hostname)} with {_protocol(envelope)} id {_token(queue_id)}",
+    ]
+    if for_ is not None and _usable(for_, envelope.smtputf8):
+        lines.append(f"\tfor <{for_}>")
+    date = format_datetime(datetime.fromtimestamp(int(at), UTC))
+    return ("\r\n".join(lines) + f";\r\n\t{date}\r\n").encode("utf-8")
+
+
+def hops(message: Message) -> int:
+    """Received fields of the mail: over 100 it goes in circles (rfc5321#6.3)."""
+    return sum(header.name == "received" for header in message.root.headers)
+
+
+def is_loop(message: Message, hostname: str) -> bool:
+    """Has it been received by `hostname` before? By the `by` clause of a Received field, outside of comments."""
+    pattern = re.compile(rf"(?:^|\s)by\s++{re.escape(hostname)}\.?(?=[\s;(]|$)", re.IGNORECASE)
+    return any(
+        header.name == "received" and pattern.search(_without_comments(header.value)) is not None
+        for header in message.root.headers
+    )
+
+
+def _without_comments(value: str) -> str:
+    """`value` less what stands in parentheses, which may nest; what is never closed stays out."""
+    if "(" not in value:
+        return value
+    kept, depth = [], 0
+    for piece in re.split(r"([()])", value):
+        if piece == "(":
+            depth += 1
+        elif piece == ")":
+            depth = max(0, depth - 1)
+        elif depth == 0:
+            kept.append(piece)
+    return " ".join(kept)
+
+
+def _host(name: str) -> str:
+    return name if _HOST.fullmatch(name) else "unknown"
+
+
+def _literal(peer: str) -> str:
+    """An address literal (rfc5321#4.1.3)."""
+    if re.fullmatch(r"[0-9.]{7,15}", peer):
+        return f"[{peer}]"
+    return f"[IPv6:{peer}]" if re.fullmatch(r"[0-9A-Fa-f:.]{2,45}", peer) else "unknown"
+
+
+def _protocol(envelope: Envelope) -> str:
+    said = envelope.protocol.upper()
+    if not _PROTOCOL.fullmatch(said):
+        return "ESMTP"
+    return said.replace("ESMTP", "UTF8SMTP", 1) if envelope.smtputf8 and said.startswith("ESMTP") else said
+
+
+def _token(text: str) -> str:
+    return text if _TOKEN.fullmatch(text) else "unknown"
+
+
+def _usable(address: str, smtputf8: bool) -> bool:
+    return _ADDRESS.fullmatch(address) is not None and (smtputf8 or address.isascii()) and address.isprintable()

@@ -1,0 +1,89 @@
+"""What kind of mail it is, where that forbids to cut or to read it."""
+
+import binascii
+
+from relay.mail.message import Entity, Message
+
+_PKCS7 = frozenset({"application/pkcs7-mime", "application/x-pkcs7-mime"})
+_TNEF = frozenset({"application/ms-tnef", "application/vnd.ms-tnef"})
+_PGP = b"-----BEGIN PGP MESSAGE-----"
+
+# Content types of a CMS object (RFC 5652 §5.1, §6.1; RFC 5083 §2), as they stand in DER.
+_SIGNED_DATA = bytes.fromhex("06092a864886f70d010702")
+_ENVELOPED_DATA = (bytes.fromhex("06092a864886f70d010703"), bytes.fromhex("060b2a864886f70d0109100117"))
+_HEAD = 200
+
+
+def is_signed(message: Message) -> bool:
+    """Would a cut break a signature? multipart/signed (RFC 1847 §2.1) anywhere, or a whole mail in S/MIME signed-data.
+
+    A DKIM signature is none in this sense: it is the transport's, and ours replaces it. Neither is an attached .p7m.
+    """
+    if any(entity.media_type == "multipart/signed" for entity in message.root.walk()):
+        return True
+    return _pkcs7(message, "signed-data", (_SIGNED_DATA,))
+
+
+def is_encrypted(message: Message) -> bool:
+    """Are its documents out of reach? multipart/encrypted, S/MIME enveloped-data, or a text that is a PGP message."""
+    if any(entity.media_type == "multipart/encrypted" for entity in message.root.walk()):
+        return True
+    if _pkcs7(message, "enveloped-data", _ENVELOPED_DATA) or _pkcs7(message, "authenveloped-data", ()):
+        return True
+    return any(_inline_pgp(message, entity) for entity in message.root.walk())
+
+
+def is_partial(message: Message) -> bool:
+    """Is it a fragment (message/partial, RFC 2046 §5.2.2)?"""
+    return any(entity.media_type == "message/partial" for entity in message.root.walk())
+
+
+def has_tnef(message: Message) -> bool:
+    """Does it carry a winmail.dat (MS-OXTNEF), in which documents may hide?"""
+    return any(
+        entity.media_type in _TNEF or (entity.filename or "").casefold() == "winmail.dat"
+        for entity in message.root.walk()
+    )
+
+
+def is_auto_submitted(message: Message) -> bool:
+    """Did a program write it, so that no program may answer? RFC 3834 §2, §5; Precedence as of old."""
+    submitted = (message.root.first("auto-submitted") or "").partition(";")[0].strip().lower()
+    if submitted not in ("", "no"):
+        return True
+    if (message.root.first("precedence") or "").strip().lower() in ("bulk", "junk", "list", "auto_reply"):
+        return True
+    if message.root.first("list-id") is not None or message.root.first("x-autoreply") is not None:
+        return True
+    return (message.root.first("return-path") or "").strip() == "<>" or message.root.media_type == "multipart/report"
+
+
+def _pkcs7(message: Message, smime_type: str, objects: tuple[bytes, ...]) -> bool:
+    """Is the whole mail one CMS object of this type? By its smime-type, or by the object itself when it says none."""
+    root = message.root
+    if root.media_type not in _PKCS7:
+        return False
+    said = root.params.get("smime-type", "").lower()
+    if said:
+        return said == smime_type
+    head = _head(message, root)
+    return any(each in head for each in objects)
+
+
+def _head(message: Message, entity: Entity) -> bytes:
+    octets = message.raw[entity.body.start : entity.body.end][: 2 * _HEAD]
+    if entity.encoding != "base64":
+        return octets
+    letters = b"".join(octets.split())
+    try:
+        return binascii.a2b_base64(letters[: len(letters) // 4 * 4])
+    except binascii.Error:
+        return b""
+
+
+def _inline_pgp(message: Message, entity: Entity) -> bool:
+    if entity.media_type != "text/plain" or entity.children:
+        return False
+    start, end = entity.body
+    head = message.raw[start : min(end, start + 4 * _HEAD)]
+    return head.lstrip().startswith(_PGP)

@@ -1,0 +1,39 @@
+"""Return paths that tell which delivery a late bounce is about, and that nobody else can make (VERP, signed)."""
+
+import hmac
+import re
+from base64 import b32encode
+from hashlib import sha256
+
+_TAG = re.compile(r"([0-9A-Z]{1,40})-([1-9][0-9]{0,8})-([A-Z2-7]{16})")
+MAX_LOCAL = 64
+"""Octets of a local part (rfc5321#4.5.3.1.1)."""
+
+
+def verp(return_path: str, queue_id: str, number: int, secret: bytes) -> str:
+    """`bounces@relay.example` -> `bounces+<queue id>-<number>-<80 bits of HMAC-SHA-256>@relay.example`.
+
+    Letters and digits that survive a change of case on the way. Raises ValueError when `return_path` is no address or
+    its local part leaves no room (24 octets always fit), or the secret is empty.
+    """
+    local, at, domain = return_path.rpartition("@")
+    tag = f"{queue_id}-{number}".upper()
+    tagged = f"{local}+{tag}-{_seal(tag, secret)}"
+    if not (local and at and domain) or len(tagged.encode()) > MAX_LOCAL:
+        raise ValueError("the return path is no address, or its local part is too long for a tag")
+    return f"{tagged}@{domain}"
+
+
+def parse_verp(address: str, secret: bytes) -> tuple[str, int] | None:
+    """(queue id, number) of an address that `verp` made with this secret; None for any other: a forged bounce."""
+    tag = address.rpartition("@")[0].rpartition("+")[2].upper()
+    match = _TAG.fullmatch(tag) if len(tag) <= MAX_LOCAL else None
+    if match is None or not hmac.compare_digest(_seal(f"{match[1]}-{match[2]}", secret), match[3]):
+        return None
+    return match[1], int(match[2])
+
+
+def _seal(tag: str, secret: bytes) -> str:
+    if not secret:
+        raise ValueError("no secret to sign return paths with")
+    return b32encode(hmac.digest(secret, b"verp\0" + tag.encode("utf-8"), sha256)[:10]).decode("ascii")
