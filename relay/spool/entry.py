@@ -49,9 +49,9 @@ def set_aside(delivery: Delivery) -> Delivery | None:
 
 
 def plant(
-    mail: Mail, plans: Iterable[tuple[int, Plan]], first_number: int, now: float, first_holder: FirstHolder
+    mail: Mail, plans: Iterable[tuple[int, Plan]], first_number: int, due: float, first_holder: FirstHolder
 ) -> Iterator[Planted]:
-    """The deliveries of `plans` (index, plan) of `mail`, numbered from `first_number`, due at `now`."""
+    """The deliveries of `plans` (index, plan) of `mail`, numbered from `first_number`, due at `due`."""
     number = first_number
     for index, plan in plans:
         for recipient in plan.to or (None,):
@@ -66,7 +66,7 @@ def plant(
                 recipient=recipient,
                 state=state,
                 arrived=mail.arrived,
-                next_attempt=now if state is State.QUEUED else None,
+                next_attempt=due if state is State.QUEUED else None,
                 reason=reason,
                 detail=detail,
                 size=len(mail.raw) - sum(cut.end - cut.start for cut in plan.cuts) + len(plan.prepend),

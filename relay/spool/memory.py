@@ -65,7 +65,7 @@ class MemorySpool:
             return Stored(first, duplicate=True)
         kept = self._mails[mail.queue_id] = _Kept(mail)
         kept.history.append(Event(now, 0, "accepted"))
-        self._plant(kept, mail, 0, mail.plans, now, 1)
+        self._plant(kept, mail, 0, mail.plans, now, 1, mail.arrived)
         self._fingerprints[mail.fingerprint] = (mail.queue_id, now)
         return Stored(mail.queue_id)
 
@@ -75,10 +75,10 @@ class MemorySpool:
         return bool(states) and states <= {State.FAILED, State.DROPPED}
 
     def _plant(
-        self, kept: _Kept, mail: Mail, offset: int, plans: Sequence[Plan], now: float, first: int
+        self, kept: _Kept, mail: Mail, offset: int, plans: Sequence[Plan], now: float, first: int, due: float
     ) -> list[Planted]:
         numbered = tuple(enumerate(plans, offset))
-        planted = list(plant(mail, numbered, first, now, lambda digests: self._holder(mail.queue_id, digests, now)))
+        planted = list(plant(mail, numbered, first, due, lambda digests: self._holder(mail.queue_id, digests, now)))
         for each in planted:
             kept.entries[each.delivery.number] = _Entry(each.delivery, each.digests, now)
             for digest in each.digests:
@@ -212,7 +212,7 @@ class MemorySpool:
         kept.mail = replace(kept.mail, plans=kept.mail.plans + fresh)
         kept.entries = stay
         kept.history.append(Event(now, 0, "replanned", given.text, given.by))
-        return tuple(each.delivery for each in self._plant(kept, kept.mail, before, fresh, now, first))
+        return tuple(each.delivery for each in self._plant(kept, kept.mail, before, fresh, now, first, now))
 
     async def note(self, queue_id: str, event: Event) -> None:
         if queue_id in self._mails:

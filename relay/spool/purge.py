@@ -56,4 +56,7 @@ def expire(db: sqlite3.Connection, windows: Windows, now: float) -> None:
 
 def shrink(db: sqlite3.Connection, pages: int) -> None:
     """Give up to `pages` free pages back to the file system."""
-    db.execute(f"PRAGMA incremental_vacuum({pages})").fetchall()
+    (unused,) = db.execute("PRAGMA freelist_count").fetchone()
+    for _ in range(min(pages, unused)):
+        # Python steps a statement without columns once, which frees one page whatever number it names.
+        db.execute("PRAGMA incremental_vacuum(1)")

@@ -43,7 +43,7 @@ class Verbs:
         number = rows.insert_mail(db, mail)
         self.content.put(db, number, mail.raw)
         rows.insert_events(db, mail.queue_id, [Event(now, 0, "accepted")])
-        self._plant(db, number, mail, tuple(enumerate(mail.plans)), 1, now)
+        self._plant(db, number, mail, tuple(enumerate(mail.plans)), 1, now, mail.arrived)
         db.execute(
             "INSERT OR REPLACE INTO fingerprints (fingerprint, queue_id, at) VALUES (?, ?, ?)",
             (mail.fingerprint, mail.queue_id, now),
@@ -58,9 +58,10 @@ class Verbs:
         plans: Sequence[tuple[int, Plan]],
         first: int,
         now: float,
+        due: float,
     ) -> list[Planted]:
         oldest = now - self.windows.documents
-        planted = list(plant(mail, plans, first, now, lambda digests: _holder(db, digests, mail.queue_id, oldest)))
+        planted = list(plant(mail, plans, first, due, lambda digests: _holder(db, digests, mail.queue_id, oldest)))
         for each in planted:
             rows.insert_delivery(db, number, each, now)
         rows.insert_events(db, mail.queue_id, first_events(planted, now))
@@ -139,7 +140,7 @@ class Verbs:
         db.execute("UPDATE mails SET plans = ? WHERE id = ?", (wire.dump(mail.plans), number))
         rows.insert_events(db, queue_id, [Event(now, 0, "replanned", given.text, given.by)])
         first = max((each.number for each in every), default=0) + 1
-        planted = self._plant(db, number, mail, tuple(enumerate(fresh, before)), first, now)
+        planted = self._plant(db, number, mail, tuple(enumerate(fresh, before)), first, now, now)
         return tuple(each.delivery for each in planted)
 
     def set_aside(self, db: sqlite3.Connection, queue_id: str, now: float) -> int:

@@ -1,0 +1,360 @@
+"""What is particular to the SQLite engine: files, locks, crashes, damage and failing disks."""
+
+import asyncio
+import os
+import resource
+import signal
+import sqlite3
+import stat
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from relay.lifecycle import step
+from relay.model import Order, Retry, State
+from relay.reason import Reason
+from relay.reply import Delivered, Reply
+from relay.spool import database, place
+from relay.spool import sqlite as engine
+from relay.spool.open import open_spool
+from relay.spool.port import Query, SpoolBroken, SpoolBusy, SpoolError, SpoolFull
+from relay.spool.sqlite import SqliteSpool
+from tests.support.spooled import mail
+
+DONE = Delivered(Reply(250, "2.0.0", "ok"))
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "spool" / "queue.db"
+
+
+def opened(path: Path, exclusive: bool = True, **options: float) -> SqliteSpool:
+    spool = open_spool(f"sqlite://{path}", exclusive, **options)  # type: ignore[arg-type]
+    assert isinstance(spool, SqliteSpool)
+    return spool
+
+
+def vandalise(path: Path, statement: str, *values: object) -> None:
+    with sqlite3.connect(path) as connection:
+        connection.execute(statement, values)
+    connection.close()
+
+
+class TestPlace:
+    async def test_nobody_else_may_read_it(self, path: Path) -> None:
+        spool = opened(path)
+        await spool.store(mail())
+        modes = {each.name: stat.S_IMODE(each.stat().st_mode) for each in path.parent.iterdir()}
+        assert modes == dict.fromkeys(("queue.db", "queue.db-wal", "queue.db-shm", "queue.db.lock"), 0o600)
+        assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+        await spool.close()
+
+    async def test_a_second_daemon_is_told_the_pid_of_the_first(self, path: Path) -> None:
+        spool = opened(path)
+        with pytest.raises(SpoolBusy, match=rf"spool .*queue\.db is used by pid {os.getpid()}"):
+            opened(path)
+        await spool.close()
+        await opened(path).close()
+
+    async def test_commands_work_beside_the_daemon_and_without_it(self, path: Path) -> None:
+        daemon, given = opened(path), mail()
+        await daemon.store(given)
+        command = opened(path, exclusive=False)
+        assert len(await command.set_state(given.queue_id, None, Order("hold"), 1.0)) == 1
+        assert await daemon.due() is None
+        await command.set_state(given.queue_id, None, Order("release"), 2.0)
+        assert await daemon.due() == 2.0
+        await command.close()
+        await daemon.close()
+        alone = opened(path, exclusive=False)
+        assert len(await alone.find(Query())) == 1
+        await alone.close()
+
+    def test_a_command_makes_no_spool(self, path: Path) -> None:
+        with pytest.raises(SpoolError, match="no spool at"):
+            opened(path, exclusive=False)
+        assert not path.parent.exists()
+
+    @pytest.mark.parametrize("url", ["sqlite:", "postgresql://x/y", "queue.db", "sqlite:///"])
+    def test_a_url_of_no_known_kind(self, url: str) -> None:
+        with pytest.raises(ValueError, match="is no spool"):
+            open_spool(url)
+
+    @pytest.mark.parametrize(
+        ("kind", "remote"), [("nfs4", True), ("fuse.sshfs", True), ("cifs", True), ("ext4", False)]
+    )
+    def test_network_file_systems_are_refused(
+        self, tmp_path: Path, kind: str, remote: bool, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        mounts = tmp_path / "mounts"
+        mounts.write_text(f"/dev/x / ext4 rw 0 0\nserver:/x {tmp_path} {kind} rw 0 0\n")
+        assert place.filesystem(tmp_path / "deep" / "er", mounts) == kind
+        monkeypatch.setattr(place, "filesystem", lambda _: kind)
+        if remote:
+            with pytest.raises(SpoolError, match="network file system"):
+                place.refuse_remote(tmp_path)
+        else:
+            place.refuse_remote(tmp_path)
+
+    def test_a_newer_spool_is_refused(self, path: Path) -> None:
+        asyncio.run(_open_and_close(path))
+        vandalise(path, "PRAGMA user_version = 99")
+        with pytest.raises(SpoolError, match="newer agiris-relay"):
+            opened(path)
+        vandalise(path, "PRAGMA user_version = 1")
+        asyncio.run(_open_and_close(path))
+
+    def test_a_forked_child_does_not_hold_the_spool(self, tmp_path: Path) -> None:
+        lock = place.Lock(tmp_path / "q.db.lock")
+        ready, says_ready = os.pipe()
+        ending, says_end = os.pipe()
+        child = os.fork()
+        if child == 0:
+            os.write(says_ready, b".")
+            os.close(says_end)
+            os.read(ending, 1)
+            os._exit(0)
+        os.read(ready, 1)
+        lock.release()
+        place.Lock(tmp_path / "q.db.lock").release()
+        for each in (ready, says_ready, ending, says_end):
+            os.close(each)
+        os.waitpid(child, 0)
+
+
+async def _open_and_close(path: Path) -> None:
+    await opened(path).close()
+
+
+CHILD = """
+import asyncio, secrets, sys, time
+sys.path.insert(0, {root!r})
+from relay.spool.open import open_spool
+from tests.support.spooled import mail
+async def main():
+    spool = open_spool("sqlite://{path}")
+    async def one():
+        while True:
+            given = mail(raw=b"x" * 50000, at=time.time(), fingerprint=secrets.token_hex())
+            stored = await spool.store(given)
+            print(stored.queue_id, flush=True)
+            for claim in await spool.claim(time.time(), 3600, 1):
+                pass
+    await asyncio.gather(*(one() for _ in range(8)))
+asyncio.run(main())
+"""
+
+
+class TestCrash:
+    async def test_kill_9_loses_nothing_that_was_answered(self, path: Path) -> None:
+        answered: set[str] = set()
+        for _ in range(3):
+            script = CHILD.format(root=str(Path(__file__).parents[2]), path=path)
+            child = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+            assert child.stdout is not None
+            answered |= {child.stdout.readline().strip() for _ in range(40)}
+            child.send_signal(signal.SIGKILL)
+            # Only whole lines are answers: what the kill cut in two is none.
+            answered |= {line.strip() for line in child.stdout.read().splitlines(keepends=True) if line.endswith("\n")}
+            child.wait()
+            child.stdout.close()
+        spool = opened(path)
+        found = {each.queue_id for each in await spool.find(Query(limit=100_000))}
+        assert len(answered) >= 120
+        assert answered <= found
+        for queue_id in list(answered)[:20]:
+            loaded = await spool.load(queue_id)
+            assert loaded is not None and loaded.raw == b"x" * 50000
+        await spool.close()
+
+    async def test_what_was_active_is_due_at_once_for_the_next_daemon(self, path: Path) -> None:
+        first = opened(path)
+        await first.store(mail(at=time.time()))
+        (old,) = await first.claim(time.time(), 3600, 1)
+        await first.close()
+        second = opened(path)
+        (new,) = await second.claim(time.time(), 3600, 1)
+        assert (new.delivery.attempts, new.delivery.unsettled) == (2, 2)
+        assert not await second.settle(old, step(old.delivery, DONE, time.time(), Retry()))
+        await second.close()
+
+    async def test_a_command_does_not_end_the_leases_of_the_daemon(self, path: Path) -> None:
+        daemon = opened(path)
+        await daemon.store(mail(at=time.time()))
+        (claim,) = await daemon.claim(time.time(), 3600, 1)
+        await opened(path, exclusive=False).close()
+        assert await daemon.claim(time.time(), 3600, 1) == ()
+        assert await daemon.settle(claim, step(claim.delivery, DONE, time.time(), Retry()))
+        await daemon.close()
+
+
+class TestDamage:
+    @pytest.mark.parametrize(
+        "statement",
+        [
+            "UPDATE content SET raw = zeroblob(10)",
+            "DELETE FROM content",
+            "UPDATE mails SET plans = x'7b'",
+            "UPDATE mails SET envelope = x'ff'",
+        ],
+    )
+    async def test_a_damaged_mail_is_held_and_counted_and_the_rest_goes_on(self, path: Path, statement: str) -> None:
+        spool, bad, good = opened(path), mail(), mail()
+        await spool.store(bad)
+        vandalise(path, statement)
+        await spool.store(good)
+        assert await spool.load(bad.queue_id) is None
+        assert await spool.load(bad.queue_id) is None
+        (held,) = await spool.find(Query(queue_id=bad.queue_id))
+        assert (held.state, held.reason) == (State.HELD, Reason.MALFORMED_MAIL)
+        assert (await spool.stats()).corrupt == 1
+        assert await spool.show(bad.queue_id) is not None
+        assert await spool.load(good.queue_id) == good
+        await spool.close()
+
+    @pytest.mark.parametrize("garbage", [b"garbage" * 1000, b"SQLite format 3\0" + b"\xff" * 5000])
+    async def test_a_damaged_file_is_kept_aside_and_service_goes_on(self, path: Path, garbage: bytes) -> None:
+        path.parent.mkdir(parents=True)
+        path.write_bytes(garbage)
+        spool = opened(path)
+        await spool.store(mail())
+        (notice,) = spool.notices
+        (kept,) = (path.parent / "corrupt").glob("*/queue.db")
+        assert kept.read_bytes() == garbage
+        assert str(kept.parent) in notice
+        assert (await spool.stats()).corrupt == 1
+        await spool.close()
+
+    async def test_a_folder_in_its_place(self, path: Path) -> None:
+        path.mkdir(parents=True)
+        spool = opened(path)
+        await spool.store(mail())
+        assert len(spool.notices) == 1
+        await spool.close()
+
+    async def test_a_damaged_file_is_left_to_the_daemon_by_commands(self, path: Path) -> None:
+        path.parent.mkdir(parents=True)
+        path.write_bytes(b"garbage" * 1000)
+        with pytest.raises(SpoolError, match="damaged"):
+            opened(path, exclusive=False)
+        assert path.read_bytes() == b"garbage" * 1000
+
+    async def test_an_empty_file_is_a_new_spool(self, path: Path) -> None:
+        path.parent.mkdir(parents=True)
+        path.touch()
+        spool = opened(path)
+        await spool.store(mail())
+        assert spool.notices == ()
+        await spool.close()
+
+
+class TestFailingDisk:
+    async def test_little_space_refuses_mails_but_settles_what_is_queued(
+        self, path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        spool = opened(path)
+        await spool.store(mail())
+        monkeypatch.setattr(place, "free_octets", lambda _: engine.RESERVE - 1)
+        with pytest.raises(SpoolFull):
+            await spool.store(mail())
+        assert spool.unhealthy()
+        (claim,) = await spool.claim(2_000_000, 60, 1)
+        assert await spool.settle(claim, step(claim.delivery, DONE, 2_000_000, Retry()))
+        monkeypatch.undo()
+        assert spool.unhealthy() is None
+        await spool.store(mail())
+        await spool.close()
+
+    async def test_a_file_size_limit_refuses_and_recovers(self, path: Path) -> None:
+        spool, small = opened(path), mail()
+        await spool.store(small)
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, hard))
+        try:
+            results = await asyncio.gather(
+                *(spool.store(mail(raw=b"x" * 1_000_000)) for _ in range(3)), return_exceptions=True
+            )
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        assert {type(each) for each in results} == {SpoolFull}
+        again = mail(raw=b"x" * 1_000_000)
+        await spool.store(again)
+        assert {each.queue_id for each in await spool.find(Query())} == {small.queue_id, again.queue_id}
+        await spool.close()
+
+    async def test_a_job_that_fails_does_not_spoil_its_neighbours(self, path: Path) -> None:
+        spool, twin = opened(path), mail()
+        await spool.store(twin)
+        clash = mail(queue_id=twin.queue_id)
+        results = await asyncio.gather(
+            spool.store(mail()), spool.store(clash), spool.store(mail()), return_exceptions=True
+        )
+        assert [isinstance(each, SpoolError) for each in results] == [False, True, False]
+        assert len(await spool.find(Query())) == 3
+        await spool.close()
+
+    async def test_after_a_failed_fsync_nothing_is_promised_any_more(
+        self, path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        spool = opened(path)
+        await spool.store(mail())
+        error = sqlite3.OperationalError("disk I/O error")
+        error.sqlite_errorcode = sqlite3.SQLITE_IOERR_FSYNC
+        monkeypatch.setattr(spool._writer, "_connection", _FailingCommit(spool._writer._connection, error))
+        results = await asyncio.gather(*(spool.store(mail()) for _ in range(5)), return_exceptions=True)
+        assert {type(each) for each in results} == {SpoolBroken}
+        assert spool.unhealthy()
+        with pytest.raises(SpoolBroken):
+            await spool.store(mail())
+        await spool.close()
+
+
+class _FailingCommit:
+    """A connection whose COMMIT fails as it does when fsync says EIO."""
+
+    def __init__(self, connection: sqlite3.Connection, error: Exception) -> None:
+        self._connection = connection
+        self._error = error
+
+    def execute(self, statement: str, *values: object) -> sqlite3.Cursor:
+        if statement == "COMMIT":
+            raise self._error
+        return self._connection.execute(statement, *values)
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._connection, name)
+
+
+class TestSpace:
+    async def test_purged_room_goes_back_to_the_file_system(self, path: Path) -> None:
+        spool = opened(path)
+        for _ in range(10):
+            await spool.store(mail(raw=os.urandom(1_000_000)))
+        for claim in await spool.claim(2_000_000, 60, 10):
+            await spool.settle(claim, step(claim.delivery, DONE, 2_000_000, Retry()))
+        assert await spool.purge(time.time() + 10) == 10
+        await spool.close()
+        assert path.stat().st_size < 1_000_000
+
+    async def test_the_queue_is_found_by_its_indexes(self, path: Path) -> None:
+        spool = opened(path)
+        with sqlite3.connect(path) as connection:
+            plan = connection.execute(
+                "EXPLAIN QUERY PLAN SELECT * FROM deliveries WHERE due <= 1 ORDER BY due, mail, number LIMIT 5"
+            ).fetchall()
+        connection.close()
+        assert [row[3] for row in plan] == ["SEARCH deliveries USING INDEX deliveries_due (due<?)"]
+        await spool.close()
+
+    def test_synchronous_full_in_wal_mode(self, path: Path) -> None:
+        database_path = path
+        asyncio.run(_open_and_close(database_path))
+        connection = database.connect(database_path)
+        assert connection.execute("PRAGMA synchronous").fetchone() == (2,)
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+        assert connection.execute("PRAGMA auto_vacuum").fetchone() == (2,)
+        connection.close()

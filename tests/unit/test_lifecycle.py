@@ -1,0 +1,160 @@
+"""The state machine: every state, every outcome, every order."""
+
+from dataclasses import replace
+
+import pytest
+
+from relay.lifecycle import JITTER, claimed, clamp, latest, order, step, wait
+from relay.model import Delivery, Order, Retry, State
+from relay.ops.events import Event
+from relay.reason import Reason
+from relay.reply import Deferred, Delivered, Failed, Outcome, Reply, Stage, Uncertain
+
+NOW = 1_000_000.0
+DAY = 86400.0
+RETRY = Retry()
+OK, NO, BUSY = Reply(250, "2.0.0", "ok"), Reply(550, "5.1.1", "no such user"), Reply(451, "4.3.0", "busy")
+OUTCOMES: tuple[Outcome, ...] = (
+    Delivered(OK),
+    Failed(NO, Stage.RCPT),
+    Deferred(BUSY, Stage.CONNECT),
+    Deferred(BUSY, Stage.AUTH, alert=True),
+    Uncertain(BUSY),
+)
+
+
+def delivery(**fields: object) -> Delivery:
+    values: dict[str, object] = {
+        "queue_id": "Q",
+        "number": 1,
+        "plan": 0,
+        "recipient": "a@x",
+        "state": State.ACTIVE,
+        "arrived": NOW,
+        "next_attempt": None,
+        "attempts": 1,
+        **fields,
+    }
+    return Delivery(**values)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("state", State)
+@pytest.mark.parametrize("outcome", OUTCOMES)
+def test_every_state_answers_every_outcome(state: State, outcome: Outcome) -> None:
+    given = delivery(state=state, next_attempt=5.0, reason=Reason.NO_ADDRESS, last_reply="before")
+    made = step(given, outcome, NOW, RETRY)
+    assert made.event in set(Event)
+    if state is not State.ACTIVE:
+        left = (given.state, given.next_attempt, given.last_reply, given.reason, None)
+        assert (made.state, made.next_attempt, made.reply, made.reason, made.report) == left
+    else:
+        assert made.state in (State.DELIVERED, State.FAILED, State.DEFERRED)
+        assert (made.next_attempt is None) == made.state.final
+        assert made.reply == str(outcome.reply)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "state", "event", "report"),
+    [
+        (Delivered(OK), State.DELIVERED, "delivered", None),
+        (Failed(NO, Stage.RCPT), State.FAILED, "failed", "failed"),
+        (Deferred(BUSY, Stage.DNS), State.DEFERRED, "deferred", None),
+        (Uncertain(BUSY), State.DEFERRED, "uncertain", None),
+    ],
+)
+def test_outcomes(outcome: Outcome, state: State, event: str, report: str | None) -> None:
+    made = step(delivery(), outcome, NOW, RETRY)
+    assert (made.state, made.event, made.report) == (state, event, report)
+
+
+def test_backing_off_doubles_up_to_the_ceiling() -> None:
+    assert [wait(RETRY, attempts) for attempts in range(1, 9)] == [60, 120, 240, 480, 960, 1920, 3600, 3600]
+    assert wait(RETRY, 10**9) == 3600
+    assert wait(Retry(first=9999, ceiling=10), 1) == 10
+    assert wait(Retry(factor=1.0), 10**9) == 60
+
+
+@pytest.mark.parametrize("jitter", [0.0, 0.1, 0.499, 0.5, 0.9, 0.999])
+def test_jitter_moves_both_ways_by_its_share(jitter: float) -> None:
+    assert abs(wait(RETRY, 1, jitter) - 60) <= 60 * JITTER
+    assert (wait(RETRY, 1, jitter) >= 60) == (jitter < 0.5)
+
+
+def test_giving_up_needs_time_and_attempts() -> None:
+    def after(age: float, attempts: int) -> State:
+        return step(delivery(arrived=NOW - age, attempts=attempts), OUTCOMES[2], NOW, RETRY).state
+
+    assert after(5 * DAY - 1, 500) is State.DEFERRED
+    assert after(5 * DAY + 1, 4) is State.DEFERRED
+    assert after(5 * DAY + 1, 5) is State.FAILED
+
+
+def test_giving_up_says_why() -> None:
+    made = step(delivery(arrived=NOW - 6 * DAY, attempts=9), OUTCOMES[2], NOW, RETRY)
+    assert (made.event, made.report) == ("failed", "failed")
+    assert made.detail == "gave up after 9 attempts in 144 h; the last answer was: 451 4.3.0 busy"
+
+
+def test_a_clock_six_days_ahead_bounces_nothing_at_the_first_attempt() -> None:
+    made = step(delivery(attempts=2), OUTCOMES[2], NOW + 6 * DAY, RETRY)
+    assert (made.state, made.report) == (State.DEFERRED, "late")
+
+
+def test_late_is_reported_once() -> None:
+    late = delivery(arrived=NOW - 5 * 3600)
+    assert step(late, OUTCOMES[2], NOW, RETRY).report == "late"
+    assert step(replace(late, reported=frozenset({"late"})), OUTCOMES[2], NOW, RETRY).report is None
+
+
+@pytest.mark.parametrize("outcome", OUTCOMES)
+def test_nothing_is_reported_about_our_own_reports(outcome: Outcome) -> None:
+    assert step(delivery(generated=True, arrived=0.0, attempts=99), outcome, NOW, RETRY).report is None
+
+
+@pytest.mark.parametrize(
+    ("verb", "states", "after"),
+    [
+        ("hold", {State.QUEUED, State.DEFERRED}, State.HELD),
+        ("release", {State.HELD, State.WITHHELD}, State.QUEUED),
+        ("drop", {State.QUEUED, State.DEFERRED, State.FAILED, State.HELD, State.WITHHELD}, State.DROPPED),
+    ],
+)
+def test_orders(verb: str, states: set[State], after: State) -> None:
+    changed = {state: order(delivery(state=state), Order(verb), NOW) for state in State}
+    assert {state for state, made in changed.items() if made} == states
+    assert {made.state for made in changed.values() if made} == {after}
+
+
+def test_retry_is_due_now() -> None:
+    deferred = order(delivery(state=State.DEFERRED, next_attempt=NOW + 9, attempts=7), Order("retry"), NOW)
+    failed = order(delivery(state=State.FAILED, attempts=7, reported=frozenset({"failed"})), Order("retry"), NOW)
+    assert deferred and (deferred.state, deferred.next_attempt, deferred.attempts) == (State.DEFERRED, NOW, 7)
+    assert failed and (failed.state, failed.next_attempt, failed.attempts) == (State.QUEUED, NOW, 0)
+    assert failed.reported == frozenset()
+    unmoved = (State.QUEUED, State.ACTIVE, State.DELIVERED, State.HELD, State.WITHHELD, State.DROPPED)
+    assert [order(delivery(state=state), Order("retry"), NOW) for state in unmoved] == [None] * 6
+
+
+def test_what_has_no_recipient_is_not_released() -> None:
+    assert order(delivery(state=State.HELD, recipient=None), Order("release"), NOW) is None
+
+
+def test_an_unknown_order() -> None:
+    with pytest.raises(ValueError, match="burn"):
+        order(delivery(), Order("burn"), NOW)
+
+
+def test_the_third_claim_in_a_row_holds() -> None:
+    first = claimed(delivery(state=State.QUEUED, attempts=0), NOW)
+    second = claimed(first, NOW + 1)
+    third = claimed(second, NOW + 2)
+    assert (second.attempts, second.unsettled, second.first_attempt) == (2, 2, NOW)
+    assert (third.state, third.reason, third.attempts) == (State.HELD, Reason.UNSETTLED, 2)
+
+
+def test_a_clock_set_back_is_clamped() -> None:
+    far = delivery(state=State.DEFERRED, next_attempt=NOW + DAY)
+    assert clamp(far, NOW, 3600).next_attempt == NOW + 3600
+    near = replace(far, next_attempt=latest(NOW, 3600))
+    assert clamp(near, NOW, 3600) == near
+    assert clamp(replace(far, state=State.HELD), NOW, 3600).next_attempt == NOW + DAY
