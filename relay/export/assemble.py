@@ -3,18 +3,19 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from relay.export.fit import body_cuts, divide, joined, merged
+from relay.export.fit import body_cuts, divide, fits, joined
 from relay.export.headers import edit_header
 from relay.export.identify import Identified, Unidentified
 from relay.export.steps import Step
 from relay.export.terms import Destination, Policy
 from relay.export.unit import Case, Ruling, Unit, hold
+from relay.mail.rewrite import merge, size
 from relay.mail.traits import is_signed
-from relay.model import Action, Disposition, Document, DocumentPart, Plan, Span
+from relay.model import Action, Disposition, Document, DocumentPart, Plan
 from relay.reason import Reason
 
 MAX_MAILS = 100  # one mail in, never more than so many out: a thousand attachments are a person's business
-UNIT = 1024 * 1024
+UNIT = 1024 * 1024  # octets of a MiB
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,17 +41,17 @@ def assemble(case: Case, group: Group, units: Sequence[Unit]) -> tuple[tuple[Pla
 
 
 def _mails(case: Case, unit: Unit, units: Sequence[Unit], destination: Destination) -> Iterable[Unit]:
-    """One unit a mail: `unit` if it fits, else its invoices one by one, else its loose documents apart."""
-    keeps = divide(case, unit, destination)
-    parts = [each for each in units if set(each.core) <= set(unit.core) and each.to == unit.to and each.core]
-    if len(keeps) > 1 and len(parts) > 1:
-        loose = tuple(index for index in unit.loose if not any(index in each.loose for each in parts))
+    """One unit a mail: `unit` if it fits, else its invoices (`units`) one by one, else its loose documents apart."""
+    parts = [each for each in units if each.core and set(each.core) <= set(unit.core)]
+    if len(parts) > 1 and not fits(case, (*unit.core, *unit.loose), destination):
         for part in parts:
             yield from _mails(case, part, (part,), destination)
-        if loose:
-            yield from _mails(case, replace(unit, core=(), loose=loose, removed=()), (), destination)
+        taken = {index for part in parts for index in part.loose}
+        rest = tuple(index for index in unit.loose if index not in taken)
+        if rest:
+            yield from _mails(case, replace(unit, core=(), loose=rest, removed=()), (), destination)
         return
-    for number, keep in enumerate(keeps):
+    for number, keep in enumerate(divide(case, unit, destination)):
         yield replace(unit, core=keep, loose=(), removed=unit.removed if number == 0 else ())
 
 
@@ -68,8 +69,8 @@ def _plan(case: Case, group: Group, unit: Unit, number: int) -> Plan:
         number=number,
         body_cut=bool(body),
     )
-    cuts = merged((*header.cuts, *body))
-    ruling = _fitting(case, unit, destination, cuts, len(header.prepend))
+    cuts = merge((*header.cuts, *body))
+    ruling = _fitting(unit, destination, size(case.message.raw, header.prepend, cuts))
     return Plan(
         disposition=ruling.disposition,
         to=(unit.to,) if unit.to else (),
@@ -104,15 +105,14 @@ def documents(case: Case, keep: Iterable[int], remove: Iterable[int] = ()) -> tu
     )
 
 
-def _fitting(case: Case, unit: Unit, destination: Destination, cuts: Iterable[Span], added: int) -> Ruling:
+def _fitting(unit: Unit, destination: Destination, octets: int) -> Ruling:
     """The unit's ruling, or the figure by which the mail exceeds what the destination takes."""
     if not unit.ruling.passes:
         return unit.ruling
     if len(unit.core) > destination.max_attachments:
         return hold(Reason.TOO_MANY_ATTACHMENTS, f"{len(unit.core)} > {destination.max_attachments}")
-    size = len(case.message.raw) - sum(span.end - span.start for span in cuts) + added
-    if size > destination.max_mail_size:
-        return hold(Reason.TOO_LARGE, f"{size / UNIT:.1f} MiB > {destination.max_mail_size / UNIT:.1f} MiB")
+    if octets > destination.max_mail_size:
+        return hold(Reason.TOO_LARGE, f"{octets / UNIT:.1f} MiB > {destination.max_mail_size / UNIT:.1f} MiB")
     return unit.ruling
 
 
@@ -165,7 +165,7 @@ def unidentified(case: Case, recipient: str, why: Unidentified) -> Plan:
         firm=why.firm,
         dossier=why.dossier,
         documents=documents(case, case.documents),
-        cuts=merged(header.cuts),
+        cuts=merge(header.cuts),
         prepend=header.prepend,
         return_path=terms.return_path,
         answers=(recipient,),

@@ -4,10 +4,17 @@ from collections.abc import Collection, Iterable, Sequence
 
 from relay.export.terms import Destination
 from relay.export.unit import Case, Unit
-from relay.mail.message import Entity
+from relay.mail.rewrite import part_cuts
 from relay.model import Span
 
 HEADROOM = 1024  # octets reckoned for what we put on top, before it is known to the octet
+
+
+def fits(case: Case, keep: Collection[int], destination: Destination) -> bool:
+    """Would the mail with only these documents fit, as far as can be told before it is planned?"""
+    others = set(case.documents) - set(keep)
+    size = len(case.message.raw) + HEADROOM - sum(_length(case, index) for index in others)
+    return size <= destination.max_mail_size and len(keep) <= destination.max_attachments
 
 
 def divide(case: Case, unit: Unit, destination: Destination) -> tuple[tuple[int, ...], ...]:
@@ -15,57 +22,29 @@ def divide(case: Case, unit: Unit, destination: Destination) -> tuple[tuple[int,
 
     A document too large even alone gets a mail of its own, which the caller finds not to fit.
     """
-    lengths = {index: case.entities[index].cut.end - case.entities[index].cut.start for index in case.documents}
-    base = len(case.message.raw) - sum(lengths.values()) + HEADROOM
-
-    def fits(keep: Collection[int]) -> bool:
-        size = base + sum(lengths[index] for index in keep)
-        return size <= destination.max_mail_size and len(keep) <= destination.max_attachments
-
-    if fits((*unit.core, *unit.loose)):
-        return (tuple(sorted((*unit.core, *unit.loose))),)
+    base = len(case.message.raw) + HEADROOM - sum(_length(case, index) for index in case.documents)
     mails: list[list[int]] = [list(unit.core)]
+    size = base + sum(_length(case, index) for index in unit.core)
     for index in unit.loose:
-        if mails[-1] and not fits((*mails[-1], index)):
+        size += _length(case, index)
+        full = size > destination.max_mail_size or len(mails[-1]) >= destination.max_attachments
+        if mails[-1] and full:
             mails.append([])
+            size = base + _length(case, index)
         mails[-1].append(index)
     return tuple(tuple(sorted(keep)) for keep in mails)
 
 
+def _length(case: Case, index: int) -> int:
+    cut = case.entities[index].cut
+    return cut.end - cut.start
+
+
 def body_cuts(case: Case, keep: Iterable[int]) -> tuple[Span, ...]:
-    """Cuts that leave of all documents only those in `keep`; a multipart that would be left empty goes whole."""
+    """Cuts that leave of all documents only those in `keep`."""
     kept = set(keep)
-    doomed = {case.entities[index].span for index in case.documents if index not in kept}
-    if not doomed:
-        return ()
-    return tuple(_cuts(case.message.root, doomed))
-
-
-def _cuts(entity: Entity, doomed: Collection[Span]) -> Iterable[Span]:
-    for child in entity.children:
-        if _gone(child, doomed):
-            yield child.cut
-        else:
-            yield from _cuts(child, doomed)
-
-
-def _gone(entity: Entity, doomed: Collection[Span]) -> bool:
-    if entity.children:
-        return all(_gone(child, doomed) for child in entity.children)
-    return entity.span in doomed
-
-
-def merged(cuts: Iterable[Span]) -> tuple[Span, ...]:
-    """Ascending and disjoint; what touches is one."""
-    result: list[Span] = []
-    for span in sorted(cuts):
-        if span.start >= span.end:
-            continue
-        if result and span.start <= result[-1].end:
-            result[-1] = Span(result[-1].start, max(result[-1].end, span.end))
-        else:
-            result.append(span)
-    return tuple(result)
+    doomed = [case.entities[index] for index in case.documents if index not in kept]
+    return part_cuts(case.message, doomed) if doomed else ()
 
 
 def joined(units: Sequence[Unit], destination: Destination) -> tuple[Unit, ...]:
