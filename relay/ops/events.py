@@ -50,6 +50,7 @@ class Event(StrEnum):
     # workers and spool
     WORKER_STARTED = "worker_started"
     WORKER_RESTARTED = "worker_restarted"
+    WORKER_RETIRED = "worker_retired"
     SPOOL_OPENED = "spool_opened"
     SPOOL_FULL = "spool_full"
     SPOOL_BROKEN = "spool_broken"
@@ -94,7 +95,8 @@ MEANINGS: dict[Event, str] = {
     Event.REPORT_SENT: "a notice or a delivery status notification was put in the queue",
     Event.PURGED: "mails delivered long ago were forgotten",
     Event.WORKER_STARTED: "a process that checks documents is ready",
-    Event.WORKER_RESTARTED: "a process that checks documents died, hung or had done its share, and was replaced",
+    Event.WORKER_RESTARTED: "a process that checks documents died or hung, and was replaced",
+    Event.WORKER_RETIRED: "a process that checks documents had done its share or grown large, and was replaced",
     Event.SPOOL_OPENED: "the spool was read; how many deliveries wait in it",
     Event.SPOOL_FULL: "no space: mails are answered 452 until there is some",
     Event.SPOOL_BROKEN: "the disk failed to make a mail durable: the daemon stops, to read the spool again",

@@ -23,7 +23,7 @@ class Cause(StrEnum):
 
 
 class Restart(StrEnum):
-    """Why a worker process was replaced."""
+    """Why a worker process was replaced. The last two are routine: between two documents, none is lost."""
 
     CRASHED = "crashed"
     TIMEOUT = "timeout"

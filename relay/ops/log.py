@@ -90,8 +90,8 @@ def _common(level: int) -> list[Any]:
     whole = level <= logging.DEBUG
 
     def fit(_logger: object, _method: str, record: _Record) -> _Record:
-        error = record.pop("exception", None)
-        if isinstance(error, BaseException):
+        error = _exception(record)
+        if error is not None:
             record.update(privacy.fault(error, text=whole))
         first = {name: record.pop(name) for name in ("time", "level", "event", "queue_id") if name in record}
         return privacy.fields({**first, **record}, addresses=whole)
@@ -102,6 +102,18 @@ def _common(level: int) -> list[Any]:
         structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
         fit,
     ]
+
+
+def _exception(record: _Record) -> BaseException | None:
+    """The exception of a record: ours, or what `logger.exception` leaves in exc_info."""
+    given, info = record.pop("exception", None), record.pop("exc_info", None)
+    if isinstance(given, BaseException):
+        return given
+    if isinstance(info, BaseException):
+        return info
+    if isinstance(info, tuple):
+        return info[1] if isinstance(info[1], BaseException) else None
+    return sys.exc_info()[1] if info else None
 
 
 def _renderers(stream: TextIO, format: str) -> list[Any]:

@@ -118,6 +118,18 @@ def test_a_fault_tells_type_and_place_but_its_text_only_at_debug(log):
         assert ("SECRET" in json.dumps(record)) is expected
 
 
+def test_a_structlog_logger_of_another_module_is_led_the_same_way(log):
+    out = log()
+    try:
+        raise ValueError("SECRET")
+    except ValueError as error:
+        structlog.get_logger("relay.x").exception(Event.FAULT, to="jean@agiris.example")
+        structlog.get_logger().error(Event.FAULT, exc_info=error)
+        structlog.get_logger().error(Event.FAULT, exc_info=(ValueError, error, None))
+    assert [each["error"] for each in records(out)] == ["ValueError"] * 3
+    assert "SECRET" not in out.getvalue() and "jean" not in out.getvalue()
+
+
 def test_the_systems_own_words_are_kept(log):
     out = log()
     event_log(Event.SPOOL_FULL, exception=OSError(28, "No space left on device", "/home/secret"))
