@@ -42,7 +42,7 @@ class Pool:
         self.restarts = 0
         self.busy = 0
         self.self_test: str | None = "not run yet"
-        self._on_event: OnEvent = on_event or (lambda name, fields: None)
+        self._on_event: OnEvent = on_event if on_event is not None else lambda name, fields: None
         self._idle: list[Worker] = []
         self._waiters: deque[asyncio.Future[None]] = deque()
         self._waiting_octets = 0

@@ -1,0 +1,26 @@
+"""Workers that misbehave on every request; `bad_child_*` run it, in place of relay.workers.child."""
+
+import os
+import socket
+import time
+
+from relay.workers import frames
+
+
+def misbehave(how: str) -> None:
+    """Read one request whole, then do it. how: exit | hang | nonsense | short."""
+    channel = socket.socket(fileno=os.dup(0))
+    while True:
+        header = frames.receive_header(channel)
+        for each in header.get("candidates", ()):
+            frames.receive(channel, each["size"])
+        if header["op"] == "self-test":
+            channel.sendall(frames.frame({"reason": None}))
+        elif how == "hang":
+            time.sleep(3600)
+        elif how == "nonsense":
+            channel.sendall(b"HTTP/1.1 200 OK\r\n\r\n" * 4)
+        elif how == "short":
+            channel.sendall(frames.frame({"reports": []}))
+        else:
+            os._exit(1)
