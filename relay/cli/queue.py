@@ -1,0 +1,176 @@
+"""`agiris-relay queue`: look at the deliveries and give orders, whether or not the daemon runs.
+
+Each command is a function on a Spool and a thin shell. The daemon sees an order at its next look at the queue.
+"""
+
+import asyncio
+import json
+import os
+import pwd
+import sys
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import click
+
+from relay.cli.context import NO, TRY_LATER, USAGE, Context, fail, options
+from relay.cli.queue_view import line, record_json, record_lines, row, unmoved
+from relay.model import Delivery, Order, State
+from relay.spool.open import open_spool
+from relay.spool.port import Query, Spool, SpoolBusy, SpoolError, SpoolFull
+
+T = TypeVar("T")
+
+language_option = click.option("--language", type=click.Choice(["en", "fr"]), default="en", show_default=True)
+spool_option = click.option("--spool", "url", hidden=True, default=None, help="URL of the spool.")
+
+
+@click.group()
+def queue() -> None:
+    """The deliveries: list, show, hold, release, retry, drop, replan, export."""
+
+
+@queue.command("list")
+@click.option("--state", "states", multiple=True, type=click.Choice([each.value for each in State]))
+@click.option("--client", metavar="DOSSIER", help="DOSSIER or FIRM/DOSSIER.")
+@click.option("--limit", type=click.IntRange(1), default=1000, show_default=True)
+@language_option
+@spool_option
+@options
+def list_(
+    context: Context, states: tuple[str, ...], client: str | None, limit: int, language: str, url: str | None
+) -> None:
+    """Deliveries, oldest first. Exit 1 when there is none."""
+    firm, _, dossier = (client or "").rpartition("/")
+    query = Query(frozenset(map(State, states)), dossier or None, firm or None, limit=limit)
+    found = on_spool(context, url, lambda spool: spool.find(query))
+    _print(context, found, language)
+    if not found:
+        sys.exit(NO)
+
+
+@queue.command()
+@click.argument("id", metavar="ID")
+@language_option
+@spool_option
+@options
+def show(context: Context, id: str, language: str, url: str | None) -> None:
+    """One mail: envelope, plan, documents, and every attempt with the remote's answer."""
+    queue_id, _ = parse_id(id)
+    record = on_spool(context, url, lambda spool: spool.show(queue_id))
+    if record is None:
+        fail(f"no mail {queue_id} in the queue")
+    if context.as_json:
+        click.echo(json.dumps(record_json(record)))
+    else:
+        click.echo("\n".join(record_lines(record, language)))
+
+
+@queue.command()
+@click.argument("id", metavar="ID")
+@click.option("--to", "target", type=click.Path(dir_okay=False, allow_dash=True, path_type=Path), required=True)
+@spool_option
+@options
+def export(context: Context, id: str, target: Path, url: str | None) -> None:
+    """The raw mail as received, to a file (mode 0600, never an existing one) or to standard output (-)."""
+    queue_id, _ = parse_id(id)
+    record = on_spool(context, url, lambda spool: spool.show(queue_id))
+    if record is None or not record.mail.raw:
+        fail(f"no content of a mail {queue_id} in the queue")
+    if str(target) == "-":
+        sys.stdout.buffer.write(record.mail.raw)
+        return
+    try:
+        with open(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:  # noqa: PTH123 (mode)
+            file.write(record.mail.raw)
+    except OSError as error:
+        fail(f"{target}: {error.strerror}", USAGE)
+
+
+def _order_command(verb: str, text: str) -> None:
+    @queue.command(verb, help=f"{text} Exit 1 when an ID is left as it was.")
+    @click.argument("ids", metavar="ID...", nargs=-1, required=True)
+    @click.option("--reason", default="", metavar="TEXT", help="Kept in the history with your name.")
+    @language_option
+    @spool_option
+    @options
+    def command(context: Context, ids: tuple[str, ...], reason: str, language: str, url: str | None) -> None:
+        given = Order(verb, operator(), reason)
+        changed, complaints = on_spool(context, url, lambda spool: carry_out(spool, ids, given, language))
+        _print(context, changed, language)
+        for complaint in complaints:
+            click.echo(complaint, err=True)
+        if complaints:
+            sys.exit(NO)
+
+
+_order_command("hold", "Keep deliveries from leaving.")
+_order_command("release", "Let held or withheld deliveries leave.")
+_order_command("retry", "Attempt deferred or failed deliveries now.")
+_order_command("drop", "Give deliveries up: they will not be sent.")
+
+
+async def carry_out(spool: Spool, ids: Sequence[str], given: Order, language: str) -> tuple[list[Delivery], list[str]]:
+    """Give one order to each of `ids` (QUEUEID or QUEUEID.n): the deliveries changed, and why others were not.
+
+    Of a whole mail, deliveries to which the order does not apply are passed over in silence when it applies to some.
+    """
+    changed: list[Delivery] = []
+    complaints: list[str] = []
+    for id in ids:
+        queue_id, number = parse_id(id)
+        made = await spool.set_state(queue_id, number, given, time.time())
+        changed += made
+        if not made:
+            left = [each for each in await spool.find(Query(queue_id=queue_id)) if number in (None, each.number)]
+            complaints += [unmoved(each, given.verb, language) for each in left] or [f"no delivery {id} in the queue"]
+    return changed, complaints
+
+
+def parse_id(id: str) -> tuple[str, int | None]:
+    """QUEUEID or QUEUEID.n; another form ends the command with 2."""
+    queue_id, dot, number = id.partition(".")
+    if not queue_id.isalnum() or (dot and not number.isdecimal()):
+        fail(f"{id} is no queue id: write QUEUEID or QUEUEID.n", USAGE)
+    return queue_id.upper(), int(number) if dot else None
+
+
+def operator() -> str:
+    """Who gives the order, as the history names them."""
+    known = os.environ.get("SUDO_USER") or os.environ.get("LOGNAME")
+    if known:
+        return known
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return str(os.getuid())
+
+
+def on_spool(context: Context, url: str | None, work: Callable[[Spool], Awaitable[T]]) -> T:
+    """What `work` gives on the spool of the settings (or at `url`); a spool that cannot be used ends the command."""
+
+    async def run() -> T:
+        spool = open_spool(url or context.settings().spool, exclusive=False)
+        try:
+            return await work(spool)
+        finally:
+            await spool.close()
+
+    try:
+        return asyncio.run(run())
+    except (SpoolBusy, SpoolFull) as error:
+        fail(str(error), TRY_LATER)
+    except SpoolError as error:
+        fail(str(error), NO)
+    except ValueError as error:
+        fail(str(error), USAGE)
+
+
+def _print(context: Context, found: Sequence[Delivery], language: str) -> None:
+    if context.as_json:
+        context.print_json(row(each) for each in found)
+    else:
+        for each in found:
+            click.echo(line(each, language))
