@@ -3,12 +3,13 @@
 import asyncio
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import structlog
 
 from relay.ops.events import Event
-from relay.reply import Stage, Trouble, failure
+from relay.reply import Outcome, Stage, Trouble, failure
 from relay.smarthost.content import Octets, prepare
 from relay.smarthost.dial import Unreachable, dial
 from relay.smarthost.dialogue import Dialogue
@@ -20,12 +21,19 @@ log = structlog.get_logger(__name__)
 
 @dataclass
 class _Pool:
-    """The connections of one route. `idle` is used from its end: the freshest first, so that the others may age."""
+    """The connections of one route. `idle` is used from its end: the freshest first, so that the others may age.
+
+    down: why no connection came about the last time one was asked for, until one does. probe: set once the mail that
+    tries again has its answer; probed: when it began (monotonic seconds).
+    """
 
     slots: asyncio.Semaphore
     idle: list[Dialogue] = field(default_factory=list)
     timers: dict[Dialogue, asyncio.TimerHandle] = field(default_factory=dict)
     busy: int = 0
+    down: Outcome | None = None
+    probe: asyncio.Event | None = None
+    probed: float = 0.0
 
     def take(self) -> Dialogue | None:
         while self.idle:
@@ -55,12 +63,16 @@ class _Pool:
 
 
 class Smarthosts:
-    """Sends mails. idle: seconds a connection waits for more. uses, age (seconds): when it is renewed all the same."""
+    """Sends mails. idle: seconds a connection waits for more. uses, age (seconds): when it is renewed all the same.
 
-    def __init__(self, *, idle: float = 20.0, uses: int = 100, age: float = 300.0) -> None:
+    patience: seconds that mails wait for the one which tries a next hop that was down.
+    """
+
+    def __init__(self, *, idle: float = 20.0, uses: int = 100, age: float = 300.0, patience: float = 2.0) -> None:
         self._idle = idle
         self._uses = uses
         self._age = age
+        self._patience = patience
         self._pools: dict[Route, _Pool] = {}
 
     async def send(
@@ -114,10 +126,38 @@ class Smarthosts:
                         return await self._on(kept, pool, route, letter)
                     except Stale:
                         pool.close()  # its companions have waited longer still
-                fresh = await dial(route)
-                return await self._on(fresh, pool, route, letter)
+                return await self._on(await self._fresh(pool, route), pool, route, letter)
             finally:
                 pool.busy -= 1
+
+    async def _fresh(self, pool: _Pool, route: Route) -> Dialogue:
+        """A new connection. While a next hop is down one mail tries it; the others wait for its answer, not long, and
+        share what was found. So a dead one delays nobody, and no wrong password is tried by a thousand mails at once.
+        """
+        if pool.down is None:
+            return await self._dial(pool, route)
+        if pool.probe is not None:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(pool.probed + self._patience - time.monotonic()):
+                    await pool.probe.wait()
+            if pool.down is not None:
+                raise Unreachable(pool.down)
+            return await self._dial(pool, route)
+        pool.probe, pool.probed = asyncio.Event(), time.monotonic()
+        try:
+            return await self._dial(pool, route)
+        finally:
+            pool.probe.set()
+            pool.probe = None
+
+    async def _dial(self, pool: _Pool, route: Route) -> Dialogue:
+        try:
+            dialogue = await dial(route)
+        except Unreachable as unreachable:
+            pool.down = unreachable.outcome
+            raise
+        pool.down = None
+        return dialogue
 
     async def _on(self, dialogue: Dialogue, pool: _Pool, route: Route, letter: Letter) -> Outcomes:
         finished = False

@@ -313,6 +313,24 @@ async def test_a_connection_is_renewed_after_so_many_mails(peer: Peer) -> None:
     await out.close()
 
 
+async def test_a_next_hop_that_is_down_is_tried_by_one_mail_while_the_others_do_not_wait(peer: Peer) -> None:
+    out = Smarthosts(patience=0.0)
+    peer.on("connect", Silence())
+    to = route(peer, SHORT, connections=2)
+    outcomes = await asyncio.gather(*(send(out, to) for _ in range(20)))
+    assert all(isinstance(outcome, Deferred) and outcome.stage is Stage.GREETING for outcome in outcomes)
+    assert peer.sessions <= 4
+    await out.close()
+
+
+async def test_all_pass_once_the_one_mail_that_tries_finds_it_up_again(peer: Peer, out: Smarthosts) -> None:
+    peer.on("connect", Say("421 4.3.2 busy", close=True), times=1)
+    assert isinstance(await send(out, route(peer)), Deferred)
+    outcomes = await asyncio.gather(*(send(out, route(peer)) for _ in range(20)))
+    assert all(isinstance(outcome, Delivered) for outcome in outcomes)
+    assert peer.taken == 20
+
+
 async def test_another_password_means_another_connection(peer: Peer, out: Smarthosts) -> None:
     await send(out, route(peer))
     await send(out, route(peer, hostname="other.example"))

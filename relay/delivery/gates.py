@@ -1,0 +1,63 @@
+"""Which destinations take a mail now: so many at a time, so many a minute. A slow one fills its own slots only."""
+
+from collections import Counter, deque
+from collections.abc import Callable
+
+MINUTE = 60.0
+
+
+class Gates:
+    """rate: mails a minute for a destination, 0 without limit. slots: attempts at a time. clock: monotonic seconds."""
+
+    def __init__(self, rate: Callable[[str], int], slots: int, clock: Callable[[], float]) -> None:
+        self._rate = rate
+        self._slots = slots
+        self._clock = clock
+        self._inside: Counter[str] = Counter()
+        self._waiting: Counter[str] = Counter()
+        self._sent: dict[str, deque[float]] = {}
+
+    def enter(self, destination: str) -> None:
+        """A delivery was claimed; it has not been allowed to go yet."""
+        self._inside[destination] += 1
+        self._waiting[destination] += 1
+
+    def leave(self, destination: str, allowed: bool) -> None:
+        """The delivery is settled. `allowed`: `allow` had let it go."""
+        self._inside[destination] -= 1
+        if not allowed:
+            self._waiting[destination] -= 1
+
+    def allow(self, destination: str) -> float:
+        """0: go, it has been counted. Else seconds until it is worth asking again."""
+        pause = self._pause(destination)
+        if pause <= 0:
+            self._waiting[destination] -= 1
+            self._sent.setdefault(destination, deque()).append(self._clock())
+        return pause
+
+    def closed(self) -> frozenset[str]:
+        """Destinations for which nothing more should be claimed."""
+        names = self._inside.keys() | self._sent.keys()
+        return frozenset(name for name in names if self._inside[name] >= self._slots or self._used_up(name))
+
+    def _used_up(self, destination: str) -> bool:
+        rate = self._rate(destination)
+        return rate > 0 and len(self._recent(destination)) + self._waiting[destination] >= rate
+
+    def _pause(self, destination: str) -> float:
+        rate, recent = self._rate(destination), self._recent(destination)
+        if rate <= 0 or len(recent) < rate:
+            return 0.0
+        return max(0.001, recent[-rate] + MINUTE - self._clock())
+
+    def _recent(self, destination: str) -> deque[float]:
+        """When mails went within the last minute, oldest first."""
+        sent = self._sent.get(destination)
+        if sent is None:
+            return deque()
+        while sent and sent[0] <= self._clock() - MINUTE:
+            sent.popleft()
+        if not sent:
+            del self._sent[destination]
+        return sent

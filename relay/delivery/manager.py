@@ -1,0 +1,197 @@
+"""The queue manager (Postfix: qmgr): claims what is due, a task for each attempt, leases renewed while they last.
+
+The rules: claims go to the spool only for what can be attempted at once; a destination fills its own slots only, and
+one that is full or has had its mails of the minute is skipped; whatever fails in one attempt stays in it; a stop claims
+nothing more, finishes what is under way and hands the rest back.
+"""
+
+import asyncio
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import structlog
+
+from relay.delivery.attempt import Attempts
+from relay.delivery.gates import Gates
+from relay.delivery.ports import Ports
+from relay.delivery.remembered import Remembered
+from relay.model import Claim, Mail
+from relay.ops.events import Event
+from relay.spool.port import Spool, SpoolBroken
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """attempts: at a time in all; per_destination: of them for one. lease: seconds a claim is ours without renewal.
+
+    poll: longest sleep in seconds, so that orders of the command line are seen. remember: octets of mails kept for
+    their first attempt. stalled: seconds without a turn of the loop after which it is not alive.
+    """
+
+    attempts: int = 64
+    per_destination: int = 16
+    lease: float = 900.0
+    poll: float = 1.0
+    remember: int = 64 * 1024 * 1024
+    stalled: float = 60.0
+
+
+class QueueManager:
+    """`run()` in a task of its own until `drain()`. clock: seconds since the epoch; monotonic, sleep: of the rate."""
+
+    def __init__(
+        self,
+        spool: Spool,
+        ports: Ports,
+        limits: Limits = Limits(),
+        *,
+        clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        self._spool = spool
+        self._ports = ports
+        self._limits = limits
+        self._clock = clock
+        self._remembered = Remembered(limits.remember)
+        self._gates = Gates(ports.rate, limits.per_destination, monotonic)
+        self._attempts = Attempts(spool, ports, self._remembered, clock, jitter, limits.poll)
+        self._tasks: dict[asyncio.Task[None], Claim] = {}
+        self._wake = asyncio.Event()
+        self._stopping = asyncio.Event()
+        self._ended = asyncio.Event()
+        self._ended.set()
+        self.progress = time.monotonic()
+
+    def remember(self, mail: Mail) -> None:
+        """`mail` was just stored: deliver it from memory, now."""
+        self._remembered.add(mail)
+        self._wake.set()
+
+    def notify(self) -> None:
+        """Something may be due."""
+        self._wake.set()
+
+    @property
+    def under_way(self) -> int:
+        """Claims that are not settled yet."""
+        return len(self._tasks)
+
+    def alive(self) -> bool:
+        """The loop runs and turned not long ago."""
+        return not self._ended.is_set() and time.monotonic() - self.progress < self._limits.stalled
+
+    async def run(self) -> None:
+        """Until `drain`, or until the spool is broken (then `ports.broken` has been told)."""
+        self._ended.clear()
+        renewing = asyncio.create_task(self._renew_leases())
+        try:
+            while not self._stopping.is_set():
+                self.progress = time.monotonic()
+                self._wake.clear()
+                try:
+                    claimed = await self._claim()
+                except SpoolBroken as error:
+                    self._broken(error)
+                    return
+                except Exception:
+                    log.exception(Event.FAULT, where="queue")
+                    claimed = False
+                if not claimed:
+                    await self._sleep()
+        finally:
+            self._ended.set()
+            renewing.cancel()
+
+    async def drain(self, timeout: float) -> int:
+        """Claim nothing more and let what is under way end; after `timeout` seconds cut it off. How many were cut."""
+        self._stopping.set()
+        self._wake.set()
+        await self._ended.wait()  # a claim on its way to the spool still becomes a task, and is handed back there
+        if self._tasks:
+            await asyncio.wait(tuple(self._tasks), timeout=timeout)
+        cut = tuple(self._tasks)
+        for task in cut:
+            task.cancel()
+        await asyncio.gather(*cut, return_exceptions=True)
+        return len(cut)
+
+    async def _claim(self) -> bool:
+        """Claim what is due and begin its attempts; False when nothing is to be had at this moment."""
+        room = min(self._limits.attempts - len(self._tasks), self._limits.per_destination)
+        if room <= 0:
+            return False
+        due = await self._spool.due()
+        now = self._clock()
+        if due is None or due > now:
+            return False
+        claims = await self._spool.claim(now, self._limits.lease, room, self._gates.closed())
+        for claim in claims:
+            self._gates.enter(claim.delivery.destination)
+            task = asyncio.create_task(self._deliver(claim), name=f"deliver {claim.delivery.id}")
+            self._tasks[task] = claim
+            task.add_done_callback(self._done)
+        return bool(claims)
+
+    async def _sleep(self) -> None:
+        """Until something is stored or ends; at most one poll, for orders of other processes and what falls due."""
+        pause = self._limits.poll
+        try:
+            async with asyncio.timeout(pause):
+                await self._wake.wait()
+        except TimeoutError:
+            return
+
+    async def _deliver(self, claim: Claim) -> None:
+        destination, allowed = claim.delivery.destination, False
+        try:
+            allowed = await self._allowed(destination)
+            if not allowed:
+                await self._attempts.hand_back(claim)
+            elif await self._attempts.run(claim):
+                self.notify()
+        except SpoolBroken as error:
+            self._broken(error)
+        except Exception:
+            log.exception(Event.FAULT, where="delivery", queue_id=claim.delivery.queue_id)
+        finally:
+            self._gates.leave(destination, allowed)
+
+    async def _allowed(self, destination: str) -> bool:
+        """Wait for the destination's mails of the minute; False when the relay stops meanwhile."""
+        while not self._stopping.is_set():
+            pause = self._gates.allow(destination)
+            if pause <= 0:
+                return True
+            try:
+                async with asyncio.timeout(min(pause, self._limits.poll)):
+                    await self._stopping.wait()
+            except TimeoutError:
+                continue
+        return False
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        del self._tasks[task]
+        self._wake.set()
+
+    async def _renew_leases(self) -> None:
+        """A claim that is no longer ours is being attempted elsewhere: ours is given up."""
+        while True:
+            await asyncio.sleep(self._limits.lease / 3)
+            for task, claim in tuple(self._tasks.items()):
+                try:
+                    held = await self._spool.renew(claim, self._clock() + self._limits.lease)
+                except Exception:
+                    log.exception(Event.FAULT, where="lease", queue_id=claim.delivery.queue_id)
+                    continue
+                if not held:
+                    task.cancel()
+
+    def _broken(self, error: SpoolBroken) -> None:
+        self._stopping.set()
+        self._wake.set()
+        self._ports.broken(str(error))

@@ -1,0 +1,43 @@
+"""Mails just stored, kept in memory for their first attempt so that the content is not read again."""
+
+from collections import OrderedDict
+
+from relay.model import Disposition, Mail
+
+
+class Remembered:
+    """At most `limit` octets; the oldest are let go first. What is not here is read from the spool."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._octets = 0
+        self._mails: OrderedDict[str, tuple[Mail, int]] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._mails)
+
+    def add(self, mail: Mail) -> None:
+        expected = sum(len(plan.to) for plan in mail.plans if plan.disposition is Disposition.RELAY)
+        if expected == 0 or len(mail.raw) > self._limit or mail.queue_id in self._mails:
+            return
+        self._mails[mail.queue_id] = (mail, expected)
+        self._octets += len(mail.raw)
+        while self._octets > self._limit:
+            _, (oldest, _) = self._mails.popitem(last=False)
+            self._octets -= len(oldest.raw)
+
+    def get(self, queue_id: str) -> Mail | None:
+        found = self._mails.get(queue_id)
+        return found[0] if found else None
+
+    def attempted(self, queue_id: str) -> None:
+        """One delivery of the mail had its attempt; the mail is let go after its last."""
+        found = self._mails.get(queue_id)
+        if found is None:
+            return
+        mail, expected = found
+        if expected > 1:
+            self._mails[queue_id] = (mail, expected - 1)
+        else:
+            del self._mails[queue_id]
+            self._octets -= len(mail.raw)

@@ -1,0 +1,503 @@
+"""The queue manager: what is due leaves, what fails stays in its place, and a stop loses nothing."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pytest
+
+from relay.delivery import Limits, Ports, QueueManager, RouteError
+from relay.delivery.gates import Gates
+from relay.delivery.remembered import Remembered
+from relay.lifecycle import Transition
+from relay.model import Claim, Delivery, Mail, Order, Plan, Retry, State
+from relay.ops.events import Event
+from relay.reply import Deferred, Delivered, Failed, Outcome, Reply, Stage
+from relay.smarthost import Route, Smarthosts, Tls
+from relay.spool.memory import MemorySpool
+from relay.spool.port import Query, SpoolBroken, SpoolFull, Stored
+from tests.support.peer import Drop, Peer, Say
+from tests.support.spooled import mail, plan
+
+TAKEN = Delivered(Reply(250, "2.0.0", "taken"))
+BUSY = Deferred(Reply(450, "4.2.1", "busy"), Stage.RCPT)
+NO = Failed(Reply(550, "5.1.1", "unknown"), Stage.RCPT)
+NOW = 1_000_000.0
+
+
+@dataclass
+class House:
+    """A queue manager with a spool in memory, a clock set by hand and a next hop that is a function."""
+
+    spool: MemorySpool
+    answer: Callable[[str, str], Awaitable[Outcome]]
+    rates: dict[str, int] = field(default_factory=dict)
+    now: float = NOW
+    ticks: float = 0.0
+    sent: list[str] = field(default_factory=list)
+    events: list[tuple[Event, dict[str, Any]]] = field(default_factory=list)
+    broken: list[str] = field(default_factory=list)
+    reports: list[Mail] = field(default_factory=list)
+    route: Callable[[Delivery, Plan], Route] = lambda delivery, plan: Route("next", name=delivery.smarthost)
+    render: Callable[[Mail, Plan], Sequence[bytes]] = lambda mail, plan: [mail.raw]
+    limits: Limits = field(default_factory=lambda: Limits(poll=0.01))
+    retry: Retry = field(default_factory=Retry)
+
+    def __post_init__(self) -> None:
+        self.changed = asyncio.Condition()
+
+    def build(self) -> QueueManager:
+        ports = Ports(
+            send=self._send,
+            route=lambda delivery, plan: self.route(delivery, plan),
+            render=lambda mail, plan: self.render(mail, plan),
+            retry=lambda: self.retry,
+            witness=self._witness,
+            broken=self.broken.append,
+            rate=lambda destination: self.rates.get(destination, 0),
+            report=lambda mail, delivery, transition: self.reports,
+        )
+        self.manager = QueueManager(
+            self.spool, ports, self.limits, clock=lambda: self.now, monotonic=lambda: self.ticks, jitter=lambda: 0.0
+        )
+        return self.manager
+
+    async def _send(self, route: Route, sender: str, recipients: Sequence[str], chunks: Any, **_: object) -> Any:
+        self.sent.append(recipients[0])
+        await self._notify()
+        outcome = await self.answer(recipients[0], route.name)
+        return {recipients[0]: outcome}
+
+    def _witness(self, event: Event, **fields: object) -> None:
+        self.events.append((event, fields))
+        self._task = asyncio.ensure_future(self._notify())
+
+    async def _notify(self) -> None:
+        async with self.changed:
+            self.changed.notify_all()
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        async with asyncio.timeout(5), self.changed:
+            await self.changed.wait_for(condition)
+
+    def happened(self, event: Event) -> list[dict[str, Any]]:
+        return [fields for each, fields in self.events if each is event]
+
+    async def store(self, *mails: Mail, remember: bool = True) -> None:
+        for each in mails:
+            await self.spool.store(each)
+            if remember:
+                self.manager.remember(each)
+            else:
+                self.manager.notify()
+
+    async def states(self) -> dict[State, int]:
+        return dict(Counter(each.state for each in await self.spool.find(Query())))
+
+
+async def takes(recipient: str, smarthost: str) -> Outcome:
+    return TAKEN
+
+
+@pytest.fixture
+async def house() -> AsyncIterator[House]:
+    house = House(MemorySpool(clock=lambda: house.now), takes)
+    house.build()
+    running = asyncio.create_task(house.manager.run())
+    yield house
+    await house.manager.drain(1)
+    await running
+
+
+def answers(*outcomes: Outcome) -> Callable[[str, str], Awaitable[Outcome]]:
+    left = list(outcomes)
+
+    async def answer(recipient: str, smarthost: str) -> Outcome:
+        return left.pop(0) if len(left) > 1 else left[0]
+
+    return answer
+
+
+async def test_a_stored_mail_leaves_at_once_and_is_settled(house: House) -> None:
+    await house.store(mail(at=NOW))
+    await house.until(lambda: bool(house.happened(Event.DELIVERED)))
+    assert await house.states() == {State.DELIVERED: 1}
+    [facts] = house.happened(Event.DELIVERED)
+    assert facts["reply"] == "250 2.0.0 taken" and facts["delivery"].attempts == 1
+    assert [event for event, _ in house.events] == [Event.ATTEMPT, Event.DELIVERED]
+
+
+async def test_a_remembered_mail_is_not_read_again_and_is_forgotten_after_its_attempt(house: House) -> None:
+    loads: list[str] = []
+    real = house.spool.load
+
+    async def load(queue_id: str) -> Mail | None:
+        loads.append(queue_id)
+        return await real(queue_id)
+
+    house.spool.load = load  # type: ignore[method-assign]
+    await house.store(mail(at=NOW))
+    await house.until(lambda: len(house.happened(Event.DELIVERED)) == 1)
+    assert loads == []
+    assert len(house.manager._remembered) == 0
+    await house.store(mail(at=NOW), remember=False)
+    await house.until(lambda: len(house.happened(Event.DELIVERED)) == 2)
+    assert len(loads) == 1
+
+
+async def test_deferred_is_tried_again_when_due_and_not_before(house: House) -> None:
+    house.answer = answers(BUSY, TAKEN)
+    await house.store(mail(at=NOW))
+    await house.until(lambda: bool(house.happened(Event.DEFERRED)))
+    [delivery] = await house.spool.find(Query())
+    assert delivery.state is State.DEFERRED and delivery.next_attempt == NOW + 60
+    house.manager.notify()
+    await asyncio.sleep(0)
+    assert len(house.sent) == 1
+    house.now = NOW + 60
+    await house.until(lambda: bool(house.happened(Event.DELIVERED)))
+    assert len(house.sent) == 2
+
+
+async def test_refused_for_good_is_failed_and_its_report_is_stored_and_sent(house: House) -> None:
+    house.answer = answers(NO, TAKEN)
+    notice = mail(plan("firm@cabinet.example"), at=NOW, generated=True)
+    house.reports = [notice]
+    await house.store(mail(at=NOW))
+    await house.until(lambda: bool(house.happened(Event.DELIVERED)))
+    assert house.sent[-1] == "firm@cabinet.example"
+    assert await house.states() == {State.FAILED: 1, State.DELIVERED: 1}
+
+
+async def test_a_report_that_cannot_be_written_does_not_keep_the_outcome_from_being_recorded(house: House) -> None:
+    house.answer = answers(NO)
+    house.reports = None  # type: ignore[assignment]
+    await house.store(mail(at=NOW))
+    await house.until(lambda: bool(house.happened(Event.FAILED)))
+    assert await house.states() == {State.FAILED: 1}
+
+
+async def test_late_is_told_once(house: House) -> None:
+    house.answer = answers(BUSY)
+    house.now = NOW + 5 * 3600
+    await house.store(mail(at=NOW))
+    await house.until(lambda: bool(house.happened(Event.LATE)))
+    house.now += 3600
+    await house.until(lambda: len(house.happened(Event.DEFERRED)) == 2)
+    assert len(house.happened(Event.LATE)) == 1
+
+
+async def test_an_order_given_in_the_spool_is_seen_without_notice(house: House) -> None:
+    house.answer = answers(BUSY, TAKEN)
+    stored = mail(at=NOW)
+    await house.store(stored)
+    await house.until(lambda: bool(house.happened(Event.DEFERRED)))
+    await house.spool.set_state(stored.queue_id, None, Order("retry"), house.now)
+    await house.until(lambda: bool(house.happened(Event.DELIVERED)))
+
+
+# What goes wrong in one attempt stays there.
+
+
+def explode(*_: object) -> Any:
+    raise ZeroDivisionError("a bug")
+
+
+def unusable(*_: object) -> Any:
+    raise RouteError("smarthost default: no password file")
+
+
+@pytest.mark.parametrize(
+    ("change", "enhanced"),
+    [
+        ({"render": explode}, "4.3.0"),
+        ({"route": explode}, "4.3.0"),
+        ({"route": unusable}, "4.3.5"),
+        ({"answer": explode}, "4.3.0"),
+    ],
+)
+async def test_a_bug_in_one_attempt_defers_it_with_an_alert(
+    house: House, change: dict[str, Any], enhanced: str
+) -> None:
+    before = {name: getattr(house, name) for name in change}
+    for name, value in change.items():
+        setattr(house, name, value)
+    await house.store(mail(at=NOW))
+    await house.until(lambda: bool(house.happened(Event.DEFERRED)))
+    [facts] = house.happened(Event.DEFERRED)
+    assert facts["alert"] and facts["outcome"].reply.enhanced == enhanced and facts["stage"] is Stage.INTERNAL
+    for name, value in before.items():
+        setattr(house, name, value)
+    await house.store(mail(at=NOW))
+    await house.until(lambda: bool(house.happened(Event.DELIVERED)))
+
+
+async def test_a_witness_that_fails_keeps_nothing_from_leaving(house: House) -> None:
+    house.manager._ports = replace(house.manager._ports, witness=explode)
+    house.manager._attempts = replace(house.manager._attempts, ports=house.manager._ports)
+    await house.store(mail(at=NOW))
+    await house.until(lambda: len(house.sent) == 1)
+    await house.manager.drain(1)
+    assert await house.states() == {State.DELIVERED: 1}
+
+
+async def test_a_spool_that_fails_once_is_asked_again(house: House) -> None:
+    real, failures = house.spool.claim, [OSError("once")]
+
+    async def claim(*arguments: Any) -> tuple[Claim, ...]:
+        if failures:
+            raise failures.pop()
+        return await real(*arguments)
+
+    house.spool.claim = claim  # type: ignore[method-assign]
+    await house.store(mail(at=NOW))
+    await house.until(lambda: bool(house.happened(Event.DELIVERED)))
+
+
+async def test_a_full_spool_is_waited_for_rather_than_the_outcome_lost(house: House) -> None:
+    real, failures = house.spool.settle, [SpoolFull("no space"), SpoolFull("no space")]
+
+    async def settle(*arguments: Any) -> bool:
+        if failures:
+            raise failures.pop()
+        return await real(*arguments)
+
+    house.spool.settle = settle  # type: ignore[method-assign]
+    await house.store(mail(at=NOW))
+    await house.until(lambda: bool(house.happened(Event.DELIVERED)))
+    assert len(house.happened(Event.SPOOL_FULL)) == 2
+    assert len(house.sent) == 1
+
+
+@pytest.mark.parametrize("verb", ["claim", "due", "load", "settle"])
+async def test_a_broken_spool_is_told_to_the_daemon_and_ends_the_manager(house: House, verb: str) -> None:
+    async def broken(*_: Any) -> Any:
+        raise SpoolBroken("fsync failed")
+
+    await house.spool.store(mail(at=NOW))
+    setattr(house.spool, verb, broken)
+    house.manager.notify()
+    async with asyncio.timeout(5):
+        await house.manager._ended.wait()
+        while house.manager.under_way:
+            await asyncio.sleep(0)
+    assert house.broken == ["fsync failed"]
+    assert not house.manager.alive()
+
+
+async def test_a_lost_claim_is_told_and_nothing_is_recorded(house: House) -> None:
+    async def settle(claim: Claim, transition: Transition, follow_ups: Sequence[Mail] = ()) -> bool:
+        return False
+
+    house.spool.settle = settle  # type: ignore[method-assign]
+    await house.store(mail(at=NOW))
+    await house.until(lambda: bool(house.happened(Event.UNSETTLED)))
+    assert not house.happened(Event.DELIVERED)
+
+
+# Isolation and pace.
+
+
+async def test_a_slow_destination_does_not_delay_another(house: House) -> None:
+    gate = asyncio.Event()
+
+    async def answer(recipient: str, smarthost: str) -> Outcome:
+        if recipient.startswith("slow"):
+            await gate.wait()
+        return TAKEN
+
+    house.answer = answer
+    slow = [mail(plan(f"slow{n}@a.example", destination="slow"), at=NOW) for n in range(100)]
+    await house.store(*slow)
+    await house.until(lambda: len(house.sent) >= house.limits.per_destination)
+    await house.store(mail(plan("quick@b.example", destination="quick"), at=NOW))
+    await house.until(lambda: len(house.happened(Event.DELIVERED)) == 1)
+    assert house.sent[-1] == "quick@b.example"
+    assert len(house.sent) <= 2 * house.limits.per_destination
+    gate.set()
+    await house.until(lambda: len(house.happened(Event.DELIVERED)) == 101)
+
+
+async def test_no_more_mails_a_minute_than_the_destination_takes(house: House) -> None:
+    house.rates = {"agiris": 3}
+    await house.store(*(mail(at=NOW) for _ in range(8)))
+    await house.until(lambda: len(house.happened(Event.DELIVERED)) == 3)
+    await house.store(mail(plan("other@b.example", destination="other"), at=NOW))
+    await house.until(lambda: len(house.happened(Event.DELIVERED)) == 4)
+    assert house.sent[-1] == "other@b.example"
+    house.ticks = 59.9
+    house.manager.notify()
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert len(house.sent) == 4
+    house.ticks = 60.0
+    await house.until(lambda: len(house.happened(Event.DELIVERED)) == 7)
+    house.ticks = 120.0
+    await house.until(lambda: len(house.happened(Event.DELIVERED)) == 9)
+
+
+async def test_the_lease_is_renewed_while_an_attempt_lasts_and_given_up_once_lost() -> None:
+    gate, renewed = asyncio.Event(), asyncio.Event()
+
+    async def answer(recipient: str, smarthost: str) -> Outcome:
+        await gate.wait()
+        return TAKEN
+
+    house = House(MemorySpool(clock=lambda: house.now), answer, limits=Limits(poll=0.01, lease=0.03))
+    house.build()
+    left = [True, True, False]
+
+    async def renew(claim: Claim, lease: float) -> bool:
+        held = left.pop(0)
+        if not held:
+            renewed.set()
+        return held
+
+    house.spool.renew = renew  # type: ignore[method-assign]
+    running = asyncio.create_task(house.manager.run())
+    await house.store(mail(at=NOW))
+    async with asyncio.timeout(5):
+        await renewed.wait()
+    await house.until(lambda: bool(house.happened(Event.UNCERTAIN)))
+    await house.manager.drain(0)
+    await running
+
+
+# Stopping.
+
+
+async def test_a_stop_finishes_what_is_under_way_and_claims_nothing_more(house: House) -> None:
+    gate = asyncio.Event()
+
+    async def answer(recipient: str, smarthost: str) -> Outcome:
+        await gate.wait()
+        return TAKEN
+
+    house.answer = answer
+    await house.store(mail(at=NOW))
+    await house.until(lambda: len(house.sent) == 1)
+    assert house.manager.alive()
+    draining = asyncio.create_task(house.manager.drain(5))
+    await house.manager._ended.wait()
+    await house.spool.store(mail(at=NOW))
+    gate.set()
+    assert await draining == 0
+    assert await house.states() == {State.DELIVERED: 1, State.QUEUED: 1}
+    assert not house.manager.alive()
+
+
+async def test_a_stop_that_cannot_wait_records_the_attempt_as_uncertain(house: House) -> None:
+    async def answer(recipient: str, smarthost: str) -> Outcome:
+        await asyncio.Event().wait()
+        return TAKEN
+
+    house.answer = answer
+    await house.store(mail(at=NOW))
+    await house.until(lambda: len(house.sent) == 1)
+    assert await house.manager.drain(0.01) == 1
+    assert await house.states() == {State.DEFERRED: 1}
+    assert house.happened(Event.UNCERTAIN)
+
+
+async def test_a_stop_hands_back_what_waits_for_its_minute(house: House) -> None:
+    house.rates = {"agiris": 1}
+    await house.store(*(mail(at=NOW) for _ in range(3)))
+    await house.until(lambda: len(house.happened(Event.DELIVERED)) == 1)
+    assert await house.manager.drain(5) == 0
+    left = [each for each in await house.spool.find(Query()) if each.state is not State.DELIVERED]
+    assert all(each.next_attempt is not None and each.next_attempt <= house.now for each in left) and len(left) == 2
+    assert len(house.sent) == 1
+
+
+async def test_a_stop_while_a_claim_is_on_its_way_loses_nothing(house: House) -> None:
+    real, asked, gate = house.spool.claim, asyncio.Event(), asyncio.Event()
+
+    async def claim(*arguments: Any) -> tuple[Claim, ...]:
+        asked.set()
+        await gate.wait()
+        return await real(*arguments)
+
+    house.spool.claim = claim  # type: ignore[method-assign]
+    await house.store(mail(at=NOW))
+    await asked.wait()
+    draining = asyncio.create_task(house.manager.drain(5))
+    await asyncio.sleep(0)
+    gate.set()
+    assert await draining == 0
+    [delivery] = await house.spool.find(Query())
+    assert delivery.state is State.DEFERRED and delivery.next_attempt == house.now
+    assert house.sent == []
+
+
+# With a real next hop.
+
+
+async def test_lost_after_the_dot_is_uncertain_and_sent_again() -> None:
+    async with Peer() as peer:
+        out = Smarthosts()
+        house = House(MemorySpool(clock=lambda: house.now), takes)
+        house.route = lambda delivery, plan: Route(peer.host, peer.port, Tls.NONE)
+        house.build()
+        ports = replace(house.manager._ports, send=out.send)
+        house.manager = QueueManager(house.spool, ports, house.limits, clock=lambda: house.now, jitter=lambda: 0.0)
+        running = asyncio.create_task(house.manager.run())
+        peer.on("body", Drop(), times=1)
+        await house.store(mail(at=NOW))
+        await house.until(lambda: bool(house.happened(Event.UNCERTAIN)))
+        assert await house.states() == {State.DEFERRED: 1}
+        house.now += 60
+        await house.until(lambda: bool(house.happened(Event.DELIVERED)))
+        assert peer.taken == 2 and peer.mails[0].content == peer.mails[1].content
+        peer.on("rcpt", Say("550 5.1.1 unknown"))
+        await house.store(mail(at=NOW))
+        await house.until(lambda: bool(house.happened(Event.FAILED)))
+        await house.manager.drain(1)
+        await running
+        await out.close()
+
+
+# The parts.
+
+
+def test_gates_count_any_window_of_a_minute() -> None:
+    now = [0.0]
+    gates = Gates(lambda destination: 2, 10, lambda: now[0])
+    for _ in range(3):
+        gates.enter("a")
+    assert gates.closed() == {"a"}
+    assert gates.allow("a") == 0
+    now[0] = 30.0
+    assert gates.allow("a") == 0
+    assert gates.allow("a") == 30.0
+    now[0] = 60.0
+    assert gates.allow("a") == 0
+    gates.leave("a", allowed=True)
+    now[0] = 200.0
+    assert gates.closed() == frozenset()
+
+
+def test_remembered_never_exceeds_its_limit() -> None:
+    memory = Remembered(100)
+    first, second, third = (mail(raw=b"x" * 60) for _ in range(3))
+    memory.add(first)
+    memory.add(second)
+    assert memory.get(first.queue_id) is None and memory.get(second.queue_id) is second
+    memory.add(mail(raw=b"x" * 101))
+    memory.attempted(second.queue_id)
+    assert len(memory) == 0
+    memory.add(third)
+    assert memory.get(third.queue_id) is third
+
+
+def test_stored_twice_is_remembered_once() -> None:
+    memory = Remembered(100)
+    one = mail(plan("a@x", "b@x"), raw=b"x" * 60)
+    memory.add(one)
+    memory.add(one)
+    memory.attempted(one.queue_id)
+    assert len(memory) == 1
+    memory.attempted(one.queue_id)
+    assert len(memory) == 0
+    assert Stored(one.queue_id).duplicate is False
