@@ -85,18 +85,25 @@ def _facturx(
 
 
 def _rules(root: etree._Element, invoice: Invoice, profile: Profile, findings: list[Finding], options: Options) -> bool:
-    """Business rules into `findings`; False when the engine could not tell."""
-    french = options.french_rules != "off" and profile.name != "minimum" and _seller_is_french(root, invoice)
+    """Business rules into `findings`; False when an engine could not tell what might have made it invalid."""
+    finished = True
     try:
-        rules, local = schematron.check(root, profile, french=french)
+        findings += schematron.check(root, profile)
     except (schematron.EngineError, FileNotFoundError) as error:
         findings.append(_warning("ENGINE-FAILED", "rules", f"the business rules were not checked: {error}"))
-        return False
-    findings += rules
-    for each in local:
-        eased = options.french_rules == "warning" and each.severity is Severity.ERROR
-        findings.append(replace(each, severity=Severity.WARNING) if eased else each)
-    return True
+        finished = False
+    if options.french_rules == "off" or profile.name == "minimum" or not _seller_is_french(root, invoice):
+        return finished
+    eased = options.french_rules == "warning"
+    try:
+        for each in schematron.french(root):
+            warns = eased and each.severity is Severity.ERROR
+            findings.append(replace(each, severity=Severity.WARNING) if warns else each)
+    except (schematron.EngineError, FileNotFoundError) as error:
+        # They end in a fault of their own on a date that is none. As warnings they could not have made it invalid.
+        findings.append(_warning("ENGINE-FAILED", "french-rules", f"the French rules were not checked: {error}"))
+        finished = finished and eased
+    return finished
 
 
 def _seller_is_french(root: etree._Element, invoice: Invoice) -> bool:

@@ -23,13 +23,16 @@ class EngineError(RuntimeError):
     """SaxonC is missing, or could not run the rules: nothing may be concluded."""
 
 
-def check(root: etree._Element, profile: Profile, *, french: bool) -> tuple[list[Finding], list[Finding]]:
-    """Findings of the profile's rules and of BR-FR, severities as published. Raises EngineError."""
+def check(root: etree._Element, profile: Profile) -> list[Finding]:
+    """Findings of the profile's rules, severities as published. Raises EngineError."""
     engine = _engine()
-    node = engine.parse(etree.tostring(root, encoding="unicode"))
-    return engine.run(profile.schematron, node, "rules"), engine.run(
-        FRENCH_RULES, node, "french-rules"
-    ) if french else []
+    return engine.run(profile.schematron, engine.parse(etree.tostring(root, encoding="unicode")), "rules")
+
+
+def french(root: etree._Element) -> list[Finding]:
+    """Findings of BR-FR, severities as published. Raises EngineError."""
+    engine = _engine()
+    return engine.run(FRENCH_RULES, engine.parse(etree.tostring(root, encoding="unicode")), "french-rules")
 
 
 @cache

@@ -1,0 +1,147 @@
+"""The fast rules differ in nothing from the official ones: over our invoices, their mutations and the corpus."""
+
+import itertools
+import random
+import re
+
+import pytest
+from lxml import etree
+
+from relay.facturx import checks, extract, samples, schematron, stylesheet
+from relay.facturx.invoice import read
+from relay.facturx.profiles import FRENCH_RULES, PROFILES, Profile
+from relay.facturx.xml import parse
+from tests.support import corpus
+
+MUTATIONS = 40
+
+
+@pytest.fixture(scope="module")
+def engine() -> schematron.Engine:
+    return schematron.Engine()
+
+
+def mutations(root: etree._Element, profile: Profile, seed: int) -> list[etree._Element]:
+    """Copies with one or two elements dropped, doubled, emptied or changed, that the XSD still accepts."""
+    chance, found = random.Random(seed), []
+    text = etree.tostring(root)
+    values = [
+        "0",
+        "-1",
+        "1000.001",
+        "XX",
+        "S",
+        "E",
+        "AE",
+        "K",
+        "FR",
+        "DE",
+        "EUR",
+        "USD",
+        "381",
+        "751",
+        "19.6",
+        "20261102",
+    ]
+    for _ in range(MUTATIONS * 6):
+        copy = etree.fromstring(text)
+        for _ in range(chance.choice((1, 1, 2))):
+            node = chance.choice(list(copy.iter(etree.Element))[1:])
+            parent = node.getparent()
+            act = chance.choice(("drop", "double", "value", "value", "value", "attribute"))
+            if act == "drop":
+                parent.remove(node)
+            elif act == "double":
+                parent.insert(parent.index(node), etree.fromstring(etree.tostring(node)))
+            elif act == "attribute" and node.attrib:
+                node.set(chance.choice(list(node.attrib)), chance.choice(values))
+            elif not len(node):
+                node.text = chance.choice(values)
+        if not checks.xsd(copy, profile):
+            found.append(copy)
+    return found[:MUTATIONS]
+
+
+def faults(engine: schematron.Engine, path: str, node: object) -> list[str]:
+    """The rules broken by the official stylesheet; some documents make it fail (a date that is none): then that."""
+    try:
+        return [finding.rule for finding in engine.official(path, node, "rules")]
+    except schematron.EngineError as error:
+        return [str(error)]
+
+
+def disagreements(engine: schematron.Engine, root: etree._Element, profile: Profile) -> list[str]:
+    node = engine.parse(etree.tostring(root, encoding="unicode"))
+    return [
+        f"{path}: fast is {'silent' if silent else 'not silent'}, official says {official}"
+        for path in (profile.schematron, FRENCH_RULES)
+        if (silent := engine.silent(path, node)) == bool(official := faults(engine, path, node))
+    ]
+
+
+@pytest.mark.parametrize("profile", PROFILES, ids=lambda each: each.name)
+def test_the_rewriting_knows_every_stylesheet(engine: schematron.Engine, profile: Profile) -> None:
+    for path in (profile.schematron, FRENCH_RULES):
+        text = stylesheet.fast(path)
+        assert "fired-rule" not in text
+        assert "document(" not in text
+        assert "$codedb/codedb" not in text  # every look-up became a key
+
+
+@pytest.mark.parametrize(
+    ("profile", "type_code"),
+    list(itertools.product(PROFILES, ("380", "381"))),
+    ids=lambda each: getattr(each, "name", each),
+)
+def test_agree_on_mutated_invoices(engine: schematron.Engine, profile: Profile, type_code: str) -> None:
+    root = etree.fromstring(samples.invoice_xml(profile=profile.name, type_code=type_code))
+    cases = [root, *mutations(root, profile, seed=len(profile.name) * int(type_code))]
+    assert len(cases) > MUTATIONS // 2
+    found = [each for case in cases for each in disagreements(engine, case, profile)]
+    assert found == []
+    printed = (etree.tostring(case, encoding="unicode") for case in cases)
+    faulty = [text for text in printed if faults(engine, profile.schematron, engine.parse(text))]
+    assert len(faulty) > 3  # else the comparison compares nothing
+
+
+@corpus.needed
+@pytest.mark.parametrize("row", corpus.rows(), ids=lambda row: row["file"])
+def test_agree_on_the_corpus(engine: schematron.Engine, row: dict[str, str]) -> None:
+    data = (corpus.FOLDER / row["file"]).read_bytes()
+    opened = extract.read(data) if extract.is_pdf(data) else None
+    contents = (
+        [each.content for each in opened.attachments if each.content]
+        if isinstance(opened, extract.Container)
+        else [data]
+    )
+    for content in contents:
+        root = parse(content)
+        profile = read(root, b"").profile if isinstance(root, etree._Element) else None
+        if profile is None or checks.xsd(root, profile):
+            continue
+        seed = sum(row["file"].encode())
+        cases = [root, *mutations(root, profile, seed)[:10]]
+        assert [each for case in cases for each in disagreements(engine, case, profile)] == []
+
+
+def test_messages_hold_nothing_of_the_invoice(engine: schematron.Engine) -> None:
+    secret = "Client-Secret"
+    xml = samples.invoice_xml().replace(b">B1<", f">{secret}<".encode()).replace(b">20.00<", f">{'7' * 9}<".encode(), 1)
+    node = engine.parse(xml.decode())
+    findings = engine.official(FRENCH_RULES, node, "french-rules")
+    assert {"BR-FR-08", "BR-FR-16"} <= {finding.rule for finding in findings}
+    assert not re.search(f"{secret}|{'7' * 9}", " ".join(finding.text for finding in findings))
+
+
+def test_a_stylesheet_of_another_shape_falls_back_to_the_official_rules(
+    engine: schematron.Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unknown(path: str) -> str:
+        raise ValueError("another shape")
+
+    monkeypatch.setattr(stylesheet, "fast", unknown)
+    fresh = schematron.Engine()
+    good, wrong = (fresh.parse(samples.invoice_xml(wrong_total=each).decode()) for each in (False, True))
+    path = PROFILES[3].schematron
+    assert fresh.run(path, good, "rules") == []
+    assert [finding.rule for finding in fresh.run(path, wrong, "rules")] == ["BR-CO-15"]
