@@ -1,0 +1,16 @@
+"""The SMTP door: open to the platform, closed to everything else. The only place that knows aiosmtpd.
+
+server.py       sockets, reload, drain                 post.py       one listener, and what all sessions share
+connection.py   octets, lines, TLS, time of one peer   conduct.py    the loop over commands, misconduct
+session.py      what each command answers              grammar.py    paths and parameters
+reception.py    reading DATA from the wire             content.py    the octets of DATA, pure
+auth.py         PLAIN and LOGIN                        users.py      the users file
+limits.py       terms and counting                     transaction.py
+"""
+
+from relay.smtpd.limits import Limits, Listener
+from relay.smtpd.post import Intake, PostFault
+from relay.smtpd.server import Door
+from relay.smtpd.users import make_user_line
+
+__all__ = ["Door", "Intake", "Limits", "Listener", "PostFault", "make_user_line"]

@@ -1,0 +1,159 @@
+"""How a session is led: who is let in, which command is heard, how much misconduct is borne."""
+
+import ssl
+from typing import Any
+
+from relay.reply import Reply
+from relay.smtpd.connection import CLOSING, TIMEOUT, Connection, Goodbye, LineTooLong
+from relay.smtpd.limits import AUTH_LINE_LIMIT, ERROR_LIMIT, JUNK_LIMIT, LINE_LIMIT, allowed
+from relay.smtpd.post import FAULT
+from relay.smtpd.transaction import Transaction
+
+OK = Reply(250, "2.0.0", "OK")
+NOT_ALLOWED = Reply(554, "5.7.1", "your address may not send here")
+TOO_LONG = Reply(500, "5.5.2", "line too long")
+BARE_LF = Reply(500, "5.5.2", "a command ends with CR LF")
+UNKNOWN = Reply(500, "5.5.1", "command not recognized")
+NOT_HERE = Reply(502, "5.5.1", "command not implemented")
+NO_ARGUMENT = Reply(501, "5.5.4", "no argument allowed")
+HELO_FIRST = Reply(503, "5.5.1", "send EHLO first")
+MAIL_FIRST = Reply(503, "5.5.1", "need MAIL first")
+TLS_FIRST = Reply(530, "5.7.0", "must issue STARTTLS first")
+AUTH_FIRST = Reply(530, "5.7.0", "authentication required")
+TOO_MANY_ERRORS = Reply(421, "4.7.0", "too many errors")
+TOO_MANY_RECIPIENTS = Reply(452, "4.5.3", "too many recipients, send the rest in another transaction")
+NOT_SMTP = Reply(554, "5.5.1", "this is an SMTP server")
+
+_BEFORE_TLS = frozenset({"EHLO", "HELO", "STARTTLS", "NOOP", "QUIT", "RSET", "HELP"})
+_JUNK = frozenset({"NOOP", "RSET", "VRFY", "HELP", "EHLO", "HELO", "EXPN", "AUTH", "STARTTLS"})
+_FOREIGN = frozenset(
+    {"GET", "POST", "PUT", "HEAD", "DELETE", "PATCH", "OPTIONS", "TRACE", "CONNECT", "PRI", "HTTP", "HOST:"}
+)
+
+
+class Conduct(Connection):
+    """The loop over commands. A subclass brings the commands, as methods `smtp_VERB(arg)`."""
+
+    helo = ""
+    extended = False
+    user: str | None = None
+    transaction: Transaction | None = None
+    handing = False
+    errors = 0
+    junk = 0
+    wrong_passwords = 0
+
+    async def _handle_client(self) -> None:
+        try:
+            if await self._welcome():
+                await self._converse()
+        except Goodbye:
+            pass
+        except TimeoutError:
+            self.event("session_error", why="timeout")
+            self.say(TIMEOUT)
+        except (EOFError, ConnectionError, ssl.SSLError) as error:
+            if self.transaction is not None or isinstance(error, ssl.SSLError):
+                self.event("session_error", why=type(error).__name__)
+        except Exception as error:
+            self.house.on_event("fault", where="session", error=error)
+            self.say(FAULT)
+        finally:
+            self._hang_up()
+
+    def _hang_up(self) -> None:
+        if self.transport is not None and not self.transport.is_closing():
+            if self._out:
+                self._writer.write(bytes(self._out))
+            self.transport.close()
+
+    async def _welcome(self) -> bool:
+        """PROXY, limits, networks, implicit TLS, banner. False: turned away."""
+        listener = self.post.listener
+        if listener.proxy_protocol and not await self.read_proxy_header():
+            self.event("connection_refused", why="proxy header")
+            return False
+        refusal = self._enter()
+        if refusal is None and self.house.draining:
+            refusal = CLOSING
+        if refusal is None and not self._trusted and not self.post.authenticates:
+            refusal = NOT_ALLOWED
+        if refusal is not None:
+            self.event("connection_refused", why=str(refusal))
+            if listener.tls != "implicit":  # else it would take a handshake to say so
+                self.say(refusal)
+            return False
+        if listener.tls == "implicit":
+            await self.start_tls()
+        self.event("connection", listener=f"{listener.host}:{listener.port}")
+        self.say(f"220 {self.hostname} ESMTP")
+        return True
+
+    @property
+    def _trusted(self) -> bool:
+        return allowed(self.peer, self.post.networks)
+
+    async def _converse(self) -> None:
+        while True:
+            if self.house.draining:
+                self._end(CLOSING)
+            try:
+                line = await self.read_line(AUTH_LINE_LIMIT)
+            except LineTooLong:
+                self._refuse(TOO_LONG)
+                continue
+            if line.startswith(b"\x16\x03"):
+                self.event("session_error", why="TLS on a plain port")
+                self._out.clear()
+                raise Goodbye
+            await self._command(line)
+
+    async def _command(self, line: bytes) -> None:
+        if not line.endswith(b"\r\n"):
+            self._refuse(BARE_LF)
+            return
+        text = line[:-2].rstrip(b" ").decode("utf-8", "surrogateescape")
+        verb, _, arg = text.partition(" ")
+        verb, arg = verb.upper(), arg.lstrip(" ")
+        if verb in _FOREIGN or verb.startswith("SSH-"):
+            self.event("session_error", why="another protocol")
+            self._end(NOT_SMTP)
+        if verb != "AUTH" and len(line) > LINE_LIMIT:
+            self._refuse(TOO_LONG)
+            return
+        method = self._smtp_methods.get(verb) if verb.isascii() and verb.isalpha() else None
+        if method is None:
+            self._refuse(UNKNOWN)
+        elif self.post.listener.tls == "required" and not self.secure and verb not in _BEFORE_TLS:
+            self._refuse(TLS_FIRST)
+        else:
+            self._count_junk(verb)
+            await self._obey(method, arg)
+
+    async def _obey(self, method: Any, arg: str) -> None:
+        try:
+            await method(arg)
+        except (Goodbye, EOFError, ConnectionError, TimeoutError, ssl.SSLError):
+            raise
+        except Exception as error:
+            self.house.on_event("fault", where="command", error=error)
+            self.say(FAULT)
+
+    def _count_junk(self, verb: str) -> None:
+        if verb in _JUNK:
+            self.junk += 1
+            if self.junk > JUNK_LIMIT:
+                self.event("session_error", why="too many commands without a mail")
+                self._end(TOO_MANY_ERRORS)
+
+    def _refuse(self, reply: Reply) -> None:
+        """A reply that counts as the client's error."""
+        self.errors += 1
+        if self.errors >= ERROR_LIMIT:
+            self.event("session_error", why="too many errors", last=str(reply))
+            self._end(TOO_MANY_ERRORS)
+        self.say(reply)
+
+    def _end(self, reply: Reply) -> None:
+        self.say(reply)
+        raise Goodbye

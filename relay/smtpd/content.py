@@ -1,0 +1,95 @@
+"""The octets of one DATA: collected in large chunks, terminated, un-stuffed, judged. Pure (RFC 5321 §2.3.8, §4.5.2).
+
+Whole-buffer searches only, no loop over lines: 600 KB cost about 0.1 ms.
+"""
+
+from relay.reply import Reply
+
+LINE_LIMIT = 998  # octets without CRLF, rfc5322#2.1.1
+
+TOO_LARGE = Reply(552, "5.3.4", "message larger than this server takes")
+BARE = Reply(554, "5.6.11", "bare CR or LF in the message: lines must end with CR LF")
+NUL = Reply(554, "5.6.11", "NUL in the message")
+LONG_LINE = Reply(554, "5.6.0", f"line longer than {LINE_LIMIT} octets: encode the part in base64 or quoted-printable")
+
+_END = b"\r\n.\r\n"
+_TAIL = len(_END) - 1
+
+
+class Content:
+    """Collects what follows 354. limit: octets of the message without dot-stuffing (RFC 1870 §3).
+
+    Over the limit it keeps no more than a terminator's length, so that the end is still found.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._buffer = bytearray(b"\r\n")  # as if a line had just ended: an empty message is ".\r\n" at once
+        self.refusal: Reply | None = None
+        self.discarded = 0
+
+    def __len__(self) -> int:
+        """Octets held."""
+        return len(self._buffer)
+
+    def feed(self, chunk: bytes) -> bytes | None:
+        """Add `chunk`. None while the end is not reached, else the octets that followed the end."""
+        start = max(len(self._buffer) - _TAIL, 0)
+        self._buffer += chunk
+        end = self._buffer.find(_END, start)
+        rest = None
+        if end >= 0:
+            rest = bytes(self._buffer[end + len(_END) :])
+            del self._buffer[end + 2 :]
+        if self.refusal is None and self._over(0 if end >= 0 else _TAIL):
+            self.refusal = TOO_LARGE
+        if self.refusal is not None:
+            self._forget()
+        return rest
+
+    def refuse(self, reply: Reply) -> None:
+        """Take no more, for a reason from outside; the end is still looked for."""
+        self.refusal = reply
+        self._forget()
+
+    def take(self) -> bytes:
+        """The message, un-stuffed, after `feed` found the end. One copy; one more where a line has a dot in front."""
+        buffer, self._buffer = self._buffer, bytearray()
+        if buffer.find(b"\r\n.") >= 0:
+            buffer = buffer.replace(b"\r\n.", b"\r\n")
+        with memoryview(buffer) as view:
+            return bytes(view[2:])
+
+    def _over(self, slack: int) -> bool:
+        excess = len(self._buffer) - 2 - slack - self._limit
+        return excess > 0 and excess > self._buffer.count(b"\r\n.")
+
+    def _forget(self) -> None:
+        kept = bytearray(self._buffer[-_TAIL:])
+        self.discarded += len(self._buffer) - len(kept)
+        self._buffer = kept
+
+
+def flaw(raw: bytes) -> Reply | None:
+    """Why the message cannot be taken as it stands, or None.
+
+    A bare CR or LF is refused, never repaired: what one server repairs another reads as the end of the message
+    (SMTP smuggling). A line over 998 octets is refused because it may not be passed on and we never re-print a mail.
+    """
+    ends = raw.count(b"\r\n")
+    if raw.count(b"\r") != ends or raw.count(b"\n") != ends:
+        return BARE
+    if b"\0" in raw:
+        return NUL
+    return LONG_LINE if _has_long_line(raw) else None
+
+
+def _has_long_line(raw: bytes) -> bool:
+    """Jumps from line end to line end about 1,000 octets apart: few steps, whatever the length of the lines."""
+    position, size = 0, len(raw)
+    while size - position > LINE_LIMIT:
+        end = raw.rfind(b"\n", position, position + LINE_LIMIT + 2)
+        if end < 0:
+            return True
+        position = end + 1
+    return False

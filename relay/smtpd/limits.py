@@ -1,0 +1,155 @@
+"""What bounds the door: its terms as the configuration gives them, and the counting of peers."""
+
+import ipaddress
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
+from relay.reply import Reply
+
+IpNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+ERROR_LIMIT = 20  # refused commands a session, as Postfix's smtpd_hard_error_limit
+JUNK_LIMIT = 100  # commands that bring no mail nearer, between two mails: smtpd_junk_command_limit
+SURPLUS_LIMIT = 1000  # recipients over the limit: a correct client may send them all in one group
+SESSION_SECONDS = 3600.0
+LINE_LIMIT = 2048  # octets of a command line: 512 plus what SIZE, BODY, SMTPUTF8, DSN add
+AUTH_LINE_LIMIT = 12288  # rfc4954#4
+
+GUESSES_SESSION = 3
+GUESSES_HOST = 10
+GUESSES_SECONDS = 600.0
+
+FULL = Reply(421, "4.7.0", "too many connections, try again later")
+FULL_HOST = Reply(421, "4.7.0", "too many connections from your address, try again later")
+
+
+class Listener(Protocol):
+    """One address to listen on. `tls`: none | starttls | required | implicit. Networks as text ("127.0.0.0/8")."""
+
+    @property
+    def host(self) -> str: ...
+    @property
+    def port(self) -> int: ...
+    @property
+    def tls(self) -> str: ...
+    @property
+    def certificate(self) -> str | None: ...
+    @property
+    def private_key(self) -> str | None: ...
+    @property
+    def proxy_protocol(self) -> bool: ...
+    @property
+    def allow_networks(self) -> Iterable[str]: ...
+    @property
+    def users_file(self) -> str | None: ...
+
+
+class Limits(Protocol):
+    """Octets, counts, seconds. Asked for at each use: a reload is in force at once."""
+
+    @property
+    def max_mail_size(self) -> int: ...
+    @property
+    def max_recipients(self) -> int: ...
+    @property
+    def max_connections(self) -> int: ...
+    @property
+    def max_connections_per_host(self) -> int: ...
+    @property
+    def idle_timeout(self) -> float: ...
+
+
+def host_of(peer: str) -> str:
+    """What counts as one host: an IPv4 address, or the /64 of an IPv6 address, which one customer has to himself."""
+    try:
+        address = ipaddress.ip_address(peer.partition("%")[0])
+    except ValueError:
+        return peer
+    if isinstance(address, ipaddress.IPv4Address):
+        return str(address)
+    if address.ipv4_mapped is not None:
+        return str(address.ipv4_mapped)
+    return str(ipaddress.IPv6Network((address, 64), strict=False))
+
+
+def allowed(peer: str, networks: Iterable[IpNetwork]) -> bool:
+    """Is the address in one of the networks?"""
+    try:
+        address = ipaddress.ip_address(peer.partition("%")[0])
+    except ValueError:
+        return False
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return any((mapped or address) in network for network in networks)
+
+
+class Presence:
+    """Who is connected: in all, and by host."""
+
+    def __init__(self) -> None:
+        self._hosts: Counter[str] = Counter()
+        self.total = 0
+
+    def enter(self, peer: str, limits: Limits) -> Reply | None:
+        """Count one in; the reply if that is one too many (it is then counted all the same until `leave`)."""
+        host = host_of(peer)
+        self._hosts[host] += 1
+        self.total += 1
+        if self.total > limits.max_connections:
+            return FULL
+        return FULL_HOST if self._hosts[host] > limits.max_connections_per_host else None
+
+    def leave(self, peer: str) -> None:
+        host = host_of(peer)
+        self.total -= 1
+        self._hosts[host] -= 1
+        if self._hosts[host] <= 0:
+            del self._hosts[host]
+
+
+class Guesses:
+    """Wrong passwords by host, forgotten after ten minutes."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._failed: dict[str, list[float]] = {}
+
+    def failed(self, peer: str) -> int:
+        """Note one; how many the host now has."""
+        if len(self._failed) > 10_000:
+            self._prune()
+        recent = [*self._recent(host_of(peer)), self._clock()][-GUESSES_HOST:]
+        self._failed[host_of(peer)] = recent
+        return len(recent)
+
+    def barred(self, peer: str) -> bool:
+        return len(self._recent(host_of(peer))) >= GUESSES_HOST
+
+    def _recent(self, host: str) -> list[float]:
+        horizon = self._clock() - GUESSES_SECONDS
+        return [at for at in self._failed.get(host, ()) if at > horizon]
+
+    def _prune(self) -> None:
+        self._failed = {host: times for host in self._failed if (times := self._recent(host))}
+
+
+class Memory:
+    """Octets of mails being received, over all sessions: beyond `limit` a mail is put off, not the process at risk."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.used = 0
+
+    def take(self, octets: int, beside: int) -> bool:
+        """Reserve `octets` more for a mail that holds `beside`; False when there is no room.
+
+        One mail alone always has room: its own limit bounds it.
+        """
+        if self.used > beside and self.used + octets > self.limit:
+            return False
+        self.used += octets
+        return True
+
+    def give(self, octets: int) -> None:
+        self.used -= octets

@@ -1,0 +1,126 @@
+"""A post: one listener with what its files held when last read. And the house: what all sessions share."""
+
+import asyncio
+import ipaddress
+import ssl
+from collections.abc import Awaitable, Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from relay.model import Envelope
+from relay.reply import Reply
+from relay.smtpd.limits import Guesses, IpNetwork, Limits, Listener, Memory, Presence
+from relay.smtpd.users import Users, UsersFault, parse_users, verify
+
+FAULT = Reply(451, "4.3.0", "local error, try again later")
+
+
+class PostFault(Exception):
+    """A listener's files cannot be used: certificate, key or users. The text names the file."""
+
+
+class Intake(Protocol):
+    """Who decides about recipients and takes the mails."""
+
+    def recipient(self, address: str) -> Reply | None:
+        """None: we relay for `address` ("postmaster" without domain is possible), else the refusal."""
+
+    async def accept(self, envelope: Envelope, raw: bytes) -> Reply:
+        """The reply to the final dot. Runs to its end even if the peer has gone."""
+
+
+class OnEvent(Protocol):
+    def __call__(self, name: str, /, **fields: Any) -> None: ...
+
+
+@dataclass(slots=True)
+class Post:
+    """`context` and `users` are replaced whole by `read`; a session keeps what it began with."""
+
+    listener: Listener
+    networks: tuple[IpNetwork, ...] = ()
+    context: ssl.SSLContext | None = None
+    users: Users = field(default_factory=dict)
+
+    def read(self) -> None:
+        """Read certificate, key and users again; on PostFault nothing changes."""
+        context, users = _context(self.listener), _users(self.listener)
+        self.networks = tuple(ipaddress.ip_network(each, strict=False) for each in self.listener.allow_networks)
+        self.context, self.users = context, users
+
+    @property
+    def authenticates(self) -> bool:
+        """AUTH is possible here at all: it takes users, and TLS."""
+        return bool(self.users) and self.context is not None
+
+
+def _context(listener: Listener) -> ssl.SSLContext | None:
+    if listener.tls == "none":
+        return None
+    if listener.certificate is None:
+        raise PostFault(f"{listener.host}:{listener.port}: tls {listener.tls} needs a certificate")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
+    try:
+        context.load_cert_chain(listener.certificate, listener.private_key)
+    except (OSError, ssl.SSLError) as error:
+        raise PostFault(f"certificate {listener.certificate}: {error.strerror or error.__class__.__name__}") from error
+    return context
+
+
+def _users(listener: Listener) -> Users:
+    if listener.users_file is None:
+        return {}
+    try:
+        return parse_users(Path(listener.users_file).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise PostFault(f"users file {listener.users_file}: {error.__class__.__name__}") from error
+    except UsersFault as error:
+        raise PostFault(f"users file {listener.users_file}: {error}") from error
+
+
+@dataclass(slots=True)
+class House:
+    """What the sessions of one door share.
+
+    auth_delay: seconds before a wrong password is answered. session_seconds: total time of a session.
+    """
+
+    hostname: str
+    intake: Intake
+    limits: Callable[[], Limits]
+    on_event: OnEvent
+    memory: Memory
+    auth_delay: float = 1.0
+    session_seconds: float = 3600.0
+    presence: Presence = field(default_factory=Presence)
+    guesses: Guesses = field(default_factory=Guesses)
+    draining: bool = False
+    tasks: set[asyncio.Task[Reply]] = field(default_factory=set)
+    _verifier: ThreadPoolExecutor = field(
+        default_factory=lambda: ThreadPoolExecutor(1, thread_name_prefix="smtpd-auth")  # one: guesses queue, not CPU
+    )
+
+    def accept(self, envelope: Envelope, raw: bytes) -> Awaitable[Reply]:
+        """Hand a mail over; cancelling the awaiting session does not cancel it (DESIGN §5.3)."""
+        task = asyncio.create_task(self._accept(self.intake.accept(envelope, raw)))
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+        return asyncio.shield(task)
+
+    async def _accept(self, accepting: Coroutine[Any, Any, Reply]) -> Reply:
+        try:
+            return await accepting
+        except Exception as error:
+            self.on_event("fault", where="accept", error=error)
+            return FAULT
+
+    async def verify(self, users: Users, name: str, password: str) -> bool:
+        """Check a password off the loop."""
+        return await asyncio.get_running_loop().run_in_executor(self._verifier, verify, users, name, password)
+
+    def close(self) -> None:
+        self._verifier.shutdown(wait=False, cancel_futures=True)

@@ -1,0 +1,118 @@
+"""The door: sockets, sessions, reload of certificates and users, drain."""
+
+import asyncio
+import functools
+import logging
+from collections.abc import Callable, Sequence
+
+from relay.smtpd.connection import CLOSING, Connection
+from relay.smtpd.limits import SESSION_SECONDS, Limits, Listener, Memory
+from relay.smtpd.post import House, Intake, OnEvent, Post
+from relay.smtpd.session import Session
+
+BACKLOG = 1024
+MEMORY = 256 * 1024 * 1024
+
+
+class Door:
+    """Takes mails on every listener and hands them to `intake`.
+
+    limits: asked at each use. on_event: told of "connection", "connection_refused", "rejected", "session_error",
+    "authentication_failed" (fields `peer`, `why` or `reply`) and "fault" (`where`, `error`: the exception).
+    memory: octets of mails being received at one time, over all sessions.
+    auth_delay: seconds before a wrong password is answered. session_seconds: total time of one session.
+    """
+
+    def __init__(
+        self,
+        listeners: Sequence[Listener],
+        limits: Callable[[], Limits],
+        intake: Intake,
+        hostname: str,
+        on_event: OnEvent,
+        *,
+        memory: int = MEMORY,
+        auth_delay: float = 1.0,
+        session_seconds: float = SESSION_SECONDS,
+    ) -> None:
+        logging.getLogger("mail.log").setLevel(logging.WARNING)  # aiosmtpd writes bodies of mails at DEBUG
+        self._house = House(hostname, intake, limits, on_event, Memory(memory), auth_delay, session_seconds)
+        self._posts = [Post(listener) for listener in listeners]
+        self._servers: list[asyncio.Server] = []
+        self._sessions: set[Connection] = set()
+        self._left = asyncio.Event()
+
+    async def start(self) -> None:
+        """Listen. Raises OSError (address in use) or PostFault (certificate, users); then nothing listens."""
+        self.reload()
+        loop = asyncio.get_running_loop()
+        try:
+            for post in self._posts:
+                listener = post.listener
+                server = await loop.create_server(
+                    functools.partial(self._session, post), listener.host, listener.port, backlog=BACKLOG
+                )
+                self._servers.append(server)
+        except OSError:
+            self.close()
+            raise
+
+    def reload(self) -> None:
+        """Read certificates, keys and users again. Raises PostFault; the listener at fault keeps what it had."""
+        for post in self._posts:
+            post.read()
+
+    @property
+    def addresses(self) -> list[tuple[str, int]]:
+        """Host and port really bound, in the order of the listeners."""
+        return [tuple(socket.getsockname()[:2]) for server in self._servers for socket in server.sockets]
+
+    @property
+    def sessions(self) -> int:
+        """Connections open now."""
+        return len(self._sessions)
+
+    def _session(self, post: Post) -> Session:
+        session = Session(post, self._house, self._ended)
+        self._sessions.add(session)
+        return session
+
+    def _ended(self, session: Connection) -> None:
+        self._sessions.discard(session)
+        self._left.set()
+
+    async def drain(self, timeout: float) -> None:
+        """Take no new connection, 421 to idle sessions, let mails in hand end; after `timeout` seconds cut the rest.
+
+        A mail already handed to the intake is waited for and never cancelled.
+        """
+        self._house.draining = True
+        self._stop_listening()
+        for session in list(self._sessions):
+            if session.idle:
+                session.dismiss(CLOSING)
+        try:
+            async with asyncio.timeout(timeout):
+                while self._sessions:
+                    self._left.clear()
+                    await self._left.wait()
+        except TimeoutError:
+            self._cut()
+        if self._house.tasks:
+            await asyncio.wait(list(self._house.tasks))
+        self.close()
+
+    def close(self) -> None:
+        """At once: stop listening, cut every session."""
+        self._stop_listening()
+        self._cut()
+        self._house.close()
+
+    def _stop_listening(self) -> None:
+        for server in self._servers:
+            server.close()
+
+    def _cut(self) -> None:
+        for session in list(self._sessions):
+            if session.transport is not None:
+                session.transport.abort()
