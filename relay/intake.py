@@ -71,7 +71,7 @@ async def judge(
     terms = directory.terms
     message = parse(raw)
     if (loop := _looping(message, terms.hostname)) is not None:
-        return Judgement(message, (), Decision(refusal=Refusal(Reason.LOOP, loop)))
+        return Judgement(message, (), Decision((), Refusal(Reason.LOOP, loop)))
     reports = await _inspect(message, terms, checker)
     line = received(envelope, terms.hostname, queue_id, arrived, _single(envelope))
     decision = decide(envelope, message, reports, directory, queue_id=queue_id, arrived=arrived, received=line)

@@ -1,15 +1,24 @@
 """Who saw what: each fact once in the log and once in the metrics, in the words of `relay.ops.events`."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 from urllib.parse import quote
 
-from relay.model import Action, Claim, Disposition, DocumentPart, Mail, Plan
+from relay.model import Action, Delivery, Disposition, DocumentPart, Mail, Plan
 from relay.ops.events import Event
+from relay.ops.labels import Cause, Restart
 from relay.ops.log import event_log
 from relay.ops.metrics import Metrics
 from relay.reason import Reason
-from relay.reply import Outcome, Reply
+from relay.reply import Deferred, Delivered, Failed, Reply, Uncertain
 from relay.report import Report
+
+OUTCOMES = (Delivered, Deferred, Failed, Uncertain)
+_DOOR = {
+    "connection_refused": Event.CONNECTION_REFUSED,
+    "authentication_failed": Event.AUTHENTICATION_FAILED,
+    "rejected": Event.REFUSED,
+}
 
 _EVENT = {
     Disposition.RELAY: Event.QUEUED,
@@ -20,10 +29,11 @@ _EVENT = {
 
 
 class Witness:
-    """Told by intake, door and queue manager; tells the log and the metrics."""
+    """Told by intake, door and queue manager; tells the log and the metrics. sessions: how many are open now."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
+        self.sessions: Callable[[], int] = lambda: 0
 
     def accepted(self, mail: Mail, reports: Sequence[Report], seconds: float) -> None:
         """A mail is durable and answered 250."""
@@ -87,9 +97,76 @@ class Witness:
     def try_later(self, queue_id: str, reply: Reply, why: str, seconds: float) -> None:
         """A mail was answered 4xx: the platform keeps it."""
         self._metrics.try_later(seconds)
-        event = Event.SPOOL_FULL if reply.code == 452 else Event.REFUSED
+        event = Event.SPOOL_FULL if reply.code == 452 else Event.CHECK_BUSY
         event_log(event, queue_id=queue_id, reply=f"{reply.code} {reply.enhanced}", why=why)
 
-    def attempted(self, claim: Claim, outcome: Outcome, seconds: float) -> None:
-        """A transaction with a next hop ended."""
-        self._metrics.attempted(claim.delivery, outcome, seconds)
+    def __call__(self, event: Event, **facts: object) -> None:
+        """The queue manager tells what became of a delivery (relay.delivery.ports.Witness)."""
+        delivery, outcome, seconds = facts.get("delivery"), facts.get("outcome"), facts.get("seconds")
+        if isinstance(delivery, Delivery) and isinstance(outcome, OUTCOMES) and isinstance(seconds, float):
+            self._metrics.attempted(delivery, outcome, seconds)
+        event_log(event, alert=bool(facts.get("alert")), **_told(facts))
+
+    def door(self, name: str, /, **fields: Any) -> None:
+        """The SMTP door tells of its sessions (relay.smtpd.Door)."""
+        if name == "connection":
+            self._metrics.connected(self.sessions())
+            return
+        if name == "fault":
+            self._metrics.fault()
+            event_log(Event.FAULT, where=fields.get("where"), peer=fields.get("peer"), exception=fields.get("error"))
+            return
+        event = _DOOR.get(name, Event.SESSION_ERROR)
+        if event is Event.CONNECTION_REFUSED:
+            self._metrics.connection_refused(_cause(str(fields.get("why", ""))))
+        elif event is Event.AUTHENTICATION_FAILED:
+            self._metrics.authentication_failed()
+        told: dict[str, Any] = {key: str(value) for key, value in fields.items()}
+        event_log(event, **told)
+
+    def worker(self, name: str, fields: dict[str, object]) -> None:
+        """The pool tells of its processes (relay.workers.Pool)."""
+        if name == Event.WORKER_RESTARTED:
+            self._metrics.worker_restarted(Restart(str(fields.get("cause"))))
+        told: dict[str, Any] = dict(fields)
+        event_log(Event(name), **told)
+
+    def self_test(self, failure: str | None) -> None:
+        """The engine's self-test ended; `failure`: why it cannot be trusted, or None."""
+        self._metrics.self_test(failure is None)
+        if failure is None:
+            event_log(Event.SELF_TEST_PASSED)
+        else:
+            event_log(Event.SELF_TEST_FAILED, why=failure)
+
+
+def _told(facts: Mapping[str, object]) -> dict[str, Any]:
+    """What the log says of a delivery; addresses are shortened by its level (relay.ops.privacy)."""
+    told: dict[str, Any] = {"queue_id": facts.get("queue_id")}
+    if isinstance(delivery := facts.get("delivery"), Delivery):
+        told |= {
+            "delivery": delivery.id,
+            "client": f"{delivery.firm}/{delivery.dossier}" if delivery.firm else None,
+            "recipient": delivery.recipient,
+            "smarthost": delivery.smarthost,
+            "attempt": delivery.attempts,
+        }
+    if isinstance(outcome := facts.get("outcome"), OUTCOMES):
+        told |= {"stage": outcome.stage} if not isinstance(outcome, Delivered) else {}
+    for name in ("reply", "next_attempt", "error"):
+        if facts.get(name) is not None:
+            told[name] = facts[name]
+    if isinstance(seconds := facts.get("seconds"), float):
+        told["seconds"] = round(seconds, 4)
+    return told
+
+
+def _cause(why: str) -> Cause:
+    """The door's sentence as a label of the closed set."""
+    if "from your address" in why:
+        return Cause.HOST_LIMIT
+    if "too many connections" in why:
+        return Cause.SERVER_LIMIT
+    if "proxy" in why:
+        return Cause.PROTOCOL
+    return Cause.STOPPING if why.startswith("421") else Cause.NETWORK

@@ -23,7 +23,7 @@ accept:
 smarthosts:
   default: {{host: 127.0.0.1, port: {receiver}, tls: none}}
 return_path: bounces@export.relay.example
-spool: sqlite:///{folder}/spool.db
+spool: sqlite://{folder}/spool.db
 http: "127.0.0.1:{http}"
 log: {{level: info, format: json}}
 """

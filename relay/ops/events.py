@@ -14,6 +14,7 @@ class Event(StrEnum):
     STOPPED = "stopped"
     RELOADED = "reloaded"
     RELOAD_FAILED = "reload_failed"
+    CONFIG_WARNING = "config_warning"
     SELF_TEST_PASSED = "self_test_passed"
     SELF_TEST_FAILED = "self_test_failed"
     STALLED = "stalled"
@@ -64,6 +65,7 @@ MEANINGS: dict[Event, str] = {
     Event.STOPPED: "everything is put away; the process ends",
     Event.RELOADED: "the configuration was read again and is in force",
     Event.RELOAD_FAILED: "the new configuration has faults: the one in force stays",
+    Event.CONFIG_WARNING: "the configuration in force has something an operator should know of",
     Event.SELF_TEST_PASSED: "the sample Factur-X was checked as it should be",
     Event.SELF_TEST_FAILED: "the sample Factur-X was not checked as it should be: verdicts cannot be trusted",
     Event.STALLED: "the event loop or the queue manager makes no progress",
