@@ -35,7 +35,9 @@ def is_body(entity: Entity, report: Report) -> bool:
 
 
 def is_pdf(message: Message | None, entity: Entity, report: Report) -> bool:
-    """Is it a PDF? `message` (for its octets) is asked only when the kind may stand in a PDF or alone (UBL, …)."""
+    """Is it a PDF? Its octets are asked only in doubt: UBL may stand in a PDF or alone, a name may lie."""
+    if report.kind is Kind.PDF and not report.openable and not report.encrypted and message is not None:
+        return b"%PDF-" in _head(message, entity)
     if report.kind in _PDF_KINDS or report.claimed:
         return True
     if report.kind in (Kind.UBL, Kind.XRECHNUNG):

@@ -126,10 +126,10 @@ class Directory:
     def accepts(self, address: str) -> bool:
         """May the door take mail for `address`? Anything else would make us an open relay."""
         key = address_key(address).casefold()
-        local, _, domain = key.rpartition("@")
+        local, at, domain = key.rpartition("@")
         if key == "postmaster" or (local == "postmaster" and domain in self._served):  # rfc5321#4.5.1
             return True
-        return (
+        return bool(local and at) and (
             domain in self._domains
             or key in self._addresses
             or key in self._folded

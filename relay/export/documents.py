@@ -99,8 +99,9 @@ def _is_facturx(report: Report) -> bool:
 
 
 def _is_broken(report: Report) -> bool:
-    """The XMP claims a Factur-X and no XML is there: a broken Factur-X, not an original."""
-    return report.claimed and report.xml_sha256 is None and report.kind in (Kind.FACTURX, Kind.PDF, Kind.OTHER)
+    """It claims to be a Factur-X (XMP, name of the file inside) without a readable XML: broken, and no original."""
+    claims = report.kind is Kind.FACTURX or (report.claimed and report.kind in (Kind.PDF, Kind.OTHER))
+    return claims and report.xml_sha256 is None
 
 
 def _identity(index: int, report: Report) -> tuple[str, str]:

@@ -57,7 +57,9 @@ KINDS = {
     "broken": Kind.FACTURX,
     "pdf": Kind.PDF,
     "encrypted": Kind.PDF,
-    "unreadable": Kind.OTHER,
+    "unreadable": Kind.PDF,
+    "crash": Kind.OTHER,
+    "liar": Kind.PDF,
     "orderx": Kind.ORDERX,
     "zugferd1": Kind.ZUGFERD1,
     "ubl-pdf": Kind.UBL,
@@ -143,8 +145,10 @@ def _hash(text: str) -> str:
 
 def _report(kind: str, fields: Mapping[str, Any]) -> Report:
     invoice = kind in ("facturx", "xml", "ubl", "ubl-pdf", "zugferd1", "orderx") or "number" in fields
+    invoice = invoice and fields.get("xml", "") is not None
     number = fields.get("number", "F-2026-001") if invoice else None
     default = {"facturx": "valid", "broken": "invalid", "encrypted": "undetermined", "unreadable": "undetermined"}
+    default |= {"crash": "undetermined", "liar": "undetermined"}
     embedded = fields.get("xml", f"xml of {number} of {fields.get('seller')}") if kind == "facturx" else None
     return Report(
         sha256=_hash(str(fields.get("content", fields.get("name", kind)))),
@@ -159,7 +163,7 @@ def _report(kind: str, fields: Mapping[str, Any]) -> Report:
         xml_sha256=_hash(str(embedded)) if embedded else None,
         claimed=kind in ("facturx", "broken"),
         encrypted=kind == "encrypted",
-        openable=kind not in ("encrypted", "unreadable"),
+        openable=kind not in ("encrypted", "unreadable", "liar"),
         mentions=tuple(str(each) for each in fields.get("mentions", ())),
     )
 
@@ -186,7 +190,9 @@ def raw_mail(mail: Mapping[str, Any], parts: Sequence[tuple[str, dict[str, Any]]
 def _leaf(index: int, kind: str, fields: Mapping[str, Any]) -> bytes:
     name = fields.get("name", f"{kind}-{index}.pdf")
     media_type = fields.get("media_type", TYPES.get(kind, "application/pdf"))
-    start = b"<xml/>" if media_type == "application/xml" else b"PK\x03\x04" if kind == "file" else b"%PDF-1.7\n"
+    start = (
+        b"<xml/>" if media_type == "application/xml" else b"PK\x03\x04" if kind in ("file", "liar") else b"%PDF-1.7\n"
+    )
     content = base64.encodebytes(start + b"x" * fields.get("size", 100)).replace(b"\n", b"\r\n")
     disposition = fields.get("disposition", "attachment")
     head = f"X-Part: {index}\r\nContent-Type: {media_type}\r\nContent-Transfer-Encoding: base64\r\n"
