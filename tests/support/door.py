@@ -6,7 +6,6 @@ Recipients: anything @export.example, and postmaster. Local part "fault": the in
 
 import argparse
 import asyncio
-import datetime
 import hashlib
 import json
 import signal

@@ -1,0 +1,52 @@
+"""Every dialogue of this folder, against the door in its own process.
+
+`RELAY_DIALOGS_AT=host:port` points the scripts for the plain listener at any other server.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from relay.smtpd import make_user_line
+from tests.dialogs.script import LISTENERS, Script, play, read
+from tests.support.door import self_signed
+
+HERE = Path(__file__).parent
+SCRIPTS = [read(path) for path in sorted(HERE.glob("**/*.dlg"))]
+
+
+@pytest.fixture(scope="module")
+def addresses(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, tuple[str, int]]]:
+    if elsewhere := os.environ.get("RELAY_DIALOGS_AT"):
+        host, _, port = elsewhere.rpartition(":")
+        yield {"plain": (host, int(port))}
+        return
+    folder = tmp_path_factory.mktemp("door")
+    certificate, key = self_signed(folder)
+    users = folder / "users"
+    users.write_text(make_user_line("jefacture", "correct horse") + "\n")
+    command = [sys.executable, "-m", "tests.support.door", "--certificate", certificate]
+    command += ["--private-key", key, "--users-file", str(users)]
+    with (folder / "stderr").open("w+") as errors:
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True, cwd=HERE.parent.parent)
+        try:
+            assert process.stdout is not None
+            ready = json.loads(process.stdout.readline())["ready"]
+            yield {name: (host, port) for name, (host, port) in zip(LISTENERS, ready, strict=True)}
+        finally:
+            process.terminate()
+            process.wait(timeout=20)
+        errors.seek(0)
+        assert "Traceback" not in errors.read()
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.name)
+def test_dialog(script: Script, addresses: dict[str, tuple[str, int]]) -> None:
+    if script.listener not in addresses:
+        pytest.skip(f"no listener {script.listener} there")
+    play(script, addresses[script.listener])
