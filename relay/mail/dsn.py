@@ -1,0 +1,171 @@
+"""Delivery status notifications: written by RFC 3464 in a multipart/report (RFC 6522), in French and English.
+
+A DSN leaves with the null sender and is never about a null sender (rfc3464#2): that rule is the caller's, who has the
+envelope. Reading them is `relay.mail.bounce`.
+"""
+
+from base64 import encodebytes
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import format_datetime
+from hashlib import sha256
+
+from relay.mail.bounce import Bounce, parse_dsn
+from relay.mail.charset import printable
+from relay.mail.fields import read_header
+from relay.mail.line import header
+from relay.mail.malformed import MalformedMail
+from relay.mail.traits import is_auto_submitted
+
+__all__ = ["Bounce", "Notice", "is_auto_submitted", "parse_dsn", "report"]
+
+MAX_RETURNED = 32 * 1024
+"""Octets of the original header that a report gives back."""
+
+_SUBJECTS = {
+    "failed": "Message non remis / Undelivered mail",
+    "delayed": "Message retardé / Delayed mail (still being retried)",
+}
+_FRENCH = {
+    "failed": "Le message ci-dessous n'a pas pu être remis. Il ne sera plus présenté.",
+    "delayed": "Le message ci-dessous n'a pas encore pu être remis. Il est représenté : il n'y a rien à faire.",
+}
+_ENGLISH = {
+    "failed": "The mail below could not be delivered. It will not be tried again.",
+    "delayed": "The mail below could not be delivered yet. It is being retried: you need not do anything.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """What is reported about one recipient (rfc3464#2.3).
+
+    action: "failed" or "delayed". status: RFC 3463 code ("5.1.1"). diagnostic: the SMTP reply that says why, or "".
+    remote: name of the server that replied, or "". tried, until: last attempt, end of the attempts (epoch seconds).
+    """
+
+    recipient: str
+    action: str
+    status: str
+    diagnostic: str = ""
+    remote: str = ""
+    orcpt: str | None = None
+    tried: float | None = None
+    until: float | None = None
+
+
+def report(
+    *,
+    hostname: str,
+    queue_id: str,
+    to: str,
+    at: float,
+    arrived: float,
+    notices: Sequence[Notice],
+    original: bytes = b"",
+    original_id: str = "",
+    envid: str | None = None,
+) -> bytes:
+    """The mail that tells `to` what became of `notices` (one or more; all of one action). CRLF lines, 7-bit.
+
+    queue_id: of the report itself. original, original_id: raw octets and queue id of the mail it is about; only its
+    header goes back. arrived, at: when that mail came, when the report is made (epoch seconds).
+    Raises ValueError without notices or for an unknown action.
+    """
+    actions = {notice.action for notice in notices}
+    if len(actions) != 1 or not actions <= _SUBJECTS.keys():
+        raise ValueError("a report has notices, all of them failed or all delayed")
+    action = actions.pop()
+    boundary = "=_" + sha256(f"{queue_id} {at} {hostname}".encode()).hexdigest()[:32]
+    parts = [
+        _text(_explain(action, notices, hostname, original_id)),
+        _status(hostname, arrived, envid, notices),
+        _returned(original),
+    ]
+    return _top(hostname, queue_id, to, at, action, boundary) + _join(parts, boundary)
+
+
+def _top(hostname: str, queue_id: str, to: str, at: float, action: str, boundary: str) -> bytes:
+    content_type = f'multipart/report; report-type=delivery-status; boundary="{boundary}"'
+    return b"".join(
+        header(name, value)
+        for name, value in (
+            ("Date", _date(at)),
+            ("From", f"Mail Delivery System <MAILER-DAEMON@{hostname}>"),
+            ("To", to),
+            ("Subject", _SUBJECTS[action]),
+            ("Message-ID", f"<{queue_id}@{hostname}>"),
+            ("Auto-Submitted", "auto-replied"),  # rfc3834#5
+            ("MIME-Version", "1.0"),
+            ("Content-Type", content_type),
+        )
+    )
+
+
+def _join(parts: Sequence[bytes], boundary: str) -> bytes:
+    mark = f"--{boundary}".encode("ascii")
+    return b"\r\n" + b"".join(mark + b"\r\n" + part + b"\r\n" for part in parts) + mark + b"--\r\n"
+
+
+def _explain(action: str, notices: Sequence[Notice], hostname: str, original_id: str) -> str:
+    told = [f"  {notice.recipient}\n    {notice.diagnostic or notice.status}" for notice in notices]
+    french, english = _FRENCH[action], _ENGLISH[action]
+    closing = f"{hostname}  {original_id}".rstrip()
+    return "\n\n".join([french, english, "\n".join(_printable_lines(told)), closing]) + "\n"
+
+
+def _printable_lines(blocks: Sequence[str]) -> list[str]:
+    """Each line of `blocks` without control characters, its indentation kept."""
+    lines = [line for block in blocks for line in block.split("\n")]
+    return [" " * (len(line) - len(line.lstrip(" "))) + printable(line) for line in lines]
+
+
+def _text(text: str) -> bytes:
+    body = encodebytes(text.replace("\n", "\r\n").encode("utf-8")).replace(b"\n", b"\r\n")
+    return (
+        header("Content-Type", "text/plain; charset=utf-8")
+        + header("Content-Transfer-Encoding", "base64")
+        + b"\r\n"
+        + body
+    )
+
+
+def _status(hostname: str, arrived: float, envid: str | None, notices: Sequence[Notice]) -> bytes:
+    about = [("Reporting-MTA", f"dns; {hostname}"), ("Arrival-Date", _date(arrived))]
+    if envid:
+        about.insert(0, ("Original-Envelope-Id", envid))
+    groups = [about, *(_group(notice) for notice in notices)]
+    body = b"\r\n".join(b"".join(header(name, value) for name, value in group) for group in groups)
+    return header("Content-Type", "message/delivery-status") + b"\r\n" + body
+
+
+def _group(notice: Notice) -> list[tuple[str, str]]:
+    kind = "rfc822" if notice.recipient.isascii() else "utf-8"  # rfc6533#3
+    fields = [
+        ("Original-Recipient", notice.orcpt or ""),
+        ("Final-Recipient", f"{kind}; {notice.recipient}"),
+        ("Action", notice.action),
+        ("Status", notice.status),
+        ("Remote-MTA", f"dns; {notice.remote}" if notice.remote else ""),
+        ("Diagnostic-Code", f"smtp; {notice.diagnostic}" if notice.diagnostic else ""),
+        ("Last-Attempt-Date", _date(notice.tried)),
+        ("Will-Retry-Until", _date(notice.until)),
+    ]
+    return [(name, value) for name, value in fields if value]
+
+
+def _returned(original: bytes) -> bytes:
+    """The header of the mail, whole fields up to MAX_RETURNED octets, seven bits (rfc6522#4)."""
+    try:
+        fields = read_header(original, 0, len(original)).headers
+    except MalformedMail:
+        fields = ()
+    end = max((field.span.end for field in fields if field.span.end <= MAX_RETURNED), default=0)
+    kept = bytes(octet if octet < 0x80 else 0x3F for octet in original[:end])
+    lines = [line[:998] for line in kept.replace(b"\r\n", b"\n").split(b"\n") if line.strip()]
+    return header("Content-Type", "text/rfc822-headers") + b"\r\n" + b"".join(line + b"\r\n" for line in lines)
+
+
+def _date(at: float | None) -> str:
+    return "" if at is None else format_datetime(datetime.fromtimestamp(int(at), UTC))
