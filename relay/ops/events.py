@@ -119,6 +119,7 @@ _ERRORS = frozenset(
 )
 _WARNINGS = frozenset(
     {
+        Event.CONFIG_WARNING,
         Event.LIBRARY,
         Event.CONNECTION_REFUSED,
         Event.AUTHENTICATION_FAILED,

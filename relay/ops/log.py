@@ -7,7 +7,7 @@ level debug only; subjects, bodies, file names and passwords never (relay.ops.pr
 import logging
 import os
 import sys
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Callable, Iterator, MutableMapping
 from contextlib import contextmanager, suppress
 from typing import Any, TextIO
 
@@ -23,15 +23,22 @@ _SYSLOG = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}
 _Record = MutableMapping[str, Any]
 
 
-def configure(level: str = "info", format: str = "auto", stream: TextIO | None = None) -> None:
+def configure(
+    level: str = "info",
+    format: str = "auto",
+    stream: TextIO | None = None,
+    on_fault: Callable[[], None] | None = None,
+) -> None:
     """Send the log to `stream` (standard error). level: debug | info | warning | error. format: auto | json | console.
 
+    on_fault: called for each record of Event.FAULT, whoever writes it (the counter of faults).
     May be called again (a reload). Raises ValueError for another level or format.
     """
     if level not in LEVELS or format not in FORMATS:
         raise ValueError(f"log level {level!r} or format {format!r} is not known")
     out = sys.stderr if stream is None else stream
-    _apply(LEVELS[level], [*_common(LEVELS[level]), *_renderers(out, format)], structlog.WriteLoggerFactory(file=out))
+    processors = [*_common(LEVELS[level], on_fault), *_renderers(out, format)]
+    _apply(LEVELS[level], processors, structlog.WriteLoggerFactory(file=out))
 
 
 def event_log(event: Event, *, queue_id: str | None = None, alert: bool = False, **fields: object) -> None:
@@ -86,10 +93,12 @@ def _apply(level: int, processors: list[Any], factory: Any) -> None:
     logging.getLogger("mail.log").setLevel(logging.WARNING)
 
 
-def _common(level: int) -> list[Any]:
+def _common(level: int, on_fault: Callable[[], None] | None = None) -> list[Any]:
     whole = level <= logging.DEBUG
 
     def fit(_logger: object, _method: str, record: _Record) -> _Record:
+        if on_fault is not None and record.get("event") == Event.FAULT:
+            on_fault()
         error = _exception(record)
         if error is not None:
             record.update(privacy.fault(error, text=whole))

@@ -130,6 +130,15 @@ def test_a_structlog_logger_of_another_module_is_led_the_same_way(log):
     assert "SECRET" not in out.getvalue() and "jean" not in out.getvalue()
 
 
+def test_every_fault_is_counted_whoever_logs_it(log):
+    out, counted = log(), []
+    configure("error", "json", out, on_fault=lambda: counted.append(1))
+    event_log(Event.FAULT)
+    structlog.get_logger("relay.delivery").error(Event.FAULT, exc_info=ValueError("x"))
+    event_log(Event.SPOOL_FULL)
+    assert len(counted) == 2
+
+
 def test_the_systems_own_words_are_kept(log):
     out = log()
     event_log(Event.SPOOL_FULL, exception=OSError(28, "No space left on device", "/home/secret"))
