@@ -9,7 +9,7 @@ from relay.facturx.samples import facturx_pdf, invoice_xml, plain_pdf
 from relay.reason import Reason
 
 BAKERY, GARAGE, ARTISAN = "732829320", "356000000", "552100554"
-SUPPLIER = "542051180"
+SUPPLIER, STRANGER = "542051180", "775670417"
 
 FIRM_YAML = f"""\
 firm: Cabinet de démonstration
@@ -92,6 +92,8 @@ class Scene:
         message.set_content("Bonjour,\n\nvous trouverez ci-joint une nouvelle pièce.\n")
         for each in self.attached:
             message.add_attachment(each.content, maintype="application", subtype="pdf", filename=each.filename)
+        # Python's boundaries are random; a mail that is sent again must be the same octet for octet.
+        message.set_boundary(f"=_{self.attached[0].sha256[:32]}")
         return message.as_bytes()
 
 
@@ -147,6 +149,13 @@ def scenes() -> tuple[Scene, ...]:
             "another client's invoice, sent to Boulangerie Martin's address",
             martin,
             (Attached("F-2026-005.pdf", _invoice("F-2026-005", SUPPLIER, GARAGE)),),
+            None,
+            Reason.CONTRADICTION,
+        ),
+        Scene(
+            "a stranger's invoice, sent to Boulangerie Martin's address",
+            martin,
+            (Attached("F-2026-007.pdf", _invoice("F-2026-007", SUPPLIER, STRANGER)),),
             None,
             Reason.WRONG_CLIENT,
         ),

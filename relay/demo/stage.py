@@ -2,11 +2,13 @@
 
 import asyncio
 import json
+import os
 import signal
 import smtplib
 import socket
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -143,13 +145,14 @@ class Stage:
 
     def send_signal(self, number: signal.Signals) -> None:
         """Send a signal to the daemon (not to its workers)."""
-        assert self._process is not None
-        self._process.send_signal(number)
+        # Not Process.send_signal: it polls, and so takes the exit code away from asyncio's own waiting.
+        with suppress(ProcessLookupError):
+            os.kill(self.pid, number)
 
     async def kill(self) -> None:
         """kill -9, and wait until the process is gone."""
         assert self._process is not None
-        self._process.kill()
+        self.send_signal(signal.SIGKILL)
         await self._process.wait()
         if self._copier is not None:
             await self._copier
@@ -159,11 +162,11 @@ class Stage:
         if self._process is None:
             return 0
         if self._process.returncode is None:
-            self._process.send_signal(signal.SIGTERM)
+            self.send_signal(signal.SIGTERM)
         try:
             return await asyncio.wait_for(self._process.wait(), seconds)
         except TimeoutError:
-            self._process.kill()
+            self.send_signal(signal.SIGKILL)
             return await self._process.wait()
         finally:
             if self._copier is not None:

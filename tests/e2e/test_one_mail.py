@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from relay.demo.receiver import Receiver
-from relay.demo.scenes import ARTISAN, BAKERY, GARAGE, SUPPLIER, Attached, Scene
+from relay.demo.scenes import ARTISAN, BAKERY, GARAGE, STRANGER, SUPPLIER, Attached, Scene
 from relay.demo.stage import Stage
 from relay.facturx.samples import facturx_pdf, invoice_xml, plain_pdf
 
@@ -67,7 +67,7 @@ async def test_button_on_leaves_every_octet_of_the_body(stage: Stage, receiver: 
 
 
 async def test_another_clients_invoice_is_held_and_says_why(stage: Stage, receiver: Receiver) -> None:
-    scene = Scene("", MARTIN, (Attached("x.pdf", facturx("E2E-3", SUPPLIER, GARAGE)),), None)
+    scene = Scene("", MARTIN, (Attached("x.pdf", facturx("E2E-3", SUPPLIER, STRANGER)),), None)
     reply = stage.submit(scene.recipient, scene.mail())
     assert reply.code == 250
     (delivery,) = await stage.command("queue", "list")
@@ -76,6 +76,14 @@ async def test_another_clients_invoice_is_held_and_says_why(stage: Stage, receiv
         [*stage.command_line("queue", "show", reply.text)], capture_output=True, text=True, check=True
     ).stdout
     assert "neither seller nor buyer of the invoice is the client" in shown
+    assert receiver.arrivals == []
+
+
+async def test_another_known_clients_invoice_is_held_and_names_both(stage: Stage, receiver: Receiver) -> None:
+    scene = Scene("", MARTIN, (Attached("x.pdf", facturx("E2E-10", SUPPLIER, GARAGE)),), None)
+    assert stage.submit(scene.recipient, scene.mail()).code == 250
+    (delivery,) = await stage.command("queue", "list")
+    assert (delivery["state"], delivery["reason"]) == ("held", "contradiction")
     assert receiver.arrivals == []
 
 
