@@ -59,6 +59,7 @@ class Directory:
 
     def _fill(self, terms: Terms, size: int) -> Generator[None, None, None]:
         self.terms = terms
+        self._served: set[str] = {terms.hostname.lower()}
         self._exact: dict[str, Clients] = {}
         self._folded: dict[str, Clients] = {}
         self._dossiers: dict[str, Clients] = {}
@@ -73,6 +74,7 @@ class Directory:
     def _add(self, client: Client) -> None:
         for recipient in client.recipients:
             key = address_key(recipient)
+            self._served.add(key[key.rfind("@") + 1 :])
             _put(self._exact, key, client)
             _put(self._folded, key.casefold(), client)
         _put(self._dossiers, client.dossier, client)
@@ -87,8 +89,7 @@ class Directory:
         self._globs = [each for each in patterns if "*" in each and each[2:] not in self._domains]
         bounce = address_key(terms.return_path).casefold()
         self._bounce, _, self._bounce_domain = bounce.rpartition("@")
-        named = [*self._addresses, *self._folded, bounce]
-        self._served = self._domains | {each.rpartition("@")[2] for each in named if each} | {terms.hostname.lower()}
+        self._served |= self._domains | {each.rpartition("@")[2] for each in (*self._addresses, bounce) if each}
 
     def by_recipient(self, address: str) -> Clients:
         """Clients that list `address` among their recipients."""

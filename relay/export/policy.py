@@ -15,11 +15,11 @@ from relay.export.identify import Unidentified, identify
 from relay.export.judge import destination_of, judge_invoice, judge_others, sharing
 from relay.export.links import document_links
 from relay.export.role import address_for
+from relay.export.sealed import sealed_by
 from relay.export.steps import Step
 from relay.export.terms import Level
 from relay.export.unit import Case, Ruling, hold, parts_of
 from relay.mail.message import Message
-from relay.mail.traits import has_tnef, is_encrypted, is_partial, is_signed
 from relay.model import Disposition, Envelope, Plan, Refusal, Role
 from relay.reason import Reason
 from relay.report import Report
@@ -89,9 +89,9 @@ def _case(
 def _plans(case: Case, group: Group) -> tuple[tuple[Plan, ...], tuple[Step, ...]]:
     """All plans of one client."""
     client = group.who.client
-    if (reason := _sealed(case.message)) is not None:
+    if (sealed := sealed_by(case.message)) is not None:
         address = address_for(client.addresses, Role.UNKNOWN)
-        rulings = (sharing(client), hold(reason), destination_of(case, address))
+        rulings = (sharing(client), sealed, destination_of(case, address))
         ruling = next(each for each in rulings if not each.passes)
         return (unreadable(case, group, ruling, address.to),), ()
     steps: list[Step] = []
@@ -112,16 +112,6 @@ def _plans(case: Case, group: Group) -> tuple[tuple[Plan, ...], tuple[Step, ...]
 def _linked(ruling: Ruling, links: int) -> Ruling:
     """A link instead of a document: relayed, nothing would arrive in Agiris and nobody would know."""
     return hold(Reason.NO_DOCUMENT, f" ({links} links)") if ruling.passes else ruling
-
-
-def _sealed(message: Message) -> Reason | None:
-    """Why the documents of the mail cannot be told apart, or None."""
-    if is_partial(message):
-        return Reason.PARTIAL_MAIL
-    opaque = is_signed(message) and message.root.media_type in ("application/pkcs7-mime", "application/x-pkcs7-mime")
-    if is_encrypted(message) or opaque:
-        return Reason.ENCRYPTED_MAIL
-    return Reason.TNEF_MAIL if has_tnef(message) else None
 
 
 def _answer(plans: tuple[Plan, ...], steps: tuple[Step, ...]) -> Decision:

@@ -72,7 +72,7 @@ ROW = st.fixed_dictionaries(
         ),
         "settings": st.fixed_dictionaries(
             {
-                "clients": st.fixed_dictionaries({}, optional={name: CLIENT for name in CLIENTS}),
+                "clients": st.fixed_dictionaries({}, optional=dict.fromkeys(CLIENTS, CLIENT)),
                 "check": st.fixed_dictionaries(
                     {},
                     optional={
@@ -143,10 +143,8 @@ def _removes_only_what_its_facturx_replaces(plan: Plan, case: Setting) -> None:
             assert document.part in (DocumentPart.ORIGINAL, DocumentPart.XML)
         if document.action is Action.REMOVE and document.part is DocumentPart.ORIGINAL:
             assert any(can_stand_alone(report, True) for report in kept)
-            assert (
-                not document.report.encrypted
-                and document.report.verdict is not Verdict.UNDETERMINED
-                or (document.report.xml_sha256 in {report.xml_sha256 for report in kept})
+            assert (not document.report.encrypted and document.report.verdict is not Verdict.UNDETERMINED) or (
+                document.report.xml_sha256 in {report.xml_sha256 for report in kept}
             )
 
 

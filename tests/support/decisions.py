@@ -208,6 +208,11 @@ def multipart(subtype: str, parts: Sequence[bytes], boundary: str, more: str = "
     return head + middle + b"--" + boundary.encode() + b"--\r\n"
 
 
+def _forwarded(leaves: Sequence[bytes]) -> bytes:
+    inner = b"From: a@b.example\r\nMIME-Version: 1.0\r\n" + multipart("mixed", leaves, "inner")
+    return b"From: c@d.example\r\nContent-Type: message/rfc822\r\n\r\n" + inner
+
+
 def _shape(structure: str, text: bytes, leaves: Sequence[bytes]) -> bytes:
     mixed = multipart("mixed", [text, *leaves], "outer")
     if structure == "mixed":
@@ -220,6 +225,18 @@ def _shape(structure: str, text: bytes, leaves: Sequence[bytes]) -> bytes:
     if structure == "forwarded":
         inner_mail = b"From: a@b.example\r\nSubject: Fwd\r\nMIME-Version: 1.0\r\n" + multipart("mixed", leaves, "inner")
         return multipart("mixed", [text, b"Content-Type: message/rfc822\r\n\r\n" + inner_mail], "outer")
+    if structure == "forwarded-twice":
+        return multipart("mixed", [text, b"Content-Type: message/rfc822\r\n\r\n" + _forwarded(leaves)], "outer")
+    if structure == "forwarded-coded":
+        coded = base64.encodebytes(_forwarded(leaves)).replace(b"\n", b"\r\n")
+        head = b"Content-Type: message/rfc822\r\nContent-Transfer-Encoding: base64\r\n\r\n"
+        return multipart("mixed", [text, head + coded], "outer")
+    if structure == "undivided":
+        return b"Content-Type: multipart/mixed\r\n\r\n" + leaves[0]
+    if structure == "two-types":
+        return b"Content-Type: text/plain\r\n" + mixed
+    if structure == "unclosed":
+        return mixed.removesuffix(b"--outer--\r\n")
     if structure == "signed":
         signature = b"Content-Type: application/pgp-signature; name=signature.asc\r\n\r\n-----BEGIN\r\n"
         inner = multipart("mixed", [text, *leaves], "inner")

@@ -1,0 +1,89 @@
+"""explain: the keys of shared/CLI.md, and lines a person reads in either language."""
+
+import json
+from typing import Any
+
+import pytest
+import yaml
+
+from relay.export.explain import as_json, lines
+from relay.export.steps import SENTENCES, Step
+from relay.reason import SENTENCES as REASONS
+from relay.reason import Reason
+from tests.support.decisions import setting
+
+PAIR = [{"facturx": {"name": "f.pdf", "number": "F-1"}}, {"pdf": {"name": "o.pdf", "mentions": ["F-1"]}}]
+
+
+def explained(row: dict[str, Any], language: str = "en") -> dict[str, Any]:
+    case = setting(row)
+    told = as_json(case.decide(), case.directory, language)
+    assert json.loads(json.dumps(told)) == told
+    return told
+
+
+def test_the_contract_of_explain() -> None:
+    told = explained({"mail": {"parts": PAIR}})
+    assert told["client"] == {"firm": "durand", "dossier": "100", "by": "recipient", "name": "Boulangerie Martin"}
+    assert (told["disposition"], told["reason"]) == ("relay", None)
+    (mail,) = told["mails"]
+    assert (mail["to"], mail["role"]) == (["martin@agiris.example"], "purchase")
+    facturx, original = mail["documents"]
+    assert {"filename", "part", "action", "verdict", "sha256"} <= facturx.keys()
+    assert (facturx["filename"], facturx["part"], facturx["action"]) == ("f.pdf", "facturx", "keep")
+    assert (original["filename"], original["part"], original["action"]) == ("o.pdf", "original", "remove")
+    assert [step["step"] for step in told["steps"]][:1] == ["paired_by_number"]
+
+
+def test_what_is_held_is_explained_with_its_mend() -> None:
+    told = explained({"mail": {"to": ["box@export.test"], "parts": [{"pdf": {"name": "a.pdf"}}]}}, "fr")
+    assert (told["client"], told["disposition"], told["reason"]) == (None, "hold", "unknown_client")
+    assert "box@export.test" in told["text"]
+    assert "replan" in told["mend"]
+
+
+def test_a_refusal_is_one() -> None:
+    told = explained({"mail": {"parts": []}, "settings": {"check": {"on_missing": "refuse"}}})
+    assert (told["disposition"], told["reason"]) == ("refuse", "no_document")
+
+
+def test_the_gravest_of_several_mails_speaks_for_all() -> None:
+    parts = [{"facturx": {"name": "f.pdf"}}, {"file": {"name": "z.zip", "media_type": "application/zip"}}]
+    told = explained({"mail": {"parts": parts}})
+    assert (told["disposition"], told["reason"]) == ("hold", "attachment_type")
+    assert [mail["disposition"] for mail in told["mails"]] == ["relay", "hold"]
+
+
+@pytest.mark.parametrize(("language", "words"), [("en", ["Factur-X, kept", "removed"]), ("fr", ["conservé", "retiré"])])
+def test_lines_for_a_person(language: str, words: list[str]) -> None:
+    case = setting({"mail": {"parts": PAIR}})
+    text = "\n".join(lines(case.decide(), case.directory, language))
+    assert "durand/100 Boulangerie Martin" in text
+    assert "martin@agiris.example" in text
+    for word in words:
+        assert word in text
+
+
+def test_every_step_and_reason_is_told_in_both_languages() -> None:
+    for code, (english, french) in SENTENCES.items():
+        assert english and french and english != french, code
+        assert "{}" not in Step(code, "x").text("fr")
+    assert set(REASONS) == set(Reason)
+    for reason, sentence in REASONS.items():
+        assert ("{detail}" in sentence.en) == ("{detail}" in sentence.fr), reason
+        assert sentence.mend_en and sentence.mend_fr
+
+
+def test_no_detail_holds_a_file_name() -> None:
+    """`detail` goes to logs and replies: attachments are named by their place."""
+    rows = yaml.safe_load(
+        """
+        - [facturx: {name: SECRET.pdf}, file: {name: SECRET.zip, media_type: application/zip}]
+        - [facturx: {name: SECRET.pdf, xml: one}, facturx: {name: SECRET2.pdf, xml: two}]
+        - [encrypted: {name: SECRET.pdf}, xml: {name: SECRET.xml}]
+        """
+    )
+    for parts in rows:
+        decision = setting({"mail": {"parts": parts}}).decide()
+        told = [plan.detail for plan in decision.plans] + [step.detail for step in decision.steps]
+        assert not [each for each in told if "SECRET" in each]
