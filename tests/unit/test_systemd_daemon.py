@@ -133,3 +133,12 @@ async def test_a_faulty_configuration_ends_with_78_which_the_unit_does_not_start
     async with manager:
         assert await asyncio.wait_for(manager.process.wait(), 60) == 78
     assert "relay.yaml:" in manager.stage.log.read_text()
+
+
+async def test_the_whole_demo_is_right_under_the_rules():
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "tests.support.systemd_sandbox", sys.executable, "-m", "relay.cli", "demo",
+        cwd=ROOT, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+    )  # fmt: skip
+    output, _ = await asyncio.wait_for(process.communicate(), 120)
+    assert process.returncode == 0, output.decode()
