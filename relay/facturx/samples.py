@@ -6,12 +6,13 @@ All of it is synthetic; nothing is copied from a published sample. The same argu
 from xml.sax.saxutils import escape
 
 from relay.facturx.profiles import BY_NAME
-from relay.facturx.sample_pdf import facturx_pdf, plain_pdf
+from relay.facturx.sample_pdf import encrypted_pdf, facturx_pdf, plain_pdf
 
 __all__ = [
     "BUYER_SIREN",
     "CLIENT_SIREN",
     "OTHER_SIREN",
+    "encrypted_pdf",
     "facturx_pdf",
     "invoice_xml",
     "plain_pdf",

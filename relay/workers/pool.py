@@ -44,6 +44,7 @@ class Pool:
         self.self_test: str | None = "not run yet"
         self._on_event: OnEvent = on_event if on_event is not None else lambda name, fields: None
         self._idle: list[Worker] = []
+        self._workers = 0  # idle ones and those at work; not `busy`, which counts turns given, taken up or not
         self._waiters: deque[asyncio.Future[None]] = deque()
         self._waiting_octets = 0
         self._closed = False
@@ -55,9 +56,13 @@ class Pool:
         return len(self._waiters)
 
     async def start(self) -> None:
-        """Start the workers and run the engine's self-test in one; its outcome is in `self_test`. Raises OSError."""
+        """Start the workers and run the engine's self-test in each, which warms it too. Raises OSError.
+
+        The outcome is in `self_test`.
+        """
         self._idle.extend(await asyncio.gather(*(self._spawn() for _ in range(self.size))))
-        await self.run_self_test()
+        outcomes = await asyncio.gather(*(self.run_self_test() for _ in range(self.size)))
+        self.self_test = next((outcome for outcome in outcomes if outcome is not None), None)
 
     async def run_self_test(self) -> str | None:
         """A good invoice must be clean, a wrong total give BR-CO-15. Returns the reason when not."""
@@ -86,8 +91,8 @@ class Pool:
     def configure(self, size: int, timeout: float) -> None:
         """Take new settings at once; a worker too many ends when it is idle."""
         self.size, self.timeout = max(1, size), timeout
-        while self._idle and len(self._idle) + self.busy > self.size:
-            self._chore(self._idle.pop().kill())
+        while self._idle and self._workers > self.size:
+            self._end(self._idle.pop(0))
         self._wake()
 
     async def close(self) -> None:
@@ -127,13 +132,13 @@ class Pool:
         except (OSError, ValueError):
             return await self._lost(worker, "crashed")
         except BaseException:  # cancelled in the middle of a dialogue: the worker is out of step
-            self._chore(worker.kill())
+            self._end(worker)
             raise
         if answer.get("retire"):
             self._replaced(worker, str(answer["retire"]))
-            self._chore(worker.kill())
-        elif self._closed or self.busy + len(self._idle) > self.size:
-            self._chore(worker.kill())
+            self._end(worker)
+        elif self._closed or self._workers > self.size:
+            self._end(worker)
         else:
             self._idle.append(worker)
         return answer
@@ -145,16 +150,22 @@ class Pool:
             if worker.alive:
                 return worker
             self._replaced(worker, "crashed")
-            await worker.kill()
+            self._end(worker)
         return await self._spawn()
 
     async def _spawn(self) -> Worker:
-        worker = await Worker.start(2 * self.timeout + 10)
+        self._workers += 1
+        try:
+            worker = await Worker.start(2 * self.timeout + 10)
+        except BaseException:
+            self._workers -= 1
+            raise
         self._on_event("worker_started", {"pid": worker.pid})
         return worker
 
     async def _lost(self, worker: Worker, cause: str) -> str:
         self._replaced(worker, cause)
+        self._workers -= 1
         await worker.kill()
         return cause
 
@@ -194,8 +205,9 @@ class Pool:
                 self.busy += 1
                 turn.set_result(None)
 
-    def _chore(self, work: Any) -> None:
-        task = asyncio.ensure_future(work)
+    def _end(self, worker: Worker) -> None:
+        self._workers -= 1
+        task = asyncio.ensure_future(worker.kill())
         self._chores.add(task)
         task.add_done_callback(self._chores.discard)
 

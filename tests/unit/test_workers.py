@@ -199,6 +199,14 @@ async def test_the_pool_grows_and_shrinks_at_once(pool: Pool, log: Log) -> None:
     assert not any(Path(f"/proc/{pid}").exists() for pid in pids(log))
 
 
+async def test_workers_stay_while_there_is_work(log: Log) -> None:
+    pool = Pool(2, 5, on_event=log)
+    await pool.start()
+    await asyncio.gather(*(pool.inspect([Candidate(PLAIN)], STRUCTURE) for _ in range(40)))
+    await pool.close()
+    assert (len(pids(log)), pool.restarts) == (2, 0)
+
+
 async def test_an_engine_that_failed_its_test_makes_nothing_valid(pool: Pool) -> None:
     pool.self_test = "BR-CO-15 is blind"
     (report,) = await pool.inspect([Candidate(GOOD)], Options())

@@ -1,0 +1,84 @@
+"""What the check costs, warm, on one worker: `python tests/bench/bench_facturx.py [--rounds N] [--json]`.
+
+Milliseconds per document: `inside` as the worker measures it, `asked` as the daemon waits for it. It asserts nothing:
+the machine's noise would decide. Compare with shared/FACTURX.md: 3.0 ms median, 20 ms p95.
+"""
+
+import argparse
+import asyncio
+import base64
+import json
+import statistics
+import time
+
+from relay.facturx import samples
+from relay.facturx.profiles import PROFILES
+from relay.inspection import Candidate, Options
+from relay.workers import Pool
+
+
+def documents() -> dict[str, list[Candidate]]:
+    """Mails by name: each is what one request carries."""
+    mails = {f"{each.name}": [_facturx(samples.invoice_xml(profile=each.name))] for each in PROFILES}
+    mails["en16931, wrong total"] = [_facturx(samples.invoice_xml(wrong_total=True))]
+    mails["(b) 130 KB mail"] = [_facturx(samples.invoice_xml(), padding=88_000)]
+    original = base64.encodebytes(samples.plain_pdf("Facture FA-2026-0001", padding=340_000))
+    mails["(c) 600 KB mail with its original"] = [*mails["(b) 130 KB mail"], Candidate(original, "base64")]
+    return mails
+
+
+def _facturx(xml: bytes, padding: int = 0) -> Candidate:
+    return Candidate(base64.encodebytes(samples.facturx_pdf(xml, padding=padding)), "base64")
+
+
+async def measure(rounds: int) -> dict[str, dict[str, float]]:
+    """Median and 95th percentile of every mail at both levels, and the throughput of two workers."""
+    pool = Pool(1, 30)
+    await pool.start()
+    found: dict[str, dict[str, float]] = {}
+    for level in ("structure", "full"):
+        for name, mail in documents().items():
+            await pool.inspect(mail, Options(level=level))
+            inside, asked = [], []
+            for _ in range(rounds):
+                started = time.perf_counter()
+                reports = await pool.inspect(mail, Options(level=level))
+                asked.append((time.perf_counter() - started) * 1000)
+                inside.append(sum(report.ms for report in reports))
+            found[f"{level}: {name}"] = {
+                "inside": round(statistics.median(inside), 2),
+                "asked": round(statistics.median(asked), 2),
+                "p95": round(statistics.quantiles(asked, n=20)[-1], 2),
+            }
+    await pool.close()
+    found["two workers, full, (b)"] = {"documents_per_second": await throughput(rounds)}
+    return found
+
+
+async def throughput(rounds: int) -> float:
+    """Documents a second of two warm workers."""
+    pool, mail = Pool(2, 30), documents()["(b) 130 KB mail"]
+    await pool.start()
+    await asyncio.gather(*(pool.inspect(mail, Options()) for _ in range(8)))
+    started = time.perf_counter()
+    for _ in range(rounds // 10):
+        await asyncio.gather(*(pool.inspect(mail, Options()) for _ in range(20)))
+    took = time.perf_counter() - started
+    await pool.close()
+    return round(rounds // 10 * 20 / took, 1)
+
+
+def main() -> None:
+    """Print one line a mail."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=100)
+    parser.add_argument("--json", action="store_true")
+    said = parser.parse_args()
+    found = asyncio.run(measure(said.rounds))
+    for name, figures in found.items():
+        line = "  ".join(f"{key} {value}" for key, value in figures.items())
+        print(json.dumps({"case": name, **figures}) if said.json else f"{name:52} {line}")
+
+
+if __name__ == "__main__":
+    main()
