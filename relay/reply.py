@@ -136,7 +136,9 @@ _ALERTING = frozenset(
 
 def clean(text: str) -> str:
     """Text of a remote on one line, free of control characters, cut to `TEXT_LIMIT` characters."""
-    line = " ".join("".join(each if each.isprintable() else " " for each in text).split())
+    if not text.isprintable():
+        text = "".join(each if each.isprintable() else " " for each in text)
+    line = " ".join(text.split())
     return line if len(line) <= TEXT_LIMIT else line[: TEXT_LIMIT - 1] + "…"
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 Octets = bytes | bytearray | memoryview
 
 SLICE = 1 << 18
+_FEW_DOTS = 100
 _END_OF_HEADER = b"\r\n\r\n"
 
 
@@ -48,7 +49,7 @@ def stuffed(blocks: Sequence[bytes]) -> Iterator[Octets]:
     """
     before = b"\r\n"
     for block in blocks:
-        whole = block.replace(b"\r\n.", b"\r\n..") if b"\r\n." in block else block
+        whole = block.replace(b"\r\n.", b"\r\n..") if _has_dotted_line(block) else block
         seam = (before + block[:2]).find(b"\r\n.")
         if seam < 0:
             yield whole
@@ -56,6 +57,19 @@ def stuffed(blocks: Sequence[bytes]) -> Iterator[Octets]:
             yield block[:seam] + b"."
             yield memoryview(whole)[seam:]
         before = (before + block[-2:])[-2:]
+
+
+def _has_dotted_line(block: bytes) -> bool:
+    """Whether `<CRLF>.` is in `block`. Looks at the dots first: base64 has none, and one octet is found ten times as
+    fast as three."""
+    dot = 1
+    for _ in range(_FEW_DOTS):
+        dot = block.find(b".", dot + 1)
+        if dot < 0:
+            return False
+        if block[dot - 2 : dot] == b"\r\n":
+            return True
+    return block.find(b"\r\n.", dot) >= 0
 
 
 def _sliced(pieces: Iterator[Octets]) -> Iterator[Octets]:

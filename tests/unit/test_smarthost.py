@@ -453,6 +453,8 @@ def test_stuffing_agrees_with_the_definition_whatever_the_chunks(chunks: list[by
     expected = (b"\r\n" + whole).replace(b"\r\n.", b"\r\n..")[2:]
     assert b"".join(stuffed(chunks)) == expected
     content = prepare([memoryview(chunk) for chunk in chunks])
+    many = b"." * 150 + whole
+    assert b"".join(stuffed([many])) == (b"\r\n" + many).replace(b"\r\n.", b"\r\n..")[2:]
     missing = b"" if not whole or whole.endswith(b"\r\n") else b"\r\n"
     assert b"".join(content.pieces) == expected + missing
     assert content.eightbit is (not whole.isascii())
