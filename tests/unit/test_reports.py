@@ -1,0 +1,110 @@
+"""Status notifications and notices: to whom, about what, and to whom never."""
+
+from email import message_from_bytes, policy
+
+import pytest
+
+from relay.lifecycle import Transition
+from relay.mail.bounce import parse_dsn
+from relay.model import Delivery, Disposition, Envelope, Mail, Plan, Recipient, Retry, State
+from relay.reason import Reason
+from relay.reports import Item, notice, status_report
+from relay.reports.notice import MAX_LISTED
+
+NOW = 1_795_000_000.0
+
+
+def mail(sender: str = "platform@jefacture.example", notify: frozenset[str] = frozenset(), own: bool = False) -> Mail:
+    plan = Plan(Disposition.RELAY, to=("a@agiris.example",), answers=("martin@export.example",))
+    recipients = (Recipient("martin@export.example", notify, "rfc822;martin@export.example"), Recipient("x@y.example"))
+    envelope = Envelope(sender, recipients, envid="E1")
+    return Mail("Q1", envelope, b"Subject: x\r\n\r\nsecret body\r\n", (plan,), NOW - 60, "f", generated=own)
+
+
+def delivery(**kwargs: object) -> Delivery:
+    base = {"queue_id": "Q1", "number": 1, "plan": 0, "recipient": "a@agiris.example", "state": State.ACTIVE}
+    return Delivery(**{**base, "arrived": NOW - 60, "next_attempt": None, **kwargs})  # type: ignore[arg-type]
+
+
+FAILED = Transition(State.FAILED, None, "550 5.1.1 no such user", "failed", report="failed")
+LATE = Transition(State.DEFERRED, NOW + 60, "451 4.4.1 no connection", "deferred", report="late")
+
+
+def send(about: Mail, transition: Transition) -> tuple[Mail, ...]:
+    return status_report(about, delivery(), transition, hostname="relay.example", retry=Retry(), now=NOW)
+
+
+def test_a_failure_is_reported_to_the_sender_from_the_null_sender() -> None:
+    (report,) = send(mail(), FAILED)
+    assert (report.envelope.sender, report.plans[0].to, report.generated) == ("", ("platform@jefacture.example",), True)
+    bounce = parse_dsn(report.raw)
+    assert bounce is not None
+    assert (bounce.action, bounce.status, bounce.recipient) == ("failed", "5.1.1", "martin@export.example")
+    message = message_from_bytes(report.raw, policy=policy.default)
+    assert message["Auto-Submitted"] == "auto-replied"
+    assert b"secret body" not in report.raw
+    assert b"x@y.example" not in report.raw
+
+
+def test_a_delay_is_reported_as_such() -> None:
+    (report,) = send(mail(), LATE)
+    bounce = parse_dsn(report.raw)
+    assert bounce is not None
+    assert (bounce.action, bounce.status) == ("delayed", "4.4.1")
+
+
+@pytest.mark.parametrize(
+    ("about", "transition"),
+    [
+        (mail(sender=""), FAILED),
+        (mail(own=True), FAILED),
+        (mail(notify=frozenset({"NEVER"})), FAILED),
+        (mail(notify=frozenset({"FAILURE"})), LATE),
+        (mail(notify=frozenset({"SUCCESS"})), FAILED),
+        (mail(), Transition(State.DELIVERED, None, "250 ok", "delivered")),
+    ],
+)
+def test_nobody_is_told_who_must_not_be(about: Mail, transition: Transition) -> None:
+    assert send(about, transition) == ()
+
+
+def body(made: Mail) -> str:
+    message = message_from_bytes(made.raw, policy=policy.default)
+    return str(message.get_content())
+
+
+def tell(items: list[Item], language: str = "fr", firm: str = "Cabinet Durand") -> Mail:
+    return notice(
+        items, firm=firm, to="op@firm.example", language=language, hostname="r.example", smarthost="default", now=NOW
+    )
+
+
+def held(number: int, reason: Reason = Reason.WRONG_CLIENT) -> Item:
+    return Item(
+        "held", delivery(queue_id=f"Q{number}", dossier="00012345", state=State.HELD, reason=reason, detail="D")
+    )
+
+
+def test_a_thousand_held_mails_are_one_notice_that_can_be_read() -> None:
+    made = tell([held(number) for number in range(1000)])
+    text = body(made)
+    assert text.count("00012345") == MAX_LISTED
+    assert f"… et {1000 - MAX_LISTED} de plus" in text
+    assert len(text.splitlines()) < 40
+    assert message_from_bytes(made.raw, policy=policy.default)["Subject"] == "Cabinet Durand : 1000 retenus"
+
+
+def test_each_cause_has_its_sentence_and_its_mend_in_both_languages() -> None:
+    late = Item("late", delivery(queue_id="QL", state=State.DEFERRED, last_reply="451 4.4.1 no connection"))
+    items = [held(1), held(2, Reason.UNKNOWN_CLIENT), late]
+    french, english = body(tell(items)), body(tell(items, "en"))
+    assert "ni le vendeur ni l'acheteur" in french
+    assert "queue replan" in french
+    assert "451 4.4.1 no connection" in french
+    assert "neither seller nor buyer" in english
+    assert "unknown client" in english
+
+
+def test_a_firms_name_cannot_write_a_header() -> None:
+    made = tell([held(1)], firm="Cabinet\r\nBcc: thief@evil.example")
+    assert message_from_bytes(made.raw, policy=policy.default)["Bcc"] is None
