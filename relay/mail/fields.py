@@ -17,10 +17,11 @@ _BLANKS = (b" ", b"\t")
 
 
 class Fields(NamedTuple):
-    """headers; body: where the body begins; blank: whether an empty line (or the end) closed the header."""
+    """headers; body: where the body begins; lines; blank: whether an empty line (or the end) closed the header."""
 
     headers: tuple[Header, ...]
     body: int
+    lines: int
     blank: bool
 
 
@@ -43,14 +44,14 @@ def read_header(raw: bytes, start: int, end: int) -> Fields:
             headers.append(_field(raw, begun, place))
             begun = -1
         if first in b"\r\n" and not raw[place:line_end].strip(b"\r\n"):
-            return Fields(tuple(headers), line_end, True)
+            return Fields(tuple(headers), line_end, count, True)
         if _NAME.match(raw, place, line_end) is None:
-            return Fields(tuple(headers), place, False)
+            return Fields(tuple(headers), place, count, False)
         _limit(line_end - start, count := count + 1)
         begun, place = place, line_end
     if begun >= 0:
         headers.append(_field(raw, begun, end))
-    return Fields(tuple(headers), end, True)
+    return Fields(tuple(headers), end, count, True)
 
 
 def _line_end(raw: bytes, place: int, end: int) -> int:
@@ -61,9 +62,8 @@ def _line_end(raw: bytes, place: int, end: int) -> int:
 
 def _limit(size: int, count: int) -> None:
     if size > MAX_HEADER or count > MAX_LINES:
-        raise MalformedMail(
-            "header-too-large", f"a header is larger than {MAX_HEADER // 1024} KB or {MAX_LINES:,} lines"
-        )
+        sentence = f"a header is larger than {MAX_HEADER // 1024} KB or {MAX_LINES:,} lines"
+        raise MalformedMail("header-too-large", sentence)
 
 
 def _after_mbox_line(raw: bytes, start: int, end: int) -> int:

@@ -11,9 +11,15 @@ from relay.mail.words import decode_words
 
 _SEPARATORS = re.compile(r"[\s;]*+")
 _NAME = re.compile(r"([^\s=;\"]{1,998}+)\s*+=\s*+")
-_QUOTED_PIECE = re.compile(r'[^"\\]+|\\["\\]|\\|"')
-_AFTER_QUOTE = re.compile(r"\s*+(?:;|$|[\w*-]++\s*+=)")
+_QUOTED = re.compile(r'(?:[^"\\]++|\\["\\]|\\|"(?!\s*+(?:;|\Z|[\w*-]++\s*+=)))*+')
+_ESCAPED = re.compile(r'\\(["\\])')
 _SECTION = re.compile(r"([^*]+)(?:\*(\d{1,4}))?(\*)?")
+MAX_PARAMETERS = 200
+"""Parameters and sections read of one field; the rest is ignored."""
+
+MAX_NAME = 4_096
+"""Characters of a file name that are read."""
+
 _FREE_TEXT = frozenset({"name", "filename"})
 
 
@@ -47,14 +53,16 @@ def display_name(params: Mapping[str, str], name: str) -> str | None:
     value = params.get(name)
     if value is None:
         return None
-    return printable(decode_words(decode(as_octets(value)))) or None
+    return printable(decode_words(decode(as_octets(value[:MAX_NAME])))) or None
 
 
 def _pairs(rest: str) -> Iterator[tuple[str, str]]:
     place = 0
-    while place < len(rest):
+    for _ in range(MAX_PARAMETERS):
         separators = _SEPARATORS.match(rest, place)
         place = separators.end() if separators else place
+        if place == len(rest):
+            return
         match = _NAME.match(rest, place)
         if match is None:
             place = _past(rest, place)
@@ -62,7 +70,6 @@ def _pairs(rest: str) -> Iterator[tuple[str, str]]:
         name = match[1].lower()
         if rest.startswith('"', match.end()):
             text, place = _quoted(rest, match.end() + 1)
-            place = _past(rest, place) if rest[place : place + 1] in ("", ";") else place
         else:
             place = _past(rest, match.end())
             text = rest[match.end() : place].rstrip("; \t")
@@ -77,16 +84,14 @@ def _past(rest: str, place: int) -> int:
 
 
 def _quoted(rest: str, start: int) -> tuple[str, int]:
-    """A quoted string and the place after it. A quote within (`"a "b".pdf"`) does not end it unless a parameter or the
-    end follows; a backslash escapes only a quote or itself, since paths come unescaped; without an end all is taken."""
-    pieces: list[str] = []
-    place = start
-    while (match := _QUOTED_PIECE.match(rest, place)) is not None:
-        piece, place = match[0], match.end()
-        if piece == '"' and (after := _AFTER_QUOTE.match(rest, place)) is not None:
-            return "".join(pieces), after.start() if ";" not in after[0] else after.end() - 1
-        pieces.append(piece[1] if len(piece) == 2 and piece[0] == "\\" else piece)
-    return "".join(pieces), len(rest)
+    """A quoted string and the place of what follows. A quote within (`"a "b".pdf"`) does not end it unless a parameter
+    or the end follows; a backslash escapes only a quote or itself, since paths come unescaped; without an end all is
+    taken."""
+    match = _QUOTED.match(rest, start)
+    end = match.end() if match else len(rest)
+    text = _ESCAPED.sub(r"\1", rest[start:end])
+    separators = _SEPARATORS.match(rest, end + 1)
+    return text, separators.end() if separators else len(rest)
 
 
 def _first_word(text: str) -> str:

@@ -19,6 +19,9 @@ __all__ = ["MAX_DEPTH", "MAX_HEADER", "MAX_LINES", "MAX_PARTS", "MalformedMail",
 MAX_DEPTH = 20
 MAX_PARTS = 1_000
 
+MAX_HEADERS = 8 * MAX_HEADER
+"""Octets of all headers of a mail together, with 4 * MAX_LINES lines: a thousand parts may not have a full one each."""
+
 _ONLY_ONCE = frozenset({"content-type", "content-transfer-encoding", "content-disposition"})
 _ONLY_ONCE_ON_TOP = frozenset({"from", "sender", "reply-to", "to", "cc", "subject", "date", "message-id"})
 _FORWARDED = frozenset({"message/rfc822", "message/global"})
@@ -31,6 +34,8 @@ class _Reading:
 
     raw: bytes
     parts: int = 0
+    headers: int = 0
+    lines: int = 0
     defects: dict[str, None] = field(default_factory=dict)
 
     def remark(self, defect: str) -> None:
@@ -42,6 +47,12 @@ class _Reading:
             raise _too_many()
         if depth > MAX_DEPTH:
             raise MalformedMail("nesting-too-deep", f"the parts of the mail are nested deeper than {MAX_DEPTH}")
+
+    def header(self, start: int, fields: Fields) -> None:
+        self.headers += fields.body - start
+        self.lines += fields.lines
+        if self.headers > MAX_HEADERS or self.lines > 4 * MAX_LINES:
+            raise MalformedMail("header-too-large", "the headers of all parts together are too large")
 
 
 def _too_many() -> MalformedMail:
@@ -69,6 +80,7 @@ def parse(raw: bytes) -> Message:
 def _entity(reading: _Reading, span: Span, cut: Span, *, depth: int, default: str, forwarded: bool) -> Entity:
     reading.another(depth)
     fields = read_header(reading.raw, span.start, span.end)
+    reading.header(span.start, fields)
     _remark_header(reading, fields, depth)
     first = _firsts(fields.headers)
     media_type, params = _media_type(reading, first.get("content-type"), default)
