@@ -10,13 +10,14 @@ from dataclasses import replace
 from relay.export.content import allowed, content_type
 from relay.export.documents import Invoice, can_stand_alone
 from relay.export.identify import contradicted
-from relay.export.role import CREDIT_NOTES, SELF_BILLED, Address, NoRole, address_for, role_in, role_without_facturx
+from relay.export.role import CREDIT_NOTES, Address, NoRole, address_for, role_in, role_without_facturx
 from relay.export.steps import Step
+from relay.export.telling import others_steps, role_steps, rules, verdict_steps
 from relay.export.terms import Client
 from relay.export.unit import RELAY, Case, Ruling, Unit, by_policy, hold
 from relay.model import Disposition, Role
 from relay.reason import Reason
-from relay.report import Report, Severity, Verdict
+from relay.report import Report, Verdict
 
 WHOSE = frozenset({Reason.CONFLICTING_COPIES, Reason.CONTRADICTION, Reason.WRONG_CLIENT, Reason.BOTH_PARTIES})
 
@@ -39,8 +40,8 @@ def judge_invoice(case: Case, client: Client, invoice: Invoice) -> tuple[Unit, t
     steps = (
         Step("facturx", str(invoice.facturx + 1)),
         *kept_steps,
-        *_role_steps(case, report, role, address),
-        *_verdict_steps(case, report, invoice.facturx),
+        *role_steps(case, report, role, address),
+        *verdict_steps(case, report, invoice.facturx),
     )
     return Unit(core, invoice.others, removed, known, address.to, _first(rulings)), steps
 
@@ -63,7 +64,7 @@ def judge_others(
             good.append(index)
         else:
             apart.append(Unit((index,), role=role, to=address.to, ruling=ruling))
-    steps = tuple(_others_steps(case, invoices, role, address))
+    steps = tuple(others_steps(case, invoices, role, address))
     if len(invoices) == 1:
         return (replace(invoices[0], loose=(*invoices[0].loose, *good)), *apart), steps
     if good or not (invoices or apart):
@@ -115,19 +116,21 @@ def _whose(case: Case, client: Client, report: Report, role: Role | NoRole) -> R
     return hold(role.reason, role.detail)
 
 
+def _whose_other(case: Case, client: Client, report: Report) -> Ruling:
+    """XRechnung, UBL, Order-X name parties too: with both SIRENs known and neither the client's, it is not his."""
+    role = role_in(report, client)
+    if isinstance(role, NoRole) and role.reason is Reason.WRONG_CLIENT and report.seller.siren and report.buyer.siren:
+        return by_policy(case.directory.terms.check.on_wrong_client, role.reason, role.detail)
+    return RELAY
+
+
 def _verdict(case: Case, report: Report) -> Ruling:
     check = case.directory.terms.check
     if not case.checked or report.verdict is Verdict.VALID:
         return RELAY
     if report.verdict is Verdict.UNDETERMINED:
-        return by_policy(check.on_undetermined, Reason.UNDETERMINED, _rules(report))
-    return by_policy(check.on_invalid, Reason.INVALID_FACTURX, _rules(report))
-
-
-def _rules(report: Report) -> str:
-    """Ids of the first errors: never the content of the invoice."""
-    errors = list(dict.fromkeys(each.rule for each in report.findings if each.severity is Severity.ERROR))
-    return ", ".join(errors[:3]) + (" …" if len(errors) > 3 else "") or report.verdict.value
+        return by_policy(check.on_undetermined, Reason.UNDETERMINED, rules(report))
+    return by_policy(check.on_invalid, Reason.INVALID_FACTURX, rules(report))
 
 
 def _types(case: Case, client: Client, indexes: Iterable[int]) -> Ruling:
@@ -140,11 +143,11 @@ def _types(case: Case, client: Client, indexes: Iterable[int]) -> Ruling:
 
 
 def _document(case: Case, client: Client, index: int, beside_invoice: bool) -> Ruling:
-    """One document of no invoice: its type, and whether it could be read."""
-    ruling = _types(case, client, (index,))
+    """One document of no invoice: whose it is if it tells, its type, and whether it could be read."""
+    ruling = _first((_whose_other(case, client, case.reports[index]), _types(case, client, (index,))))
     if ruling.passes and beside_invoice and _unread(case, index):
         policy = case.directory.terms.check.on_undetermined
-        return by_policy(policy, Reason.UNDETERMINED, _rules(case.reports[index]))
+        return by_policy(policy, Reason.UNDETERMINED, rules(case.reports[index]))
     return ruling
 
 
@@ -159,7 +162,7 @@ def _missing(case: Case) -> Ruling:
     check = case.directory.terms.check
     unread = [index for index in case.sorting.others if _unread(case, index)]
     if unread:
-        return by_policy(check.on_undetermined, Reason.UNDETERMINED, _rules(case.reports[unread[0]]))
+        return by_policy(check.on_undetermined, Reason.UNDETERMINED, rules(case.reports[unread[0]]))
     if not case.documents:
         return by_policy(check.on_missing, Reason.NO_DOCUMENT)
     return by_policy(check.on_missing, Reason.NO_FACTURX)
@@ -196,44 +199,9 @@ def _way_of_others(
     if len(ways) == 1:
         role, to = ways.pop()
         return role, Address(to, role.value, reason=None if to else Reason.NO_ADDRESS)
+    told = {role_in(case.reports[index], client) for index in case.sorting.others} - {Role.UNKNOWN}
+    if not units and len(told) == 1 and isinstance(one := told.pop(), Role):
+        return one, address_for(client.addresses, one)
     names = [case.entities[index].filename or "" for index in case.documents]
     role = role_without_facturx(client, recipients, case.message, names, case.directory.terms.kinds)
     return role, address_for(client.addresses, role)
-
-
-def _role_steps(case: Case, report: Report, role: Role | NoRole, address: Address) -> Iterable[Step]:
-    if isinstance(role, NoRole):
-        if role.reason is Reason.WRONG_CLIENT and case.directory.terms.check.on_wrong_client == "relay":
-            yield Step("wrong_client_relayed", role.detail)
-    else:
-        yield Step("role", role.value)
-    if report.type_code in SELF_BILLED:
-        yield Step("self_billed", report.type_code or "")
-    yield from _address_steps(address)
-
-
-def _address_steps(address: Address) -> Iterable[Step]:
-    if address.fallback and address.to:
-        yield Step("fallback", address.kind)
-    if address.to:
-        yield Step("address", address.to)
-
-
-def _verdict_steps(case: Case, report: Report, index: int) -> Iterable[Step]:
-    check = case.directory.terms.check
-    if not case.checked or report.verdict is Verdict.VALID:
-        return
-    if report.verdict is Verdict.UNDETERMINED:
-        if check.on_undetermined == "relay":
-            yield Step("undetermined_relayed", str(index + 1))
-    elif check.on_invalid == "relay":
-        yield Step("invalid_relayed", _rules(report))
-
-
-def _others_steps(case: Case, units: Sequence[Unit], role: Role, address: Address) -> Iterable[Step]:
-    if units:
-        return
-    if case.directory.terms.check.on_missing == "relay":
-        yield Step("missing_relayed")
-    yield Step("role", role.value)
-    yield from _address_steps(address)
