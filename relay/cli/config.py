@@ -11,7 +11,9 @@ import click
 from relay import wire
 from relay.cli.context import CONFIG_FAULT, NO, OK, Context, options
 from relay.export.terms import Client
+from relay.settings.json_schema import schemas
 from relay.settings.load import load
+from relay.settings.scalars import as_duration, as_size
 from relay.settings.settings import Settings
 
 SHOWN = (
@@ -86,7 +88,7 @@ def show(settings: Settings, directory: Path, as_json: bool, dossier: str | None
         if not clients:
             click.echo(f"no client {dossier}", err=True)
             return NO
-    daemon = relay_values(settings) if dossier is None else {}
+    daemon = relay_values(settings, units=not as_json) if dossier is None else {}
     if as_json:
         if daemon:
             click.echo(json.dumps({"relay": daemon}, ensure_ascii=False))
@@ -100,14 +102,36 @@ def show(settings: Settings, directory: Path, as_json: bool, dossier: str | None
     return OK
 
 
-def relay_values(settings: Settings) -> dict[str, Any]:
-    """What relay.yaml means, without clients and with every secret masked."""
+def relay_values(settings: Settings, *, units: bool = False) -> dict[str, Any]:
+    """What relay.yaml means, in its own keys, without clients and with every secret masked.
+
+    units: durations and sizes as a person writes them; else seconds and octets.
+    """
     values: dict[str, Any] = wire.plain(settings)
     terms = values.pop("terms")
     del terms["clients"]
+    values["accept"] = {"recipients": terms.pop("recipients"), **values["accept"]}
+    terms["identify"] = [step["header"] or step["by"] for step in terms["identify"]]
     for smarthost in values["smarthosts"].values():
         smarthost["password"] = "********" if smarthost["password_file"] else None
-    return {**terms, **values}
+    values["listen"] = [{"address": str(each), **wire.plain(each)} for each in settings.listen]
+    values["http"] = str(settings.http) if settings.http else "off"
+    found = {**terms, **values}
+    return with_units(found) if units else found
+
+
+def with_units(values: dict[str, Any]) -> dict[str, Any]:
+    """Durations and sizes in `values` as a person writes them."""
+    written: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, dict):
+            value = with_units(value)
+        elif isinstance(value, float) and key != "factor":
+            value = as_duration(value)
+        elif key.endswith("_size"):
+            value = as_size(value)
+        written[key] = value
+    return written
 
 
 def client_lines(client: Client, directory: Path) -> Iterator[str]:
@@ -141,12 +165,3 @@ def _word(value: Any) -> str:
     if isinstance(value, list):
         return ", ".join(map(str, value)) or "[]"
     return {True: "true", False: "false", None: "none"}.get(value, str(value)) if not isinstance(value, str) else value
-
-
-def schemas() -> dict[str, Any]:
-    """JSON Schema (2020-12) of both files."""
-    from relay.settings.firm_schema import FirmYaml
-    from relay.settings.schema import RelayYaml
-
-    dialect = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
-    return {"relay": dialect | RelayYaml.model_json_schema(), "firm": dialect | FirmYaml.model_json_schema()}

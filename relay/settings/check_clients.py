@@ -1,7 +1,6 @@
 """The firms against relay.yaml and against each other: nothing may reach the wrong client, nothing may loop."""
 
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from relay.settings.check_relay import matcher
@@ -157,12 +156,14 @@ class Clients:
             file.warning(node.at, what, "add recipients: [ … ]")
 
 
-def names(root: Mapping | None, key: str, built_in: Iterable[str] = ()) -> frozenset[str] | None:
+def names(root: Mapping | None, key: str, *built_in: str) -> frozenset[str] | None:
     """The names defined under `key` of relay.yaml, sound or not; None when the file cannot be read."""
     if root is None:
         return None
     node = find(root, key)
-    return frozenset([*built_in, *(node.entries if isinstance(node, Mapping) else ())])
+    if isinstance(node, Mapping):
+        return frozenset([*built_in, *node.entries])
+    return frozenset(built_in) if built_in else None
 
 
 def untagged(address: str) -> tuple[str, str]:

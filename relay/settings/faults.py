@@ -8,6 +8,8 @@ from typing import NamedTuple
 from relay.report import Severity
 
 MOST = 50
+KEPT = 20_000
+"""Faults remembered; more are only counted, so that a huge faulty file takes no huge memory."""
 
 
 class Position(NamedTuple):
@@ -43,33 +45,46 @@ class Faults:
     def __init__(self) -> None:
         self._found: dict[Fault, None] = {}
 
+        self._dropped = {Severity.ERROR: 0, Severity.WARNING: 0}
+
     def error(self, file: str, at: Position, what: str, fix: str = "") -> None:
-        self._found[Fault(file, *at, what, fix)] = None
+        self._add(Fault(file, *at, _short(what), fix))
 
     def warning(self, file: str, at: Position, what: str, fix: str = "") -> None:
-        self._found[Fault(file, *at, what, fix, Severity.WARNING)] = None
+        self._add(Fault(file, *at, _short(what), fix, Severity.WARNING))
+
+    def _add(self, fault: Fault) -> None:
+        if len(self._found) < KEPT:
+            self._found[fault] = None
+        else:
+            self._dropped[fault.severity] += 1
 
     @property
     def errors(self) -> int:
-        return sum(1 for fault in self._found if fault.severity is Severity.ERROR)
+        kept = sum(1 for fault in self._found if fault.severity is Severity.ERROR)
+        return kept + self._dropped[Severity.ERROR]
 
     def listed(self, directory: str) -> tuple[Fault, ...]:
         """Sorted by place, at most `MOST` and then a count; no warning takes the place of an error."""
         errors = sorted(fault for fault in self._found if fault.severity is Severity.ERROR)
         warnings = sorted(fault for fault in self._found if fault.severity is not Severity.ERROR)
         shown = sorted([*errors[:MOST], *warnings[: max(0, MOST - len(errors))]])
-        left = len(errors) + len(warnings) - len(shown)
+        left = len(errors) + len(warnings) - len(shown) + sum(self._dropped.values())
         if not left:
             return tuple(shown)
-        hidden = max(0, len(errors) - MOST)
+        hidden = max(0, len(errors) - MOST) + self._dropped[Severity.ERROR]
         count = f"{hidden} more errors and {left - hidden} more warnings are not shown"
         severity = Severity.ERROR if hidden else Severity.WARNING
         return (*shown, Fault(directory, 0, 0, count, severity=severity))
 
 
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """`did you mean "agiris"? Defined: agiris, other`, for the fix of an unknown name."""
+def _short(what: str) -> str:
+    return what if len(what) <= 500 else what[:500] + "…"
+
+
+def did_you_mean(name: str, known: Iterable[str], called: str = "Defined") -> str:
+    """`Did you mean "agiris"? Defined: agiris, other`, for the fix of an unknown name."""
     names = sorted(known)
     near = difflib.get_close_matches(name, names, 1, 0.6)
     listed = ", ".join(names[:12]) + (", …" if len(names) > 12 else "")
-    return (f'did you mean "{near[0]}"? ' if near else "") + f"Defined: {listed or 'none'}"
+    return (f'Did you mean "{near[0]}"? ' if near else "") + (f"{called}: {listed}" if names else "define it first")

@@ -62,7 +62,7 @@ class ClientYaml(Strict):
     connection: Name
     agiris_address: Annotated[AddressesYaml, BeforeValidator(_addresses, json_schema_input_type=str | AddressesYaml)]
     recipients: list[Email] = Field(default=[])
-    kinds: dict[str, Annotated[str, one_of("purchase", "sale", "statement")]] = Field(default={})
+    kinds: dict[Email, Annotated[str, one_of("purchase", "sale", "statement")]] = Field(default={})
     link_name: Text | None = None
     transmit_documents: Bool | None = None
     original_pdf: Bool | None = None

@@ -54,7 +54,7 @@ def _no_scheme(value: str) -> None:
 
 def port(value: str) -> int:
     if re.fullmatch(r"[0-9]{1,5}", value) is None or not 1 <= int(value) <= 65535:
-        raise Bad(f'port must be 1-65535, got "{value}"', "write for example 587")
+        raise Bad(f'port must be 1-65535, got "{value}"', "write a number from 1 to 65535")
     return int(value)
 
 

@@ -1,5 +1,6 @@
 """The readers of `scalars` as pydantic types, each with its JSON Schema for editors."""
 
+import difflib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Annotated, Any
@@ -55,7 +56,9 @@ def one_of(*names: str) -> Read:
     def read(value: str) -> str:
         if value in names:
             return value
-        raise Bad(f'"{{key}}" must be one of {", ".join(names)}; got "{value}"', f"write {names[0]}, for example")
+        near = difflib.get_close_matches(value, names, 1, 0.6)
+        fix = f"Did you mean {near[0]}?" if near else f"write {names[0]}, for example"
+        raise Bad(f'"{{key}}" must be one of {", ".join(names)}; got "{value}"', fix)
 
     return Read(read, {"enum": list(names)})
 
@@ -70,8 +73,8 @@ def _severity(value: str) -> Severity:
     raise Bad(f'"{{key}}" must be one of error, warning, info; got "{value}"', "write error, warning or info")
 
 
-_DURATION = {"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)? ?(ms|s|sec|m|min|h|d)$", "examples": ["5 min", "30 d"]}
-_SIZE = {"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)? ?(B|kB|MB|GB|KiB|MiB|GiB)$", "examples": ["50 MiB"]}
+DURATION = {"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)? ?(ms|s|sec|m|min|h|d)$", "examples": ["5 min", "30 d"]}
+SIZE = {"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)? ?(B|kB|MB|GB|KiB|MiB|GiB)$", "examples": ["50 MiB"]}
 _EMAIL = {"type": "string", "format": "email"}
 
 Bool = Annotated[bool, Read(scalars.boolean, {"type": "boolean"})]
@@ -81,8 +84,8 @@ Path_ = Annotated[str, Read(scalars.text)]
 Count = Annotated[int, _whole(1, 1_000_000)]
 Few = Annotated[int, _whole(1, 1_000)]
 Factor = Annotated[float, Read(scalars.number, {"type": "number", "minimum": 1, "maximum": 100})]
-Duration = Annotated[float, Read(scalars.duration, _DURATION)]
-Size = Annotated[int, Read(scalars.size, _SIZE)]
+Duration = Annotated[float, Read(scalars.duration, DURATION)]
+Size = Annotated[int, Read(scalars.size, SIZE)]
 Hostname = Annotated[str, Read(hosts.hostname, {"type": "string", "format": "hostname"})]
 Host = Annotated[str, Read(hosts.host)]
 Port = Annotated[int, Read(hosts.port, {"type": "integer", "minimum": 1, "maximum": 65535})]

@@ -36,8 +36,11 @@ class Loaded:
 def load(directory: Path) -> Loaded:
     """Read `directory`/relay.yaml and `directory`/firms/*.yaml whole. Raises nothing for what a user can write."""
     faults = Faults()
+    before = _signatures(directory)
     with _no_collector():
         found = _load(directory, faults)
+    for path in sorted(_changed(before, _signatures(directory))):
+        faults.error(str(path), TOP, "the file changed while it was read", "try again once it is saved")
     return Loaded(None if faults.errors else found, faults.listed(str(directory)))
 
 
@@ -48,7 +51,7 @@ def _load(directory: Path, faults: Faults) -> Settings | None:
         check_relay(relay_file, relay, directory)
         warn(relay_file)
     root = relay_file.root if relay_file else None
-    clients = Clients(relay, names(root, "destinations", ["agiris"]), names(root, "smarthosts"))
+    clients = Clients(relay, names(root, "destinations", "agiris"), names(root, "smarthosts"))
     firms: list[FirmParts] = []
     for key, place in _firm_files(directory, faults):
         if (file := _parse(directory, place, faults)) is not None:
@@ -59,6 +62,15 @@ def _load(directory: Path, faults: Faults) -> Settings | None:
     if faults.errors or relay is None:
         return None
     return settings(directory, relay, firms)
+
+
+def _signatures(directory: Path) -> dict[Path, tuple[int, ...]]:
+    files = [directory / RELAY, *(directory / FIRMS).glob("*.yaml")]
+    return {path: text.signature(path) for path in files}
+
+
+def _changed(before: dict[Path, tuple[int, ...]], after: dict[Path, tuple[int, ...]]) -> set[Path]:
+    return {path for path, _ in before.items() ^ after.items()}
 
 
 def _parse(directory: Path, place: str, faults: Faults) -> File | None:

@@ -15,9 +15,11 @@ from relay.settings.faults import Faults, Position
 from relay.settings.syntax import explain
 
 MAX_DEPTH = 10
+MAX_VALUES = 1_000_000
+"""Some 60,000 clients in one file; bounds the memory as the size of the file does not."""
 NULLS = frozenset({"", "~", "null", "Null", "NULL"})
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
-_CURLY = "“”„‘’«"
+_CURLY, _CURLY_END = "“”„‘’«", "»"
 
 
 class Scalar(NamedTuple):
@@ -89,8 +91,13 @@ class _Builder:
         self._faults = faults
         self._stack: list[Sequence | Mapping] = []
         self._documents = 0
+        self._count = 0
 
     def take(self, event: Any) -> None:
+        """One event of libyaml. Raises Refused when nothing after it makes sense."""
+        self._count += 1
+        if self._count > MAX_VALUES:
+            self._stop(_at(event), f"more than {MAX_VALUES:,} values", "split the file")
         kind = type(event)
         if kind is yaml.ScalarEvent:
             self._scalar(event)
@@ -101,8 +108,7 @@ class _Builder:
         elif kind in (yaml.MappingEndEvent, yaml.SequenceEndEvent):
             self._stack.pop()
         elif kind is yaml.AliasEvent:
-            self._refuse(_at(event), f'alias "*{event.anchor}" is not allowed here', "write the value out")
-            self._add(Scalar(_at(event), "", False))
+            self._alias(event)
         elif kind is yaml.DocumentStartEvent:
             self._document(event)
         elif kind is yaml.StreamEndEvent and self.root is None:
@@ -115,6 +121,14 @@ class _Builder:
         if event.tags:
             self._stop(_at(event), "%TAG is not allowed here", "remove the line")
 
+    def _alias(self, event: Any) -> None:
+        at, holder = _at(event), self._stack[-1] if self._stack else None
+        self._refuse(at, f'alias "*{event.anchor}" is not allowed here', "write the value out")
+        if isinstance(holder, Mapping) and holder.pending is None:
+            self._key(holder, f"*{event.anchor}", at, True)
+        else:
+            self._add(Scalar(at, "", False))
+
     def _scalar(self, event: Any) -> None:
         at, text = _at(event), event.value
         self._properties(event, at)
@@ -124,7 +138,8 @@ class _Builder:
             return
         bare = not event.style
         if bare and text[:1] in _CURLY and text:
-            self._error(at, f"the quotes are part of the text here: {text[0]}", 'use straight quotes: "…"')
+            self._error(at, f"the curly quotes are part of the text here: {text[0]}", 'use straight quotes: "…"')
+            text = text.strip(_CURLY + _CURLY_END) or "-"
         elif _CONTROL.search(text):
             name = holder.pending[0] if isinstance(holder, Mapping) and holder.pending else "the list"
             self._error(at, f'control character or line break in "{name}"', "write the value on one line")

@@ -7,8 +7,8 @@ from relay.settings.nodes import Mapping, Node, Scalar, Sequence
 from relay.settings.validate import File
 
 NO_EFFECT_YET: dict[str, str] = {
-    "dkim": "what is changed is not signed yet",
-    "listen[].proxy_protocol": "HAProxy's header is not read yet; do not put this door behind HAProxy",
+    "dkim": "mails are not signed",
+    "listen[].proxy_protocol": "the PROXY header is not read: do not put this door behind HAProxy",
 }
 
 
@@ -25,7 +25,7 @@ def _walk(file: File, node: Node, path: list[str], why: str) -> None:
         return
     if not rest:
         if not (isinstance(entry.node, Scalar) and (entry.node.null or entry.node.text == "false")):
-            file.warning(entry.at, f'key "{name}" has no effect yet', why)
+            file.warning(entry.at, f'key "{name}" has no effect yet ({why})')
         return
     below = entry.node.items if isinstance(entry.node, Sequence) else [entry.node]
     for item in below:

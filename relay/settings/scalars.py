@@ -9,7 +9,7 @@ import unicodedata
 from relay.settings.text import INVISIBLE
 
 _INVISIBLE = re.compile(f"[{INVISIBLE}]")
-_QUANTITY = re.compile(r"(-?[0-9]+(?:\.[0-9]+)?)\s*([^\W\d]*)")
+_QUANTITY = re.compile(r"(-?[0-9]{1,9}(?:\.[0-9]{1,9})?)\s*([^\W\d]*)")
 _DURATIONS = {"ms": 0.001, "s": 1.0, "sec": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 _SIZES = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 _GIVE_DURATION = "give a unit: s, min, h or d (for example 5 d)"
@@ -58,7 +58,7 @@ def visible(value: str) -> str:
 
 
 def integer(value: str, low: int = 1, high: int = 10**9) -> int:
-    if re.fullmatch(r"-?[0-9]+", value) is None:
+    if re.fullmatch(r"-?[0-9]{1,12}", value) is None:
         raise Bad(f'"{{key}}" must be a whole number, got "{value}"', "write digits only")
     if not low <= int(value) <= high:
         raise Bad(f'"{{key}}" must be {low}-{high}, got {value}', f"write a number from {low} to {high}")
@@ -67,7 +67,7 @@ def integer(value: str, low: int = 1, high: int = 10**9) -> int:
 
 def number(value: str) -> float:
     """A factor of at least 1."""
-    if re.fullmatch(r"[0-9]+(\.[0-9]+)?", value) is None or not 1 <= float(value) <= 100:
+    if re.fullmatch(r"[0-9]{1,3}(\.[0-9]{1,9})?", value) is None or not 1 <= float(value) <= 100:
         raise Bad(f'"{{key}}" must be a number from 1 to 100, got "{value}"', "write for example 2")
     return float(value)
 
@@ -134,3 +134,17 @@ def luhn(value: str) -> bool:
 def fold(value: str) -> str:
     """Twins fall together: case and Unicode form (RFC 5321 leaves the local part to the host; people do not)."""
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", value).casefold())
+
+
+def as_duration(seconds: float) -> str:
+    """`seconds` in the largest unit that leaves a whole number: what `duration` reads back."""
+    for unit in ("d", "h", "min", "s"):
+        if seconds % _DURATIONS[unit] == 0:
+            return f"{seconds / _DURATIONS[unit]:.0f} {unit}"
+    return f"{seconds:g} s"
+
+
+def as_size(octets: int) -> str:
+    """`octets` in the largest unit that leaves a whole number: what `size` reads back."""
+    unit = next((unit for unit in ("GiB", "MiB", "KiB") if octets % _SIZES[unit] == 0), "B")
+    return f"{octets // _SIZES[unit]} {unit}"

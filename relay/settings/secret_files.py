@@ -5,7 +5,7 @@ from pathlib import Path
 
 from relay.settings.faults import Position
 from relay.settings.settings import resolve_path
-from relay.settings.text import unreadable
+from relay.settings.text import open_regular, unreadable
 from relay.settings.validate import File
 
 
@@ -13,7 +13,7 @@ def check_file(file: File, at: Position, directory: Path, name: str) -> Path | N
     """The path of `name` if it is a file that can be read, else None with the fault told."""
     path = Path(resolve_path(directory, name))
     try:
-        with path.open("rb"):
+        with open_regular(path):
             return path
     except OSError as error:
         what, fix = unreadable(error)

@@ -63,7 +63,7 @@ def _block(here: Position, opened: Position, lines: list[str]) -> tuple[Position
             before -= 1
         spaces = _indent(_line(lines, Position(before, 1)))
         what = f"this line does not line up with line {before} ({spaces} spaces)"
-        if opened.line != before:
+        if opened.column - 1 != spaces:
             what += f" nor with line {opened.line} ({opened.column - 1})"
         return here, what, "give the lines of one block the same indentation"
     return here, "unexpected text after the value", 'put the whole value in quotes: "…"'

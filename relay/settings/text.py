@@ -1,11 +1,15 @@
 """A configuration file to text: readable, small enough, UTF-8, with no character that cannot be seen."""
 
+import errno
 import os
 import pwd
 import re
+import stat
+from itertools import islice
 from pathlib import Path
+from typing import BinaryIO
 
-from relay.settings.faults import TOP, Faults, Position
+from relay.settings.faults import MOST, TOP, Faults, Position
 
 MAX_SIZE = 16 * 1024 * 1024
 INVISIBLE = "\u00a0\u00ad\u1680\u2000-\u200f\u2028-\u202f\u205f-\u2064\u2066-\u206f\u3000\ufeff"
@@ -25,12 +29,35 @@ def read(path: Path, file: str, faults: Faults) -> str | None:
     if not text.strip():
         faults.error(file, TOP, "the file is empty", "put the settings back; an empty file never means nothing")
         return None
-    return text if _clean(text, file, faults) else None
+    if not _clean(text, file, faults):
+        return None
+    if not text.endswith("\n"):
+        at = position(text, len(text))
+        faults.warning(
+            file, at, "the last line has no line end: the file may be half written", "end it with a line break"
+        )
+    return text
+
+
+def signature(path: Path) -> tuple[int, ...]:
+    """What changes when the file does; empty when there is no such file."""
+    try:
+        status = path.stat()
+    except OSError:
+        return ()
+    return (status.st_ino, status.st_size, status.st_mtime_ns)
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """`path` open for reading. Raises OSError, also for what is no regular file (a pipe would block)."""
+    if not stat.S_ISREG(path.stat().st_mode) and not path.is_dir():
+        raise OSError(errno.EINVAL, "not a regular file")
+    return path.open("rb")
 
 
 def _octets(path: Path, file: str, faults: Faults) -> bytes | None:
     try:
-        with path.open("rb") as stream:
+        with open_regular(path) as stream:
             octets = stream.read(MAX_SIZE + 1)
     except OSError as error:
         faults.error(file, TOP, *unreadable(error))
@@ -54,8 +81,8 @@ def unreadable(error: OSError) -> tuple[str, str]:
     what = f"cannot read as user {user()}: {os.strerror(error.errno) if error.errno else error}"
     if isinstance(error, FileNotFoundError):
         return what, "create the file, or correct its path"
-    if isinstance(error, IsADirectoryError):
-        return what, "a file is expected here"
+    if isinstance(error, IsADirectoryError | NotADirectoryError) or error.errno == errno.EINVAL:
+        return what, "a regular file is expected here"
     return what, "give the user the right to read it with chown or chmod, and to enter its folder"
 
 
@@ -74,16 +101,16 @@ def _decode(octets: bytes, file: str, faults: Faults) -> str | None:
 
 def _clean(text: str, file: str, faults: Faults) -> bool:
     found = False
-    for match in _CONTROL.finditer(text):
+    for match in islice(_CONTROL.finditer(text), MOST):
         name = f"U+{ord(match[0]):04X}"
         faults.error(file, position(text, match.start()), f"control character {name}", "remove it")
         found = True
-    for match in _ODD_INDENT.finditer(text):
+    for match in islice(_ODD_INDENT.finditer(text), MOST):
         name = f"U+{ord(match[1]):04X}"
         at = position(text, match.start(1))
         faults.error(file, at, f"invisible character {name} in the indentation", "type the spaces again")
         found = True
-    for match in _TAB.finditer(text):
+    for match in islice(_TAB.finditer(text), MOST):
         at = position(text, match.start(1))
         what = "the line is indented with a tab; YAML allows spaces only"
         faults.error(file, at, what, "replace the tab by 2 spaces")

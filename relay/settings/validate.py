@@ -1,6 +1,7 @@
 """A tree against its model: every fault with its place, in our words and never in pydantic's."""
 
 from collections.abc import Iterable
+from functools import cache
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -56,6 +57,7 @@ class File:
     def _explain(self, model: type[BaseModel], node: Node, path: Path, error: Any) -> None:
         loc: Path = error["loc"]
         kind, ctx = error["type"], error.get("ctx", {})
+        full = (*path, *loc)
         key = str(next((step for step in reversed(loc) if isinstance(step, str) and step != "[key]"), ""))
         at = nearest(node, *loc)
         if kind == "missing":
@@ -70,7 +72,8 @@ class File:
         elif kind == "too_short":
             self.error(at, f'"{key}" is empty', "write at least one entry")
         else:
-            self.error(at, f'"{key}" takes {_wanted(kind)}, got {_got(find(node, *loc))}', _how(kind, key))
+            name = f'"{key}"' if key and not isinstance(full[-1], int) else self.called(full)
+            self.error(at, f"{name} takes {_wanted(kind)}, got {_got(find(node, *loc))}", _how(kind, key))
 
     def _unknown(self, model: type[BaseModel], node: Node, path: Path, loc: Path) -> None:
         key, at = str(loc[-1]), self._key_place(node, loc)
@@ -86,7 +89,7 @@ class File:
             self.error(at, f'unknown key "{key}" in {where}', 'put a space after ":"')
             return
         known = _keys(model, loc[:-1])
-        self.error(at, f'unknown key "{key}" in {where}', did_you_mean(key, known))
+        self.error(at, f'unknown key "{key}" in {where}', did_you_mean(key, known, "The keys are"))
 
     @staticmethod
     def _key_place(node: Node, loc: Path) -> Position:
@@ -132,9 +135,14 @@ def _mappings(node: Node, path: Path) -> Iterable[tuple[Path, Mapping]]:
                 yield from _mappings(item, (*path, index))
 
 
+@cache
+def _schema(model: type[BaseModel]) -> dict[str, Any]:
+    return model.model_json_schema()
+
+
 def _keys(model: type[BaseModel], path: Path) -> list[str]:
     """The keys known at `path` of `model`, found by walking its JSON Schema."""
-    schema = model.model_json_schema()
+    schema = _schema(model)
     node: Any = schema
     for step in path:
         node = _resolve(schema, node)
@@ -161,7 +169,7 @@ def _wanted(kind: str) -> str:
 
 
 def _how(kind: str, key: str) -> str:
-    return f"write {key}: [ … ]" if kind == "list_type" else f"write the keys of {key} on the lines below it, indented"
+    return f"write {key}: [ … ]" if kind == "list_type" else "write its keys on lines of their own, indented alike"
 
 
 def _got(node: Node | None) -> str:

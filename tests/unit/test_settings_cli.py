@@ -1,0 +1,89 @@
+"""`agiris-relay config`: exit codes, faults on standard error, secrets masked."""
+
+import json
+from pathlib import Path
+
+from click.testing import CliRunner, Result
+
+from relay.cli.config import config
+from relay.settings.schema import RelayYaml
+from tests.support.config_faults import FIRM, RELAY, write
+
+
+def run(*words: str) -> Result:
+    return CliRunner().invoke(config, list(words))
+
+
+def test_check_of_a_sound_configuration(tmp_path: Path) -> None:
+    result = run("check", "--config", str(write(tmp_path)))
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout == f"{tmp_path}: sound: 1 firm, 1 client, 0 warnings\n"
+
+
+def test_check_of_a_faulty_one(tmp_path: Path) -> None:
+    result = run("check", "--config", str(write(tmp_path, a=FIRM.replace("false", "oui"))))
+    assert (result.exit_code, result.stdout) == (78, "")
+    assert result.stderr.startswith(f"{tmp_path}/firms/a.yaml:4:19: error: ")
+
+
+def test_check_as_json(tmp_path: Path) -> None:
+    folder = write(tmp_path, a=FIRM.replace("false", "oui"))
+    result = run("check", "--config", str(folder), "--json")
+    assert result.exit_code == 78
+    (fault,) = map(json.loads, result.stdout.splitlines())
+    assert (fault["line"], fault["column"], fault["severity"], fault["fix"]) == (4, 19, "error", "write true")
+    result = run("check", "--config", str(write(tmp_path)), "--json")
+    assert json.loads(result.stdout) == {"ok": True, "firms": 1, "clients": 1, "warnings": 0}
+
+
+def test_warnings_do_not_fail(tmp_path: Path) -> None:
+    folder = write(tmp_path, relay=RELAY + "dkim: {domain: x.example, selector: s, private_key: k}\n")
+    result = run("check", "--config", str(folder))
+    assert result.exit_code == 0
+    assert 'warning: key "dkim" has no effect yet' in result.stderr
+    assert "1 warning" in result.stdout
+
+
+def test_show_masks_the_password(tmp_path: Path) -> None:
+    (tmp_path / "password").write_text("hunter2")
+    (tmp_path / "password").chmod(0o600)
+    folder = write(tmp_path, relay=RELAY.replace("tls: none", "username: u, password_file: password"))
+    for extra in ([], ["--json"]):
+        result = run("show", "--config", str(folder), *extra)
+        assert result.exit_code == 0
+        assert "********" in result.stdout
+        assert "hunter2" not in result.stdout
+
+
+def test_show_tells_value_and_origin(tmp_path: Path) -> None:
+    result = run("show", "--config", str(write(tmp_path)), "--client", "1")
+    assert result.exit_code == 0
+    assert f"  original_pdf: false  ({tmp_path}/firms/a.yaml:4)\n" in result.stdout
+    assert f"  agiris_address: a1@agiris.example  ({tmp_path}/firms/a.yaml:8)\n" in result.stdout
+    assert "  smarthost: default  (default)\n" in result.stdout
+
+
+def test_show_of_an_unknown_client_is_no(tmp_path: Path) -> None:
+    result = run("show", "--config", str(write(tmp_path)), "--client", "9")
+    assert (result.exit_code, result.stderr) == (1, "no client 9\n")
+
+
+def test_show_of_a_faulty_configuration(tmp_path: Path) -> None:
+    result = run("show", "--config", str(write(tmp_path, a="")))
+    assert result.exit_code == 78
+    assert "the file is empty" in result.stderr
+
+
+def test_show_as_json_has_one_client_a_line(tmp_path: Path) -> None:
+    first, second = map(json.loads, run("show", "--config", str(write(tmp_path)), "--json").stdout.splitlines())
+    assert first["relay"]["accept"]["idle_timeout"] == 300.0
+    assert (second["dossier"], second["origins"]["recipients"]) == ("1", "firms/a.yaml:9")
+
+
+def test_schema_of_both_files() -> None:
+    both = json.loads(run("schema", "--json").stdout)
+    assert set(both) == {"relay", "firm"}
+    assert set(both["relay"]["properties"]) == set(RelayYaml.model_fields)
+    assert both["relay"]["$defs"]["AcceptYaml"]["properties"]["max_mail_size"]["default"] == "50 MiB"
+    assert both["relay"]["properties"]["http"]["default"] == "127.0.0.1:9525"
+    assert json.loads(run("schema", "--file", "firm").stdout) == both["firm"]
