@@ -9,7 +9,9 @@ from dataclasses import dataclass, replace
 
 from relay.export.content import is_body, is_pdf, is_xml
 from relay.export.pairing import pair
+from relay.export.role import is_statement
 from relay.export.steps import Step
+from relay.export.terms import Kinds
 from relay.mail.message import Message
 from relay.report import Kind, Party, Report, Verdict
 
@@ -40,11 +42,16 @@ class Sorting:
 
 
 def sort_documents(
-    message: Message, reports: Sequence[Report], always_paired: bool = False, checked: bool = True
+    message: Message,
+    reports: Sequence[Report],
+    always_paired: bool = False,
+    checked: bool = True,
+    kinds: Kinds = Kinds(),  # noqa: B008 (frozen)
 ) -> Sorting:
     """Sort message.attachments by their `reports` (aligned). `always_paired`: see terms.Check.
 
-    `checked` False: the check is off by configuration, and no verdict is expected.
+    `checked` False: the check is off by configuration, and no verdict is expected. `kinds`: a bank statement names the
+    invoices it pays and is the original of none.
     """
     entities = message.attachments
     body = tuple(index for index, entity in enumerate(entities) if is_body(entity, reports[index]))
@@ -54,6 +61,7 @@ def sort_documents(
     rest = [index for index in documents if index not in set(candidates)]
     plain = [index for index in rest if is_plain(reports[index], checked)]
     names = [entity.filename or "" for entity in entities]
+    plain = [index for index in plain if not is_statement(names[index], kinds)]
     pairs, steps = pair(invoices, plain, reports, names, always_paired)
     xml = _xml_of(invoices, [index for index in rest if is_xml(message, entities[index], reports[index])], reports)
     broken = _broken(invoices, [index for index in rest if _is_broken(reports[index])], reports)

@@ -44,7 +44,7 @@ def identify(
     """The client of the documents that came for `recipient`. `reports`: of message.attachments."""
     answers = [answer for answer in _answers(recipient, message, reports, directory) if answer.clients]
     if not answers:
-        return Unidentified(Reason.UNKNOWN_CLIENT, recipient)
+        return Unidentified(Reason.UNKNOWN_CLIENT, recipient or "?")
     first, candidates = answers[0], answers[0].clients
     for answer in answers[1:]:
         narrowed = _common(candidates, answer.clients)

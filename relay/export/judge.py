@@ -10,9 +10,9 @@ from dataclasses import replace
 from relay.export.content import allowed, content_type
 from relay.export.documents import Invoice, can_stand_alone
 from relay.export.identify import contradicted
-from relay.export.role import CREDIT_NOTES, Address, NoRole, address_for, role_in, role_without_facturx
+from relay.export.role import CREDIT_NOTES, Address, NoRole, address_for, is_statement, role_in, role_of_mail
 from relay.export.steps import Step
-from relay.export.telling import others_steps, role_steps, rules, verdict_steps
+from relay.export.telling import address_steps, others_steps, role_steps, rules, verdict_steps
 from relay.export.terms import Client
 from relay.export.unit import RELAY, Case, Ruling, Unit, by_policy, hold
 from relay.model import Disposition, Role
@@ -54,22 +54,51 @@ def judge_others(
     One invoice takes them along; several leave them in a mail of their own, for nobody knows whose they are. A document
     that may not go is held apart, so that it stops nothing else. Without any invoice the whole mail is one unit.
     """
-    role, address = _way_of_others(case, client, recipients, invoices)
+    statements, rest = _statements(case, client, recipients)
+    steps: list[Step] = []
+    good: tuple[int, ...] = ()
+    units: list[Unit] = []
+    if rest or not (invoices or statements):
+        role, address = _way_of_others(case, client, recipients, invoices)
+        ruling, good, units = _unit_of(case, client, rest, invoices, role, address)
+        if len(invoices) != 1 and (good or not (invoices or units)):
+            units.insert(0, Unit((), good, role=role, to=address.to, ruling=ruling))
+        steps += others_steps(case, invoices, role, address)
+    if statements:
+        address = address_for(client.addresses, Role.STATEMENT)
+        ruling, told, apart = _unit_of(case, client, statements, invoices, Role.STATEMENT, address)
+        if told:
+            units.append(Unit((), told, role=Role.STATEMENT, to=address.to, ruling=ruling))
+        units += apart
+        steps += [Step("statement", ", ".join(str(index + 1) for index in statements)), *address_steps(address)]
+    if len(invoices) == 1:
+        invoices = (replace(invoices[0], loose=(*invoices[0].loose, *good)),)
+    return (*invoices, *units), tuple(steps)
+
+
+def _unit_of(
+    case: Case, client: Client, indexes: Iterable[int], invoices: Sequence[Unit], role: Role, address: Address
+) -> tuple[Ruling, tuple[int, ...], list[Unit]]:
+    """The ruling on these documents, those that it is for, and a unit for each that has a ruling of its own."""
     base = _base(case, client, address, invoices)
     good: list[int] = []
     apart: list[Unit] = []
-    for index in case.sorting.others:
+    for index in indexes:
         ruling = _document(case, client, index, bool(invoices))
         if ruling.passes or not base.passes:
             good.append(index)
         else:
             apart.append(Unit((index,), role=role, to=address.to, ruling=ruling))
-    steps = tuple(others_steps(case, invoices, role, address))
-    if len(invoices) == 1:
-        return (replace(invoices[0], loose=(*invoices[0].loose, *good)), *apart), steps
-    if good or not (invoices or apart):
-        apart.insert(0, Unit((), tuple(good), role=role, to=address.to, ruling=base))
-    return (*invoices, *apart), steps
+    return base, tuple(good), apart
+
+
+def _statements(case: Case, client: Client, recipients: Sequence[str]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Documents of no invoice: bank statements by their names, and the rest. A kind told for the mail is for all."""
+    kinds, others = case.directory.terms.kinds, case.sorting.others
+    if role_of_mail(client, recipients, case.message, kinds) is not Role.UNKNOWN:
+        return (), others
+    named = tuple(index for index in others if is_statement(case.entities[index].filename or "", kinds))
+    return named, tuple(index for index in others if index not in named)
 
 
 def _base(case: Case, client: Client, address: Address, invoices: Sequence[Unit]) -> Ruling:
@@ -202,6 +231,5 @@ def _way_of_others(
     told = {role_in(case.reports[index], client) for index in case.sorting.others} - {Role.UNKNOWN}
     if not units and len(told) == 1 and isinstance(one := told.pop(), Role):
         return one, address_for(client.addresses, one)
-    names = [case.entities[index].filename or "" for index in case.documents]
-    role = role_without_facturx(client, recipients, case.message, names, case.directory.terms.kinds)
+    role = role_of_mail(client, recipients, case.message, case.directory.terms.kinds)
     return role, address_for(client.addresses, role)

@@ -11,7 +11,7 @@ from typing import Protocol
 from relay.export.steps import Step
 from relay.report import Report
 
-SHORTEST = 3  # a number of one or two characters stands in the text of any PDF
+_MEANS_NOTHING = re.compile(r".{0,2}|[0-9]{3}|(?:19|20)[0-9]{2}")  # stands in any PDF: an amount, a quantity, a year
 
 _MARKS = re.compile(
     r"^(?:(?:factur-?_?x|zugferd|originale?|orig|copie|copy)[\s._-]+)+"
@@ -63,8 +63,8 @@ def stem(name: str) -> str:
 
 
 def mentions(report: Report, number: str | None) -> bool:
-    """Does the text of this PDF hold the invoice number, and is that number long enough to mean something?"""
-    return number is not None and len(number.strip()) >= SHORTEST and number in report.mentions
+    """Does the text of this PDF hold the invoice number, and is it a number that means something?"""
+    return number is not None and number in report.mentions and not _MEANS_NOTHING.fullmatch(number.strip())
 
 
 def _owner(index: int, facturx: Sequence[int], reports: Sequence[Report], names: Sequence[str]) -> int | None:

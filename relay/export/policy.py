@@ -80,7 +80,8 @@ def _case(
     entities = message.attachments
     if len(entities) != len(reports):
         raise ValueError(f"{len(reports)} reports for {len(entities)} attachments")
-    sorting = sort_documents(message, reports, check.always_paired, check.level is not Level.OFF)
+    checked = check.level is not Level.OFF
+    sorting = sort_documents(message, reports, check.always_paired, checked, directory.terms.kinds)
     xml = frozenset(index for index in sorting.others if is_xml(message, entities[index], reports[index]))
     parts = parts_of(sorting, xml)
     return Case(envelope, message, reports, directory, queue_id, received, entities, sorting, parts)

@@ -76,21 +76,20 @@ def _by_establishment(report: Report, client: Client) -> Role | None:
     return Role.SALE if seller else Role.PURCHASE
 
 
-def role_without_facturx(
-    client: Client, recipients: Iterable[str], message: Message, names: Iterable[str], kinds: Kinds
-) -> Role:
-    """The role of documents without a Factur-X: by recipient, then header, then file names; else UNKNOWN."""
+def role_of_mail(client: Client, recipients: Iterable[str], message: Message, kinds: Kinds) -> Role:
+    """What all documents of the mail without a Factur-X are, told by its recipient, then by a header; else UNKNOWN."""
     listed = {address_key(address).casefold(): role for address, role in client.kinds.items()}
     found = {listed.get(address_key(address).casefold()) for address in recipients} - {None}
     if len(found) == 1:
         return found.pop() or Role.UNKNOWN
-    if kinds.header and (role := WORDS.get(_plain(message.root.first(kinds.header) or ""))):
-        return role
-    named = [_plain(name) for name in names]
-    patterns = [_plain(pattern) for pattern in kinds.statement_names]
-    if named and all(any(fnmatchcase(name, pattern) for pattern in patterns) for name in named):
-        return Role.STATEMENT
-    return Role.UNKNOWN
+    if not kinds.header:
+        return Role.UNKNOWN
+    return WORDS.get(_plain(message.root.first(kinds.header) or ""), Role.UNKNOWN)
+
+
+def is_statement(name: str, kinds: Kinds) -> bool:
+    """Is a file of this name a bank statement?"""
+    return any(fnmatchcase(_plain(name), _plain(pattern)) for pattern in kinds.statement_names)
 
 
 def _plain(text: str) -> str:

@@ -47,6 +47,7 @@ SENTENCES: dict[str, tuple[str, str]] = {
     "other_xml": ("attachment {} is an XML of another invoice", "la pièce {} est le XML d'une autre facture"),
     "not_facturx": ("attachment {} is not a Factur-X: kept", "la pièce {} n'est pas une Factur-X : conservée"),
     "other": ("attachment {} is another document: kept", "la pièce {} est un autre document : conservée"),
+    "statement": ("bank statement, told by its name: {}", "relevé bancaire, reconnu à son nom : {}"),
     "removed": ("original PDF removed (button off): {}", "PDF original retiré (bouton désactivé) : {}"),
     "kept": ("original PDF kept: {}", "PDF original conservé : {}"),
     "kept_by_rule": (

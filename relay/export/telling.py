@@ -24,10 +24,11 @@ def role_steps(case: Case, report: Report, role: Role | NoRole, address: Address
         yield Step("role", role.value)
     if report.type_code in SELF_BILLED:
         yield Step("self_billed", report.type_code or "")
-    yield from _address_steps(address)
+    yield from address_steps(address)
 
 
-def _address_steps(address: Address) -> Iterable[Step]:
+def address_steps(address: Address) -> Iterable[Step]:
+    """Which address, and that it is not the one of this kind."""
     if address.fallback and address.to:
         yield Step("fallback", address.kind)
     if address.to:
@@ -46,9 +47,14 @@ def verdict_steps(case: Case, report: Report, index: int) -> Iterable[Step]:
 
 
 def others_steps(case: Case, units: Sequence[Unit], role: Role, address: Address) -> Iterable[Step]:
+    """For documents of no invoice, `units` being those of the invoices."""
     if units:
         return
-    if case.directory.terms.check.on_missing == "relay":
+    check = case.directory.terms.check
+    unread = [index for index in case.sorting.others if case.reports[index].verdict is Verdict.UNDETERMINED]
+    if case.checked and unread and check.on_undetermined == "relay":
+        yield Step("undetermined_relayed", ", ".join(str(index + 1) for index in unread))
+    elif check.on_missing == "relay":
         yield Step("missing_relayed")
     yield Step("role", role.value)
-    yield from _address_steps(address)
+    yield from address_steps(address)

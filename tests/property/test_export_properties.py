@@ -72,6 +72,7 @@ ROW = st.fixed_dictionaries(
         ),
         "settings": st.fixed_dictionaries(
             {
+                "kinds": st.sampled_from([{}, {"statement_names": ["releve*"]}]),
                 "clients": st.fixed_dictionaries({}, optional=dict.fromkeys(CLIENTS, CLIENT)),
                 "check": st.fixed_dictionaries(
                     {},
@@ -110,6 +111,7 @@ def test_what_must_never_happen(row: Mapping[str, Any]) -> None:
     clients = case.directory.terms.clients
     for plan in plans:
         _goes_to_the_client_only(plan, clients)
+        _sends_no_strangers_invoice(plan, case)
         _keeps_a_document(plan)
         _removes_only_what_its_facturx_replaces(plan, case)
         _cuts_are_of_this_mail(plan, case)
@@ -129,6 +131,20 @@ def _goes_to_the_client_only(plan: Plan, clients: Mapping[str, Any]) -> None:
     assert set(plan.to) <= {own.purchases, own.sales, own.credit_notes, own.statements}
     if not (client.transmit_documents and client.share_with_firm):
         assert plan.disposition is not Disposition.RELAY
+
+
+def _sends_no_strangers_invoice(plan: Plan, case: Setting) -> None:
+    terms = case.directory.terms
+    client = terms.clients.get(f"{plan.firm}/{plan.dossier}")
+    if plan.disposition is not Disposition.RELAY or client is None or not client.siren:
+        return
+    siren = client.siren.replace(" ", "")
+    for document in plan.documents:
+        if document.part is not DocumentPart.FACTURX or document.report.xml_sha256 is None:
+            continue
+        parties = {document.report.seller.siren, document.report.buyer.siren}
+        others = {each.siren.replace(" ", "") for each in terms.clients.values() if each.siren} - {siren}
+        assert siren in parties or (terms.check.on_wrong_client == "relay" and not parties & others)
 
 
 def _keeps_a_document(plan: Plan) -> None:
