@@ -23,6 +23,7 @@ from tests.support.peer import (
     Reset,
     Say,
     Silence,
+    Stall,
     Tarpit,
     self_signed,
 )
@@ -236,10 +237,10 @@ async def test_lost_in_the_midst_of_a_large_content_is_deferred(
 
 
 async def test_a_next_hop_that_stops_reading_is_given_up(peer: Peer, out: Smarthosts) -> None:
-    never = asyncio.Event()
-    peer.on("data", Later(never), times=1)
+    peer.on("content", Stall(), times=1)
     outcome = await send(out, route(peer, SHORT), b"x: y\r\n\r\n" + b"0123456789\r\n" * 4_000_000)
-    assert isinstance(outcome, Deferred) and outcome.stage is Stage.DATA
+    assert isinstance(outcome, Deferred) and outcome.stage is Stage.BODY
+    assert outcome.reply.text == "no answer in time"
 
 
 # Kept connections.
