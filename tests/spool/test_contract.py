@@ -117,7 +117,7 @@ class TestStore:
 class TestClaim:
     async def test_oldest_due_first_and_each_once(self, spool: Spool, clock: Clock) -> None:
         mails = [mail(at=clock.now - 30 + n) for n in range(3)]
-        for each in mails:
+        for each in reversed(mails):
             await spool.store(each)
         first = await spool.claim(clock.now, 60, 2)
         rest = await spool.claim(clock.now, 60, 9)

@@ -1,0 +1,213 @@
+"""Both engines through the same random life: they agree in every answer, lose nothing and settle no token twice.
+
+A crash is the SQLite engine left as it stands and opened anew by another that takes over: no token survives it. The
+memory engine plays it by ending all leases.
+"""
+
+import asyncio
+import shutil
+import sqlite3
+import tempfile
+from collections.abc import Awaitable, Callable
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from relay.lifecycle import step
+from relay.model import Claim, Delivery, Disposition, Mail, Order, Retry, State
+from relay.reply import Deferred, Delivered, Failed, Reply, Stage, Uncertain
+from relay.spool.memory import MemorySpool
+from relay.spool.open import open_spool
+from relay.spool.port import Query, Record, Spool, Windows
+from tests.support.spooled import facturx, mail, plan
+
+WINDOWS = Windows(resubmission=5000.0, documents=20000.0)
+BUSY = Reply(451, "4.3.0", "busy")
+OUTCOMES = st.sampled_from(
+    [
+        Delivered(Reply(250, "2.0.0", "ok")),
+        Deferred(BUSY, Stage.RCPT),
+        Uncertain(BUSY),
+        Failed(Reply(550, "5.1.1", "no"), Stage.RCPT),
+    ]
+)
+RETRY = Retry(first=60, ceiling=600, warn_after=1000, give_up=3000, attempts=3)
+PLANS = st.lists(
+    st.builds(
+        lambda to, disposition, number, destination: plan(
+            *to, disposition=disposition, documents=(facturx(number),), destination=destination
+        ),
+        st.lists(st.sampled_from(["a@x", "b@x"]), max_size=2, unique=True),
+        st.sampled_from([Disposition.RELAY, Disposition.RELAY, Disposition.HOLD, Disposition.WITHHOLD]),
+        st.sampled_from(["F-1", "F-2", "F-3"]),
+        st.sampled_from(["agiris", "slow"]),
+    ),
+    min_size=1,
+    max_size=2,
+).map(tuple)
+
+
+class Engines(RuleBasedStateMachine):
+    def __init__(self) -> None:
+        super().__init__()
+        self.loop = asyncio.new_event_loop()
+        self.folder = Path(tempfile.mkdtemp())
+        self.now = 1_000_000.0
+        self.serial = count(1)
+        self.memory = MemorySpool(clock=lambda: self.now, windows=WINDOWS, ceiling=RETRY.ceiling)
+        self.sqlite = self.reopen()
+        self.answered: dict[str, Mail] = {}
+        self.claims: list[tuple[Claim, Claim]] = []
+        self.spent: set[str] = set()
+        self.purged: set[str] = set()
+
+    def reopen(self) -> Spool:
+        url = f"sqlite://{self.folder}/queue.db"
+        return open_spool(url, clock=lambda: self.now, windows=WINDOWS, ceiling=RETRY.ceiling)
+
+    def both(self, verb: Callable[[Spool], Awaitable[Any]]) -> tuple[Any, Any]:
+        async def run(spool: Spool) -> Any:
+            return await verb(spool)
+
+        return self.loop.run_until_complete(run(self.memory)), self.loop.run_until_complete(run(self.sqlite))
+
+    def agreed(self, verb: Callable[[Spool], Awaitable[Any]]) -> Any:
+        ours, theirs = self.both(verb)
+        assert ours == theirs
+        return ours
+
+    def mail(self, *plans: Any, **fields: Any) -> Mail:
+        """Its names depend on nothing but the steps before: a run can be played again."""
+        serial = next(self.serial)
+        names = {"queue_id": f"Q{serial:05}", "fingerprint": f"fingerprint-{serial}", "raw": b"raw-%d" % serial}
+        return mail(*plans, **{"at": self.now, **names, **fields})
+
+    @rule(seconds=st.sampled_from([1.0, 60.0, 700.0, 4000.0, 30000.0, -90000.0]))
+    def time_passes(self, seconds: float) -> None:
+        self.now += seconds
+
+    @rule(plans=PLANS, hold=st.booleans(), generated=st.booleans(), waited=st.sampled_from([0.0, 5.0, 500.0]))
+    def store(self, plans: tuple[Any, ...], hold: bool, generated: bool, waited: float) -> None:
+        given = self.mail(*plans, at=self.now - waited, hold_duplicates=hold, generated=generated)
+        stored = self.agreed(lambda spool: spool.store(given))
+        assert not stored.duplicate
+        self.answered[given.queue_id] = given
+
+    @rule(data=st.data())
+    def submit_again(self, data: st.DataObject) -> None:
+        if not self.answered:
+            return
+        first = data.draw(st.sampled_from(sorted(self.answered)))
+        given = self.mail(fingerprint=self.answered[first].fingerprint)
+        stored = self.agreed(lambda spool: spool.store(given))
+        if not stored.duplicate:
+            self.answered[given.queue_id] = given
+
+    @rule(limit=st.integers(1, 4), skip=st.sampled_from([frozenset(), frozenset({"slow"})]))
+    def claim(self, limit: int, skip: frozenset[str]) -> None:
+        ours, theirs = self.both(lambda spool: spool.claim(self.now, 120.0, limit, skip))
+        assert [(each.delivery, each.lease) for each in ours] == [(each.delivery, each.lease) for each in theirs]
+        self.claims += zip(ours, theirs, strict=True)
+
+    def each_its_own(self, claims: tuple[Claim, Claim], verb: Callable[[Spool, Claim], Awaitable[Any]]) -> Any:
+        return self.agreed(lambda spool: verb(spool, claims[0] if spool is self.memory else claims[1]))
+
+    @rule(data=st.data(), outcome=OUTCOMES, notice=st.booleans())
+    def settle(self, data: st.DataObject, outcome: Any, notice: bool) -> None:
+        if not self.claims:
+            return
+        claims = data.draw(st.sampled_from(self.claims))
+        made = step(claims[0].delivery, outcome, self.now, RETRY)
+        report = self.mail(plan("operator@x"), generated=True)
+        done = self.each_its_own(
+            claims, lambda spool, claim: spool.settle(claim, made, (report,) if notice and made.report else ())
+        )
+        if done:
+            assert claims[1].token not in self.spent
+            self.spent.add(claims[1].token)
+            if notice and made.report:
+                self.answered[report.queue_id] = report
+
+    @rule(data=st.data())
+    def renew(self, data: st.DataObject) -> None:
+        if self.claims:
+            claims = data.draw(st.sampled_from(self.claims))
+            self.each_its_own(claims, lambda spool, claim: spool.renew(claim, self.now + 500.0))
+
+    @rule(
+        data=st.data(), verb=st.sampled_from(["hold", "release", "retry", "drop"]), number=st.sampled_from([None, 1, 2])
+    )
+    def order(self, data: st.DataObject, verb: str, number: int | None) -> None:
+        if self.answered:
+            queue_id = data.draw(st.sampled_from(sorted(self.answered)))
+            self.agreed(lambda spool: spool.set_state(queue_id, number, Order(verb, "anne", "why"), self.now))
+
+    @rule(data=st.data(), plans=PLANS)
+    def replan(self, data: st.DataObject, plans: tuple[Any, ...]) -> None:
+        if self.answered:
+            queue_id = data.draw(st.sampled_from(sorted(self.answered)))
+            self.agreed(lambda spool: spool.replan(queue_id, plans, Order("replan", "anne"), self.now))
+
+    @rule(age=st.sampled_from([0.0, 5000.0]), limit=st.integers(1, 5), withheld=st.booleans())
+    def purge(self, age: float, limit: int, withheld: bool) -> None:
+        before = self.now - age
+        self.agreed(lambda spool: spool.purge(before, limit, withheld=before if withheld else None))
+        for queue_id, given in list(self.answered.items()):
+            record = self.loop.run_until_complete(self.memory.show(queue_id))
+            if record is None:
+                assert given.arrived < before
+                del self.answered[queue_id]
+
+    @rule(orderly=st.booleans())
+    def crash(self, orderly: bool) -> None:
+        """Kill -9 is a copy of the files as they stand; the copy is opened, the old engine is never heard of again."""
+        if not orderly:
+            copy = Path(tempfile.mkdtemp())
+            for each in self.folder.iterdir():
+                if not each.name.endswith("-shm"):
+                    shutil.copy(each, copy / each.name)
+        self.loop.run_until_complete(self.sqlite.close())
+        if not orderly:
+            shutil.rmtree(self.folder)
+            self.folder = copy
+        self.sqlite = self.reopen()
+        for entry in self.memory._entries():
+            entry.lease = 0.0
+        self.sqlite._turn = self.memory._turn  # type: ignore[attr-defined]
+
+    @invariant()
+    def they_agree_and_nothing_is_lost(self) -> None:
+        found: tuple[Delivery, ...] = self.agreed(lambda spool: spool.find(Query()))
+        assert {each.queue_id for each in found} == set(self.answered)
+        self.agreed(lambda spool: spool.due())
+        ours, theirs = self.both(lambda spool: spool.stats())
+        assert {**ours.by_state} == {**theirs.by_state}
+        assert (ours.held, ours.oldest) == (theirs.held, theirs.oldest)
+        assert all(each.next_attempt is None for each in found if each.state.final or each.state is State.HELD)
+
+    @rule(data=st.data())
+    def look(self, data: st.DataObject) -> None:
+        if self.answered:
+            queue_id = data.draw(st.sampled_from(sorted(self.answered)))
+            record: Record = self.agreed(lambda spool: spool.show(queue_id))
+            assert record.mail.raw == self.answered[queue_id].raw
+            assert self.agreed(lambda spool: spool.load(queue_id)) == record.mail
+            self.agreed(lambda spool: spool.find(Query(term="F-2")))
+
+    def teardown(self) -> None:
+        self.loop.run_until_complete(self.sqlite.close())
+        self.loop.close()
+        with sqlite3.connect(self.folder / "queue.db") as connection:
+            assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        connection.close()
+        shutil.rmtree(self.folder)
+
+
+Engines.TestCase.settings = settings(
+    max_examples=40, stateful_step_count=60, deadline=None, suppress_health_check=list(HealthCheck)
+)
+TestEngines = Engines.TestCase
