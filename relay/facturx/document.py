@@ -7,6 +7,7 @@ from dataclasses import replace
 from lxml import etree
 
 from relay.facturx import checks, container, extract, schematron, xmp
+from relay.facturx.embedded import Embedded, invoices
 from relay.facturx.invoice import Invoice
 from relay.facturx.invoice import read as read_invoice
 from relay.facturx.profiles import Profile
@@ -37,51 +38,45 @@ def _pdf(blank: Report, data: bytes, options: Options) -> Report:
     claims = xmp.read(opened.xmp) if opened.xmp else None
     claimed = claims is not None and claims.claims_facturx
     report = replace(blank, kind=Kind.PDF, claimed=claimed)
-    several = [each for each in opened.attachments if _is_invoice(each)]
+    several = invoices(opened)
     if not several:
         return _without_invoice(report, opened, claims)
-    chosen = _preferred(several)
-    root: etree._Element | Finding = chosen.problem or parse(chosen.content or b"")
+    first = several[0]
     findings = list(opened.findings)
     if len(several) > 1:
         findings.append(_error("FX-MULTIPLE-XML", "pdf", f"{len(several)} invoice XMLs are embedded; one is allowed"))
-    if isinstance(root, Finding):
-        findings += [root, *container.check(opened, chosen, None, claims)]
-        return _concluded(replace(report, kind=Kind.FACTURX), findings, options, finished=True)
-    invoice = read_invoice(root, chosen.content or b"")
-    report = _filled(report, invoice)
-    if invoice.kind in _FOREIGN:
-        return _foreign(replace(report, kind=invoice.kind), findings)
-    return _facturx(replace(report, kind=Kind.FACTURX), root, invoice, findings, opened, chosen, claims, options)
-
-
-def _facturx(
-    report: Report,
-    root: etree._Element,
-    invoice: Invoice,
-    findings: list[Finding],
-    opened: extract.Container,
-    chosen: extract.Attachment,
-    claims: xmp.Xmp | None,
-    options: Options,
-) -> Report:
-    profile = invoice.profile
-    report = replace(report, profile=profile.name if profile else None)
+    if first.invoice is not None:
+        report = _filled(report, first.invoice)
+        if first.invoice.kind in _FOREIGN:
+            return _foreign(replace(report, kind=first.invoice.kind), findings)
+    profile = first.invoice.profile if first.invoice is not None else None
+    report = replace(report, kind=Kind.FACTURX, profile=profile.name if profile else None)
     if options.level == "off":
         return report
-    findings = findings + container.check(opened, chosen, profile, claims)
+    findings += container.check(opened, first.attachment, profile, claims)
+    return _concluded(report, findings, options, finished=_invoice(first, findings, options))
+
+
+def _invoice(first: Embedded, findings: list[Finding], options: Options) -> bool:
+    """Findings of the invoice itself into `findings`; False when a check could not tell."""
+    if isinstance(first.root, Finding) or first.invoice is None:
+        findings.append(first.root if isinstance(first.root, Finding) else _unknown())
+        return True
+    invoice, profile = first.invoice, first.invoice.profile
     if profile is None:
-        findings.append(
-            _error("FX-LEVEL-UNKNOWN", "xml", "the guideline (BT-24) is none of the five Factur-X profiles")
-        )
-        return _concluded(report, findings, options, finished=True)
-    breaches = checks.xsd(root, profile)
+        findings.append(_unknown())
+        return True
+    breaches = checks.xsd(first.root, profile)
     findings += breaches
     finished = True
     if options.level == "full" and not breaches:
-        finished = _rules(root, invoice, profile, findings, options)
+        finished = _rules(first.root, invoice, profile, findings, options)
     findings += checks.identifiers(invoice)
-    return _concluded(report, findings, options, finished=finished)
+    return finished
+
+
+def _unknown() -> Finding:
+    return _error("FX-LEVEL-UNKNOWN", "xml", "the guideline (BT-24) is none of the five Factur-X profiles")
 
 
 def _rules(root: etree._Element, invoice: Invoice, profile: Profile, findings: list[Finding], options: Options) -> bool:
@@ -148,23 +143,6 @@ def _other(blank: Report, data: bytes) -> Report:
     return replace(report, verdict=Verdict.NOT_FACTURX)
 
 
-def _is_invoice(attachment: extract.Attachment) -> bool:
-    """By root element; by name when the XML cannot be read at all."""
-    if attachment.content is None:
-        return attachment.problem is not None and attachment.name.lower() in (container.NAME, "zugferd-invoice.xml")
-    root = parse(attachment.content)
-    if isinstance(root, Finding):
-        return (
-            attachment.name.lower() == container.NAME
-            or re.search(rb"<(\w+:)?CrossIndustry", attachment.content) is not None
-        )
-    return read_invoice(root, b"").kind is not Kind.OTHER or attachment.name == container.NAME
-
-
-def _preferred(several: list[extract.Attachment]) -> extract.Attachment:
-    return next((each for each in several if each.name == container.NAME), several[0])
-
-
 def _filled(report: Report, invoice: Invoice) -> Report:
     return replace(
         report,
@@ -179,8 +157,6 @@ def _filled(report: Report, invoice: Invoice) -> Report:
 
 def _concluded(report: Report, findings: list[Finding], options: Options, *, finished: bool) -> Report:
     final = tuple(_overridden(each, options.severities) for each in findings)
-    if options.level == "off":
-        return replace(report, verdict=Verdict.UNDETERMINED)
     if any(each.severity is Severity.ERROR for each in final):
         verdict = Verdict.INVALID
     else:

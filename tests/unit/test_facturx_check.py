@@ -2,8 +2,10 @@
 
 import base64
 import hashlib
+import io
 import quopri
 
+import pikepdf
 import pytest
 
 from relay.facturx import document, extract, samples, schematron, selftest, text
@@ -84,6 +86,53 @@ def test_low_profiles_are_data_only(profile: str, relationship: str, rules: set[
 def test_high_profiles_take_three_relationships(relationship: str) -> None:
     pdf = samples.facturx_pdf(samples.invoice_xml(), relationship=relationship)
     assert check(pdf, level="structure").verdict is Verdict.VALID
+
+
+def with_file(pdf: bytes, name: str, content: bytes) -> bytes:
+    out = io.BytesIO()
+    with pikepdf.open(io.BytesIO(pdf)) as opened:
+        opened.attachments[name] = pikepdf.AttachedFileSpec(opened, content, filename=name, mime_type="text/xml")
+        opened.save(out)
+    return out.getvalue()
+
+
+ORDER = b'<o:SCRDMCCBDACIOMessageStructure xmlns:o="urn:un:unece:uncefact:data:SCRDMCCBDACIOMessageStructure:100"/>'
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "rules"),
+    [
+        ("order-x.xml", ORDER, set()),
+        ("data.xml", b"<measures/>", set()),
+        ("notes.xml", b"not xml at all", set()),
+        ("other.xml", samples.invoice_xml("F-2"), {"FX-MULTIPLE-XML"}),
+        ("ZUGFeRD-invoice.xml", b"<broken", {"FX-MULTIPLE-XML"}),
+    ],
+)
+def test_only_a_second_invoice_is_one_too_many(name: str, content: bytes, rules: set[str]) -> None:
+    report = check(with_file(samples.facturx_pdf(samples.invoice_xml()), name, content))
+    assert errors(report) == rules
+    assert report.number == "FA-2026-0001"
+
+
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [
+        (ORDER, Kind.ORDERX),
+        (b'<r:CrossIndustryDocument xmlns:r="urn:ferd:CrossIndustryDocument:invoice:1p0"/>', Kind.ZUGFERD1),
+        (b'<Invoice xmlns="urn:oasis:names:specification:ubl:schema:xsd:Invoice-2"/>', Kind.UBL),
+        (
+            samples.invoice_xml().replace(
+                b">urn:cen.eu:en16931:2017<",
+                b">urn:cen.eu:en16931:2017#compliant#urn:xeinkauf.de:kosit:xrechnung_3.0<",
+            ),
+            Kind.XRECHNUNG,
+        ),
+    ],
+)
+def test_what_is_no_facturx_is_called_by_its_name(content: bytes, kind: Kind) -> None:
+    report = check(with_file(samples.plain_pdf("x"), "a.xml", content))
+    assert (report.kind, report.verdict, errors(report)) == (kind, Verdict.NOT_FACTURX, set())
 
 
 def test_pdfa_must_be_part_3() -> None:
