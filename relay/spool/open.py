@@ -8,6 +8,7 @@ from pathlib import Path
 from relay.spool import database, place
 from relay.spool.memory import MemorySpool
 from relay.spool.port import Spool, SpoolError, Windows
+from relay.spool.salvage import Salvaged, salvage
 from relay.spool.sqlite import SqliteSpool
 
 
@@ -24,8 +25,8 @@ def open_spool(
     exclusive: the daemon's way. It takes the lock, makes the file when there is none, and takes over at once what an
     earlier daemon left active. Without it (the commands) the file must be there, whether or not a daemon runs.
     ceiling: `retry.ceiling` in seconds. Blocks for the time of a few reads.
-    A damaged database file is moved to `corrupt/` beside it and a new one begun: the daemon serves, and says so in
-    `notices`, in `Stats.corrupt` and on every start's log; nothing is deleted.
+    A damaged database file is moved to `corrupt/` beside it, what can be read of it goes over to a new one, and the
+    daemon serves: it says so in `notices` (for the log) and in `Stats.corrupt`. Nothing is deleted.
     Raises SpoolBusy, SpoolError (a sentence for the operator), ValueError for a URL of no known kind.
     """
     if url == "memory:":
@@ -79,8 +80,22 @@ def _prepare_own(path: Path) -> tuple[str, ...]:
         database.prepare(path)
     except database.Damaged as damage:
         kept = place.set_aside(path)
-        notices = (f"the spool {path} was damaged ({damage}): it is kept in {kept}, a new one is begun",)
         database.create(path)
         database.prepare(path)
+        notices = (_notice(path, str(damage), kept, _salvage(kept / path.name, path)),)
     database.end_leases(path)
     return notices
+
+
+def _salvage(damaged: Path, path: Path) -> Salvaged:
+    try:
+        return salvage(damaged, path, time.time())
+    except sqlite3.Error:
+        return Salvaged()
+
+
+def _notice(path: Path, damage: str, kept: Path, saved: Salvaged) -> str:
+    return (
+        f"the spool {path} was damaged ({damage}): it is kept in {kept}; {saved.mails} mails could be read and are in"
+        f" the new one, {saved.held} of them held because it is not known whether they were sent"
+    )

@@ -229,6 +229,27 @@ class TestDamage:
         assert (await spool.stats()).corrupt == 1
         await spool.close()
 
+    @pytest.mark.parametrize("table", ["deliveries", "deliveries_due", "deliveries_by_state"])
+    async def test_what_can_be_read_of_a_damaged_queue_goes_on(self, path: Path, table: str) -> None:
+        spool, mails = opened(path), [mail(raw=b"x" * 20_000) for _ in range(50)]
+        for each in mails:
+            await spool.store(each)
+        await spool.close()
+        with sqlite3.connect(path) as connection:
+            (page,) = connection.execute("SELECT rootpage FROM sqlite_schema WHERE name = ?", (table,)).fetchone()
+        connection.close()
+        with path.open("r+b") as file:
+            file.seek((page - 1) * database.PAGE)
+            file.write(b"\xa5" * database.PAGE)
+        spool = opened(path)
+        found = await spool.find(Query())
+        assert {each.queue_id for each in found} == {each.queue_id for each in mails}
+        lost = table == "deliveries"
+        assert {each.state for each in found} == {State.HELD if lost else State.QUEUED}
+        assert f"50 mails could be read and are in the new one, {50 if lost else 0} of them held" in spool.notices[0]
+        assert await spool.load(mails[7].queue_id) == mails[7]
+        await spool.close()
+
     async def test_a_folder_in_its_place(self, path: Path) -> None:
         path.mkdir(parents=True)
         spool = opened(path)
