@@ -82,6 +82,9 @@ class Clients:
         for index, address in enumerate(client.recipients):
             at = nearest(node, "recipients", index)
             claim = Claim(file, client.dossier, at, address)
+            if self.relay and fold(self.relay.return_path) in (fold(address), untagged(fold(address))[0]):
+                what = f"recipient {address} is the return_path of relay.yaml: its mail would be taken for a bounce"
+                file.error(at, what, "give the client another address")
             first = self._addresses.setdefault(fold(address), claim)
             if first is not claim:
                 self._claimed(claim, first)

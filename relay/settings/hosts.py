@@ -120,8 +120,10 @@ def pattern(value: str) -> str:
     local, at, domain = value.rpartition("@")
     if not at:
         raise Bad(f'"{value}" is not a pattern: no "@"', 'write "*@domain" or a whole address')
-    if domain.lstrip("*.") == "":
+    if "*" in domain and "." not in domain.rpartition("*")[2].lstrip("."):
         raise Bad(f'"{value}" would relay for the whole world: an open relay', 'name the domain: "*@export.example"')
+    if "?" in value:
+        raise Bad(f'"{value}" is not a pattern: "?"', 'the only wildcard is "*"')
     address(f"{local.replace('*', 'x') or ' '}@{domain.replace('*', 'x')}")
     return value.lower()
 

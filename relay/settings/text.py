@@ -58,6 +58,9 @@ def open_regular(path: Path) -> BinaryIO:
 def _octets(path: Path, file: str, faults: Faults) -> bytes | None:
     try:
         with open_regular(path) as stream:
+            if os.fstat(stream.fileno()).st_mode & stat.S_IWOTH:
+                what = "anyone on this machine can write this file, and so redirect invoices"
+                faults.warning(file, TOP, what, f"chmod o-w {path}")
             octets = stream.read(MAX_SIZE + 1)
     except OSError as error:
         faults.error(file, TOP, *unreadable(error))

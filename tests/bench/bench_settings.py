@@ -10,32 +10,44 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 from relay.settings.current import Current
 from tests.support.many_clients import write
 
 
-async def _longest_stall(stop: asyncio.Event) -> float:
-    longest = 0.0
-    while not stop.is_set():
-        before = time.perf_counter()
-        await asyncio.sleep(0.001)
-        longest = max(longest, time.perf_counter() - before - 0.001)
-    return longest
+@dataclass
+class Stall:
+    """The longest time between two turns of the loop, in seconds: by the wall, and of it the loop's own CPU time.
+
+    On a busy machine the first counts the neighbours too; what the code does shows in the second.
+    """
+
+    wall: float = 0.0
+    cpu: float = 0.0
+
+    async def watch(self, stop: asyncio.Event) -> None:
+        while not stop.is_set():
+            wall, cpu = time.perf_counter(), time.thread_time()
+            await asyncio.sleep(0.001)
+            self.wall = max(self.wall, time.perf_counter() - wall)
+            self.cpu = max(self.cpu, time.thread_time() - cpu)
 
 
 async def _reloads(directory: Path) -> None:
     current = Current(directory)
-    for name in ("start", "reload", "reload"):
-        stop = asyncio.Event()
-        watch = asyncio.create_task(_longest_stall(stop))
+    for name in ("start", "reload", "reload", "reload"):
+        stop, stall = asyncio.Event(), Stall()
+        watch = asyncio.create_task(stall.watch(stop))
         before = time.perf_counter()
         result = await current.reload()
         seconds = time.perf_counter() - before
         stop.set()
+        await watch
         clients = len(current.settings.terms.clients) if result.ok else "faulty"
-        print(f"{name}: {seconds:.2f} s, longest stall {1000 * await watch:.1f} ms, {clients} clients")
+        times = f"{1000 * stall.wall:.1f} ms ({1000 * stall.cpu:.1f} ms of own CPU)"
+        print(f"{name}: {seconds:.2f} s, longest stall {times}, {clients} clients")
 
 
 def main() -> None:

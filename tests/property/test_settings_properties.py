@@ -12,43 +12,10 @@ from relay.settings.load import Loaded, load
 from tests.support.config_faults import FIRM, RELAY, write
 
 NO_DEADLINE = settings(deadline=None, max_examples=150, suppress_health_check=list(HealthCheck))
-PIECES = st.sampled_from(
-    [
-        ": ",
-        "- ",
-        "[",
-        "]",
-        "{",
-        "}",
-        '"',
-        "'",
-        "&a ",
-        "*a",
-        "!x ",
-        "#",
-        "%",
-        "@",
-        ">\n",
-        "---\n",
-        "<<",
-        "? ",
-        "\t",
-        "\n",
-        " ",
-        "\xa0",
-        "\u200b",
-        "\ufeff",
-        "é",
-        "\x00",
-        "\r",
-        "true",
-        "~",
-        "😀",
-        "\u2028",
-        "\x85",
-    ]
-    + ["", "|\n", "9" * 5000]
-)
+MARKS = [": ", "- ", "[", "]", "{", "}", '"', "&a ", "*a", "!x ", "#", "%", "@", ">\n", "---\n", "<<", "? ", "\t"]
+WORDS = ["\n", " ", "é", "\x00", "\r", "true", "~", "😀"]
+UNSEEN = ["\u00a0", "\u200b", "\ufeff", "\u2028", "\x85"]
+PIECES = st.sampled_from(["", "|\n", "'", "9" * 5000, *MARKS, *WORDS, *UNSEEN])
 
 
 def judge(relay: str | bytes, firm: str | bytes) -> Loaded:

@@ -290,6 +290,14 @@ CASES = [
         ],
     ),
     (
+        "recipient that is the return path",
+        "[one@export.relay.example]",
+        "[bounces+1@export.relay.example]",
+        [
+            "firms/a.yaml:9:18: error: recipient bounces+1@export.relay.example is the return_path of relay.yaml: its mail would be taken for a bounce. Fix: give the client another address"
+        ],
+    ),
+    (
         "kind of a foreign address",
         "",
         "    kinds: {x@export.relay.example: sale}\n",

@@ -77,6 +77,13 @@ def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path: Path, monkeyp
     ]
 
 
+def test_a_file_that_anyone_can_write_is_a_warning(tmp_path: Path) -> None:
+    write(tmp_path)
+    (tmp_path / "firms" / "a.yaml").chmod(0o666)
+    (found,) = lines(tmp_path, load(tmp_path))
+    assert found.startswith("firms/a.yaml:1:1: warning: anyone on this machine can write this file")
+
+
 def test_a_last_line_without_its_end_is_a_warning(tmp_path: Path) -> None:
     assert told(tmp_path, a=FIRM.rstrip("\n")) == [
         "firms/a.yaml:9:43: warning: the last line has no line end: the file may be half written."

@@ -243,6 +243,20 @@ CASES = [
         ],
     ),
     (
+        "open relay for a whole top-level domain",
+        "",
+        "accept: {recipients: ['*@*.fr']}\n",
+        [
+            'relay.yaml:3:23: error: "*@*.fr" would relay for the whole world: an open relay. Fix: name the domain: "*@export.example"'
+        ],
+    ),
+    (
+        "pattern with a question mark",
+        "",
+        "accept: {recipients: ['a?@x.example']}\n",
+        ['relay.yaml:3:23: error: "a?@x.example" is not a pattern: "?". Fix: the only wildcard is "*"'],
+    ),
+    (
         "pattern without @",
         "",
         "accept: {recipients: ['*']}\n",
