@@ -83,7 +83,7 @@ class Pool:
             answer = await self._attempt(frames.request(candidates, options), self.timeout)
             reports = _reports(answer, len(candidates))
             if reports is None:
-                reports = tuple([await self._alone(each, options) for each in candidates])
+                reports = await self._again(candidates, options)
             return reports if self.self_test is None else tuple(self._doubted(each, options) for each in reports)
         finally:
             self._leave()
@@ -110,13 +110,22 @@ class Pool:
         )
         return replace(report, verdict=Verdict.UNDETERMINED, findings=(*report.findings, doubt))
 
-    async def _alone(self, candidate: Candidate, options: Options) -> Report:
-        """The second and last try of one document, in a worker that has seen no other."""
-        answer = await self._attempt(frames.request([candidate], options), self.timeout, fresh=True)
-        reports = _reports(answer, 1)
-        if reports is not None:
-            return reports[0]
-        return await asyncio.to_thread(fallback.report, candidate, timed_out=answer == "timeout")
+    async def _again(self, candidates: Sequence[Candidate], options: Options) -> tuple[Report, ...]:
+        """Each document alone; when none is to blame, all of them together once more: only so `mentions` is known."""
+        reports: list[Report] = []
+        innocent, fresh = True, True
+        for candidate in candidates:
+            answer = await self._attempt(frames.request([candidate], options), self.timeout, fresh=fresh)
+            alone = _reports(answer, 1)
+            fresh = alone is None
+            innocent = innocent and not fresh
+            if alone is None:
+                alone = (await asyncio.to_thread(fallback.report, candidate, timed_out=answer == "timeout"),)
+            reports += alone
+        together = None
+        if innocent and len(candidates) > 1:
+            together = _reports(await self._attempt(frames.request(candidates, options), self.timeout), len(candidates))
+        return together or tuple(reports)
 
     async def _attempt(self, pieces: list[bytes], timeout: float, *, fresh: bool = False) -> dict[str, Any] | str:
         """The answer of a worker, or why there is none: timeout | crashed. The worker goes back, or is replaced."""

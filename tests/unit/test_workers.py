@@ -78,6 +78,7 @@ async def test_a_worker_killed_at_work_costs_nothing(pool: Pool, log: Log) -> No
     os.kill(pids(log)[0], signal.SIGKILL)
     facturx, plain = await asked
     assert (facturx.verdict, plain.verdict) == (Verdict.VALID, Verdict.NOT_FACTURX)
+    assert plain.mentions == ("FA-2026-0001",)
     assert log.causes() == ["crashed"]
 
 
