@@ -286,6 +286,11 @@ def test_twice_the_octets_at_most_twice_the_work(place):
     assert large < 10_000
 
 
+def test_parts_over_the_limit_are_not_counted_to_the_end():
+    few, many = (operations(parse, mails.mail([b""] * size)) for size in (2_000, 20_000))
+    assert few == many
+
+
 def test_delimiters_cost_no_line_of_python_per_line_of_a_body():
     short, long = (operations(parse, mails.mail([b"\r\n" + b"x\r\n" * size])) for size in (10, 100_000))
     assert short == long

@@ -72,6 +72,7 @@ def test_file_names_in_every_dress(style):
         ("attachment; filename*2=c.pdf; filename*0=a; filename*1=b", "abc.pdf"),
         ("attachment; filename*0=a; filename*2=c.pdf", "a"),
         ("attachment; filename*1=b; filename=a.pdf", "a.pdf"),
+        ("attachment; filename=a.pdf; filename=b.pdf", "a.pdf"),
         ("attachment; filename*=%41.pdf", "A.pdf"),
         ('attachment; filename="=?utf-8?Q?=C3=A9_1?= =?utf-8?Q?.pdf?="', "é 1.pdf"),
         ('attachment; filename="=?utf-8?B?w?= =?utf-8?Q?=C3?= =?utf-8?Q?=A9.pdf?="', "=?utf-8?B?w?= é.pdf"),
@@ -138,6 +139,7 @@ def test_padding_preamble_epilogue_and_a_boundary_within_text():
 def test_empty_parts(rest):
     message = parse(b"Content-Type: multipart/mixed; boundary=b\r\n\r\n" + rest)
     assert [body(message, child) for child in message.root.children] == [b""]
+    assert all(child.span.start <= child.body.start <= child.span.end for child in message.root.children)
 
 
 def test_a_part_without_header():
@@ -151,6 +153,19 @@ def test_a_part_without_header():
 def test_bare_lf_counts_as_a_line_end():
     raw = mail([text("a"), pdf(b"x", "x.pdf")]).replace(b"\r\n", b"\n")
     assert shapes(raw) == [(0, "multipart/mixed"), (1, "text/plain"), (1, "application/pdf")]
+
+
+def test_an_unknown_disposition_is_an_attachment():
+    assert parse(mail(entity=part(b"x", "text/plain", disposition="form-data"))).root.disposition == "attachment"
+
+
+def test_a_first_line_that_continues_nothing_is_body():
+    message = parse(b" x: y\r\nSubject: z\r\n\r\nbody")
+    assert (message.root.headers, message.root.body.start, message.defects) == ((), 0, ("no-blank-line",))
+
+
+def test_an_mbox_line_on_top_is_passed_over():
+    assert next(header.name for header in parse(b"From a@b Tue Nov 24\r\n" + mail()).root.headers) == "from"
 
 
 def test_one_level_of_forwarded_mail():
@@ -210,6 +225,8 @@ def nested(depth: int) -> bytes:
         (b"X: x\r\n" * 5_001 + b"\r\nx", "header-too-large"),
         (b"X: x\r\n" + b" y\r\n" * 5_000 + b"\r\nx", "header-too-large"),
         (mail([b"X: " + b"x" * MAX_HEADER + b"\r\n\r\nx"]), "header-too-large"),
+        (mail([b"X: " + b"x" * 250_000] * 9), "header-too-large"),
+        (mail([b"X: x\r\n" * 4_500] * 5), "header-too-large"),
         (nested(MAX_DEPTH + 1), "nesting-too-deep"),
         (nested(2_000), "nesting-too-deep"),
         (mail([b""] * MAX_PARTS), "too-many-parts"),

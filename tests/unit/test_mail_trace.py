@@ -78,6 +78,7 @@ def test_hops_and_loops():
         ("from r.example by b", False),
         ("from a (sent by r.example) by b", False),
         ("from a (x (y) by r.example) by b", False),
+        ("from a (it came by r.example once) by b", False),
         ("from a by r.example.org; d", False),
         ("from a by rxexample; d", False),
     ],
