@@ -1,0 +1,385 @@
+"""What a dialogue cannot show: what reaches the intake, limits, time, disconnects, drain, reload."""
+
+import asyncio
+import socket
+import ssl
+import struct
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from relay.model import Envelope, Recipient
+from relay.smtpd import PostFault, make_user_line
+from tests.support.door import Door, Events, Limits, Listener, Recorder, self_signed
+
+
+class Peer:
+    """A client by hand."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader, self.writer = reader, writer
+
+    async def reply(self) -> str:
+        async with asyncio.timeout(15):
+            while (line := await self.reader.readline())[3:4] == b"-":
+                pass
+        return line.decode().rstrip("\r\n")
+
+    def reset(self) -> None:
+        """Gone without a word: RST."""
+        linger = struct.pack("ii", 1, 0)
+        self.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        self.writer.transport.abort()
+
+    async def ask(self, line: str) -> str:
+        self.writer.write(line.encode() + b"\r\n")
+        return await self.reply()
+
+    async def mail_to(self, local: str = "c", ehlo: str = "EHLO client.example") -> None:
+        """Up to 354."""
+        for line in (ehlo, "MAIL FROM:<a@sender.example>", f"RCPT TO:<{local}@export.example>"):
+            assert (await self.ask(line)).startswith("250")
+        assert (await self.ask("DATA")).startswith("354")
+
+    async def gone(self) -> None:
+        async with asyncio.timeout(15):
+            assert await self.reader.read() == b""
+
+
+class Stage:
+    """A door with everything around it."""
+
+    def __init__(self) -> None:
+        self.limits = Limits()
+        self.recorder, self.events = Recorder(), Events()
+        self.door: Door
+
+    async def open(self, *listeners: Listener, **options: Any) -> None:
+        options = {"auth_delay": 0.0, **options}
+        self.door = Door(
+            listeners or [Listener()], lambda: self.limits, self.recorder, "door.example", self.events, **options
+        )
+        await self.door.start()
+
+    async def dial(self, index: int = 0, greeted: bool = True) -> Peer:
+        peer = Peer(*await asyncio.open_connection(*self.door.addresses[index]))
+        if greeted:
+            assert (await peer.reply()).startswith("220")
+        return peer
+
+
+@pytest.fixture
+async def stage() -> AsyncIterator[Stage]:
+    stage = Stage()
+    yield stage
+    stage.recorder.go_on.set()
+    stage.door.close()
+
+
+async def test_the_envelope_is_what_the_client_said(stage: Stage) -> None:
+    await stage.open()
+    peer = await stage.dial()
+    await peer.ask("EHLO client.example")
+    await peer.ask("MAIL FROM:<é@sender.example> SMTPUTF8 BODY=8BITMIME RET=HDRS ENVID=QQ+2B1")
+    await peer.ask("RCPT TO:<c@export.example> NOTIFY=SUCCESS,DELAY ORCPT=rfc822;x+2By@z")
+    await peer.ask("DATA")
+    await peer.ask("Subject: x\r\n\r\n..body\r\n.")
+    assert stage.recorder.mails == [
+        (
+            Envelope(
+                sender="é@sender.example",
+                recipients=(Recipient("c@export.example", frozenset({"SUCCESS", "DELAY"}), "rfc822;x+2By@z"),),
+                peer="127.0.0.1",
+                helo="client.example",
+                protocol="UTF8SMTP",
+                body="8BITMIME",
+                smtputf8=True,
+                ret="HDRS",
+                envid="QQ+2B1",
+            ),
+            b"Subject: x\r\n\r\n.body\r\n",
+        )
+    ]
+
+
+async def test_both_families_are_served(stage: Stage) -> None:
+    await stage.open(Listener("127.0.0.1"), Listener("::1"))
+    for index, address in enumerate(("127.0.0.1", "::1")):
+        peer = await stage.dial(index)
+        await peer.mail_to(ehlo="HELO x")
+        assert (await peer.ask("x\r\n.")).startswith("250")
+        envelope = stage.recorder.mails[-1][0]
+        assert (envelope.peer, envelope.protocol) == (address, "SMTP")
+
+
+async def test_a_port_in_use_is_an_error_and_nothing_listens(stage: Stage) -> None:
+    await stage.open()
+    taken = Listener(port=stage.door.addresses[0][1])
+    other = Door([Listener(), taken], lambda: stage.limits, stage.recorder, "door.example", stage.events)
+    with pytest.raises(OSError):
+        await other.start()
+    assert other.addresses == []
+
+
+async def test_connections_are_limited_by_host_and_in_all(stage: Stage) -> None:
+    stage.limits = Limits(max_connections=3, max_connections_per_host=2)
+    await stage.open()
+    first, _second = await stage.dial(), await stage.dial()
+    third = await stage.dial(greeted=False)
+    assert (await third.reply()).startswith("421 4.7.0")
+    await third.gone()
+    assert (await first.ask("QUIT")).startswith("221")
+    await first.gone()
+    await stage.dial()
+    assert len(stage.events.named("connection_refused")) == 1
+
+
+async def test_a_new_limit_is_in_force_at_once(stage: Stage) -> None:
+    await stage.open()
+    peer = await stage.dial()
+    await peer.ask("EHLO x")
+    stage.limits = Limits(max_mail_size=10)
+    assert (await peer.ask("MAIL FROM:<a@b.example> SIZE=11")).startswith("552 5.3.4")
+
+
+async def test_a_mail_in_hand_outlives_its_client(stage: Stage) -> None:
+    await stage.open()
+    peer = await stage.dial()
+    await peer.mail_to("slow")
+    peer.writer.write(b"x\r\n.\r\n")
+    await stage.recorder.arrived.wait()
+    peer.reset()
+    async with asyncio.timeout(15):
+        while stage.door.sessions:
+            await asyncio.sleep(0)
+    stage.recorder.go_on.set()
+    await stage.door.drain(5.0)
+    assert [raw for _, raw in stage.recorder.mails] == [b"x\r\n"]
+
+
+async def test_a_mail_cut_short_is_not_taken(stage: Stage) -> None:
+    await stage.open()
+    peer = await stage.dial()
+    await peer.mail_to()
+    peer.writer.write(b"Subject: half\r\n\r\n")
+    peer.writer.write_eof()
+    await peer.gone()
+    assert stage.recorder.mails == []
+    assert stage.events.named("session_error")
+
+
+async def test_drain_dismisses_the_idle_and_finishes_the_busy(stage: Stage) -> None:
+    await stage.open()
+    idle, reading, handing = await stage.dial(), await stage.dial(), await stage.dial()
+    await reading.mail_to()
+    await handing.mail_to("slow")
+    handing.writer.write(b"y\r\n.\r\n")
+    await stage.recorder.arrived.wait()
+    address = stage.door.addresses[0]
+    draining = asyncio.create_task(stage.door.drain(20.0))
+    assert (await idle.reply()).startswith("421 4.3.2")
+    await idle.gone()
+    with pytest.raises(OSError):
+        await asyncio.open_connection(*address)
+    assert (await reading.ask("x\r\n.")).startswith("250")
+    assert (await reading.reply()).startswith("421 4.3.2")
+    stage.recorder.go_on.set()
+    assert (await handing.reply()).startswith("250")
+    await draining
+    assert sorted(raw for _, raw in stage.recorder.mails) == [b"x\r\n", b"y\r\n"]
+    assert stage.door.sessions == 0
+
+
+async def test_drain_cuts_who_does_not_end_but_waits_for_the_intake(stage: Stage) -> None:
+    await stage.open()
+    reading, handing = await stage.dial(), await stage.dial()
+    await reading.mail_to()
+    await handing.mail_to("slow")
+    handing.writer.write(b"y\r\n.\r\n")
+    await stage.recorder.arrived.wait()
+    draining = asyncio.create_task(stage.door.drain(0.0))
+    with pytest.raises((ConnectionError, AssertionError)):
+        await reading.gone()
+        raise ConnectionError
+    assert not draining.done()
+    stage.recorder.go_on.set()
+    await draining
+    assert [raw for _, raw in stage.recorder.mails] == [b"y\r\n"]
+
+
+@pytest.mark.parametrize("inside_data", [False, True])
+async def test_an_idle_peer_is_dismissed(stage: Stage, inside_data: bool) -> None:
+    await stage.open()
+    peer = await stage.dial()
+    if inside_data:
+        await peer.mail_to()
+        peer.writer.write(b"half")
+    stage.limits = Limits(idle_timeout=0.05)
+    if not inside_data:
+        assert (await peer.ask("NOOP")).startswith("250")
+    else:
+        peer.writer.close()  # what was already awaited keeps the old time: only a new session has the new one
+        peer = await stage.dial()
+    assert (await peer.reply()).startswith("421 4.4.2")
+    await peer.gone()
+
+
+async def test_a_session_has_an_end_whatever_it_does(stage: Stage) -> None:
+    await stage.open(session_seconds=0.05)
+    peer = await stage.dial(greeted=False)
+    said = await peer.reader.read()
+    assert said.startswith(b"220 ") and b"\r\n421 4.4.2 " in said
+
+
+async def test_too_much_mail_at_once_is_put_off_and_the_dialogue_stays_in_step(stage: Stage) -> None:
+    await stage.open(memory=60_000)
+    first, second = await stage.dial(), await stage.dial()
+    await first.mail_to()
+    first.writer.write(b"x" * 900 + b"\r\n" * 1 + (b"y" * 900 + b"\r\n") * 60)
+    async with asyncio.timeout(15):
+        while stage.door._house.memory.used < 50_000:
+            await asyncio.sleep(0)
+    await second.mail_to()
+    assert (await second.ask(("z" * 900 + "\r\n") * 60 + ".")).startswith("452 4.3.1")
+    assert (await second.ask("NOOP")).startswith("250")
+    assert (await first.ask(".")).startswith("250")
+    await second.mail_to()
+    assert (await second.ask(("z" * 900 + "\r\n") * 60 + ".")).startswith("250")
+    assert stage.door._house.memory.used == 0
+
+
+async def test_a_fault_is_told_to_us_and_not_to_the_client(stage: Stage) -> None:
+    await stage.open()
+    peer = await stage.dial()
+    await peer.mail_to("fault")
+    assert await peer.ask("x\r\n.") == "451 4.3.0 local error, try again later"
+    [fault] = stage.events.named("fault")
+    assert isinstance(fault["error"], RuntimeError)
+
+
+async def test_a_client_that_reads_nothing_does_not_grow_us(stage: Stage) -> None:
+    """Replies are sent when they are many, and wait when the peer reads none: its commands stay in its own kernel."""
+    stage.limits = Limits(max_recipients=100_000, idle_timeout=30.0)
+    await stage.open()
+    peer = await stage.dial()
+    await peer.ask("EHLO x")
+    await peer.ask("MAIL FROM:<a@b.example>")
+    peer.writer.write(b"RCPT TO:<c@export.example>\r\n" * 5000)
+    for _ in range(5000):
+        assert await peer.reply() == "250 2.1.5 recipient OK"
+
+
+# TLS and AUTH.
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
+    return self_signed(tmp_path_factory.mktemp("tls"))
+
+
+def client_context(version: ssl.TLSVersion | None = None) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    if version is not None:
+        context.minimum_version = ssl.TLSVersion.MINIMUM_SUPPORTED
+        context.maximum_version = version
+    return context
+
+
+async def starttls(peer: Peer, context: ssl.SSLContext | None = None) -> None:
+    await peer.ask("EHLO x")
+    assert (await peer.ask("STARTTLS")).startswith("220")
+    await peer.writer.start_tls(context or client_context())
+
+
+def secured(certificate: tuple[str, str], **changes: Any) -> Listener:
+    return replace(Listener(tls="starttls", certificate=certificate[0], private_key=certificate[1]), **changes)
+
+
+async def test_the_protocol_names_tls_and_the_user(stage: Stage, certificate: tuple[str, str], tmp_path: Path) -> None:
+    users = tmp_path / "users"
+    users.write_text(make_user_line("jefacture", "secret"))
+    await stage.open(secured(certificate, users_file=str(users), allow_networks=()))
+    peer = await stage.dial()
+    await starttls(peer)
+    await peer.ask("EHLO x")
+    assert (await peer.ask("AUTH PLAIN AGplZmFjdHVyZQBzZWNyZXQ=")).startswith("235")
+    await peer.mail_to()
+    assert (await peer.ask("x\r\n.")).startswith("250")
+    envelope = stage.recorder.mails[0][0]
+    assert (envelope.protocol, envelope.user) == ("ESMTPSA", "jefacture")
+
+
+async def test_tls_1_1_is_refused(stage: Stage, certificate: tuple[str, str]) -> None:
+    await stage.open(secured(certificate))
+    peer = await stage.dial()
+    with pytest.raises((ssl.SSLError, ConnectionError)):
+        await starttls(peer, client_context(ssl.TLSVersion.TLSv1_1))
+
+
+async def test_a_large_mail_passes_through_tls(stage: Stage, certificate: tuple[str, str]) -> None:
+    stage.limits = Limits(max_mail_size=5_000_000)
+    await stage.open(secured(certificate, tls="implicit"))
+    peer = Peer(*await asyncio.open_connection(*stage.door.addresses[0], ssl=client_context()))
+    assert (await peer.reply()).startswith("220")
+    await peer.mail_to()
+    body = (b"A" * 76 + b"\r\n") * 50_000
+    peer.writer.write(body)
+    assert (await peer.ask(".")).startswith("250")
+    assert stage.recorder.mails[0][1] == body
+
+
+async def test_reload_takes_a_new_certificate_and_a_faulty_one_changes_nothing(stage: Stage, tmp_path: Path) -> None:
+    pair = self_signed(tmp_path)
+    await stage.open(secured(pair))
+
+    async def shown() -> bytes:
+        peer = await stage.dial()
+        await starttls(peer)
+        return peer.writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
+
+    first = await shown()
+    self_signed(tmp_path)
+    assert await shown() == first
+    stage.door.reload()
+    second = await shown()
+    assert second != first
+    Path(pair[0]).write_text("nonsense")
+    with pytest.raises(PostFault, match=r"cert\.pem"):
+        stage.door.reload()
+    assert await shown() == second
+
+
+async def test_faulty_files_are_named_at_start(stage: Stage, certificate: tuple[str, str], tmp_path: Path) -> None:
+    users = tmp_path / "users"
+    users.write_text("nobody:plain\n")
+    await stage.open()
+    for listener, name in (
+        (Listener(tls="implicit"), "needs a certificate"),
+        (Listener(tls="starttls", certificate="/none.pem"), "/none.pem"),
+        (secured(certificate, users_file=str(users)), "line 1"),
+        (secured(certificate, users_file="/none"), "/none"),
+    ):
+        door = Door([listener], lambda: stage.limits, stage.recorder, "door.example", stage.events)
+        with pytest.raises(PostFault, match=name):
+            await door.start()
+
+
+async def test_a_guessing_host_is_shut_out(stage: Stage, certificate: tuple[str, str], tmp_path: Path) -> None:
+    users = tmp_path / "users"
+    users.write_text(make_user_line("jefacture", "secret"))
+    await stage.open(secured(certificate, tls="implicit", users_file=str(users)))
+    last = ""
+    for _ in range(4):
+        peer = Peer(*await asyncio.open_connection(*stage.door.addresses[0], ssl=client_context()))
+        await peer.reply()
+        await peer.ask("EHLO x")
+        for _ in range(3):
+            last = await peer.ask("AUTH PLAIN AGplZmFjdHVyZQB3cm9uZw==")
+            if last.startswith("421"):
+                break
+    assert last == "421 4.7.0 too many wrong passwords from your address"
+    assert len(stage.events.named("authentication_failed")) == 10

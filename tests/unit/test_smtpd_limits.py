@@ -1,0 +1,60 @@
+import ipaddress
+
+import pytest
+
+from relay.smtpd.limits import FULL, FULL_HOST, GUESSES_HOST, Guesses, Memory, Presence, allowed, host_of
+from tests.support.door import Limits
+
+
+@pytest.mark.parametrize(
+    "peer, host",
+    [
+        ("192.0.2.1", "192.0.2.1"),
+        ("::ffff:192.0.2.1", "192.0.2.1"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("", ""),
+    ],
+)
+def test_host_of(peer: str, host: str) -> None:
+    assert host_of(peer) == host
+
+
+def test_networks() -> None:
+    networks = [ipaddress.ip_network("192.0.2.0/24"), ipaddress.ip_network("2001:db8::/32")]
+    assert allowed("192.0.2.7", networks) and allowed("::ffff:192.0.2.7", networks)
+    assert allowed("2001:db8::1%eth0", networks)
+    assert not allowed("198.51.100.1", networks) and not allowed("", networks) and not allowed("x", networks)
+
+
+def test_presence_counts_by_host_and_in_all() -> None:
+    presence, limits = Presence(), Limits(max_connections=3, max_connections_per_host=2)
+    assert presence.enter("192.0.2.1", limits) is None
+    assert presence.enter("192.0.2.1", limits) is None
+    assert presence.enter("192.0.2.1", limits) is FULL_HOST
+    assert presence.enter("192.0.2.2", limits) is FULL
+    presence.leave("192.0.2.1")
+    presence.leave("192.0.2.1")
+    presence.leave("192.0.2.2")
+    assert presence.total == 1
+    assert presence.enter("192.0.2.1", limits) is None
+
+
+def test_guesses_are_forgotten() -> None:
+    now = 0.0
+    guesses = Guesses(lambda: now)
+    for _ in range(GUESSES_HOST):
+        assert not guesses.barred("2001:db8::1")
+        guesses.failed("2001:db8::1")
+    assert guesses.barred("2001:db8::2")
+    now = 601.0
+    assert not guesses.barred("2001:db8::1")
+
+
+def test_memory_puts_off_the_second_mail_but_never_the_only_one() -> None:
+    memory = Memory(100)
+    assert memory.take(500, beside=0)
+    assert memory.take(500, beside=500)
+    assert not memory.take(1, beside=0)
+    memory.give(1000)
+    assert memory.used == 0 and memory.take(60, beside=0) and not memory.take(50, beside=0)
