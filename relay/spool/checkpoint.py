@@ -9,7 +9,7 @@ from relay.spool.database import PAGE, connect
 from relay.spool.faults import meaning
 from relay.spool.port import SpoolBroken
 
-OFTEN = 32 * 1024 * 1024
+OFTEN = 16 * 1024 * 1024
 COMMITS = 500
 """Octets and commits after which the log is copied back."""
 

@@ -1,5 +1,6 @@
 """The place of a spool on disk: whose it is, what lies under it, how much room it has."""
 
+import contextlib
 import fcntl
 import os
 import time
@@ -46,6 +47,34 @@ def _close_in_children(lock: Lock) -> None:
     os.register_at_fork(after_in_child=close)
 
 
+class Ballast:
+    """Room kept for the day the disk is full: let go, it lets what is queued be claimed, settled and purged."""
+
+    def __init__(self, path: Path, octets: int) -> None:
+        self._path = path
+        self._octets = octets
+
+    def fill(self) -> None:
+        """Take the room, if it is not taken and there is plenty; nothing when there is not."""
+        if self._path.exists() or free_octets(self._path.parent) < 4 * self._octets:
+            return
+        fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            os.posix_fallocate(fd, 0, self._octets)
+        except OSError:
+            self._path.unlink(missing_ok=True)
+        finally:
+            os.close(fd)
+
+    def drop(self) -> bool:
+        """Give the room back; False when it was not taken."""
+        try:
+            self._path.unlink()
+        except FileNotFoundError:
+            return False
+        return True
+
+
 def make_private(folder: Path) -> None:
     """Make `folder` (0700) and its parents where they are missing. Raises SpoolError."""
     try:
@@ -79,6 +108,15 @@ def free_octets(folder: Path) -> int:
     """Octets that an unprivileged process may still write there."""
     found = os.statvfs(folder)
     return found.f_bavail * found.f_frsize
+
+
+def octets(path: Path) -> int:
+    """Octets that the database and its companions take."""
+    total = 0
+    for each in path.parent.glob(f"{path.name}*"):
+        with contextlib.suppress(FileNotFoundError):  # a log or the ballast may go meanwhile
+            total += each.stat().st_size
+    return total
 
 
 def sync_folder(folder: Path) -> None:

@@ -28,6 +28,9 @@ T = TypeVar("T")
 RESERVE = 16 * 1024 * 1024
 """Octets left free when mails are refused for lack of space: what is queued must still be claimed and settled."""
 
+BALLAST = 8 * 1024 * 1024
+"""Octets kept for when others have taken that reserve too."""
+
 _FULL_SECONDS = 5.0
 _VACUUM_PAGES = 1000
 
@@ -57,6 +60,9 @@ class SqliteSpool:
         self._corrupt = len(notices)
         self._full_until = 0.0
         self._closed = False
+        self._ballast = place.Ballast(path.with_name(f"{path.name}.ballast"), BALLAST)
+        if lock is not None:
+            self._ballast.fill()
         self._connection = database.connect(path)
         self._reading = database.connect(path, query_only=True)
         self._reader = ThreadPoolExecutor(1, "spool-reader")
@@ -78,14 +84,14 @@ class SqliteSpool:
         self, now: float, lease: float, limit: int, skip: frozenset[str] = frozenset()
     ) -> tuple[Claim, ...]:
         turn, self._turn = self._turn, self._turn + limit
-        return await self._writer.run(lambda db: self._verbs.claim(db, now, lease, limit, skip, turn, self.ceiling))
+        return await self._change(lambda db: self._verbs.claim(db, now, lease, limit, skip, turn, self.ceiling))
 
     async def renew(self, claim: Claim, lease: float) -> bool:
-        return await self._writer.run(lambda db: verbs.renew(db, claim, lease))
+        return await self._change(lambda db: verbs.renew(db, claim, lease))
 
     async def settle(self, claim: Claim, transition: Transition, follow_ups: Sequence[Mail] = ()) -> bool:
         now = self._clock()
-        return await self._writer.run(lambda db: self._verbs.settle(db, claim, transition, follow_ups, now))
+        return await self._change(lambda db: self._verbs.settle(db, claim, transition, follow_ups, now))
 
     async def load(self, queue_id: str) -> Mail | None:
         try:
@@ -113,7 +119,7 @@ class SqliteSpool:
 
     async def _set_aside(self, queue_id: str) -> None:
         now = self._clock()
-        if await self._writer.run(lambda db: self._verbs.set_aside(db, queue_id, now)):
+        if await self._change(lambda db: self._verbs.set_aside(db, queue_id, now)):
             self._corrupt += 1
 
     async def due(self) -> float | None:
@@ -137,23 +143,25 @@ class SqliteSpool:
         return Record(mail, tuple(deliveries), rows.history(db, queue_id))
 
     async def set_state(self, queue_id: str, number: int | None, given: Order, now: float) -> tuple[Delivery, ...]:
-        return await self._writer.run(lambda db: self._verbs.set_state(db, queue_id, number, given, now))
+        return await self._change(lambda db: self._verbs.set_state(db, queue_id, number, given, now))
 
     async def replan(self, queue_id: str, plans: Sequence[Plan], given: Order, now: float) -> tuple[Delivery, ...]:
-        return await self._writer.run(lambda db: self._verbs.replan(db, queue_id, plans, given, now))
+        return await self._change(lambda db: self._verbs.replan(db, queue_id, plans, given, now))
 
     async def note(self, queue_id: str, event: Event) -> None:
-        await self._writer.run(lambda db: rows.insert_events(db, queue_id, [event]))
+        await self._change(lambda db: rows.insert_events(db, queue_id, [event]))
 
     async def purge(self, before: float, limit: int = 100, *, withheld: float | None = None) -> int:
         now = self._clock()
-        count = await self._writer.run(lambda db: purge.purge(db, self._content, before, limit, withheld))
-        await self._writer.run(lambda db: purge.expire(db, self._windows, now))
-        await self._writer.run(lambda db: purge.shrink(db, _VACUUM_PAGES))
+        count = await self._change(lambda db: purge.purge(db, self._content, before, limit, withheld))
+        await self._change(lambda db: purge.expire(db, self._windows, now))
+        await self._change(lambda db: purge.shrink(db, _VACUUM_PAGES))
+        if self._lock is not None:
+            await asyncio.to_thread(self._ballast.fill)
         return count
 
     async def stats(self) -> Stats:
-        octets = sum(each.stat().st_size for each in self._path.parent.glob(f"{self._path.name}*"))
+        octets = place.octets(self._path)
         free, corrupt = self._free(), self._corrupt
         return await self._read(lambda db: queries.stats(db, octets, free, corrupt))
 
@@ -168,6 +176,15 @@ class SqliteSpool:
 
     def _free(self) -> int:
         return place.free_octets(self._path.parent)
+
+    async def _change(self, job: Callable[[sqlite3.Connection], T]) -> T:
+        """Run a job that must go through on a full disk as well: what ends a delivery needs little room."""
+        try:
+            return await self._writer.run(job)
+        except SpoolFull:
+            if not self._ballast.drop():
+                raise
+        return await self._writer.run(job)
 
     async def _read(self, query: Callable[[sqlite3.Connection], T]) -> T:
         if self._closed:

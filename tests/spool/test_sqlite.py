@@ -9,6 +9,7 @@ import stat
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -49,7 +50,9 @@ class TestPlace:
         spool = opened(path)
         await spool.store(mail())
         modes = {each.name: stat.S_IMODE(each.stat().st_mode) for each in path.parent.iterdir()}
-        assert modes == dict.fromkeys(("queue.db", "queue.db-wal", "queue.db-shm", "queue.db.lock"), 0o600)
+        assert modes == dict.fromkeys(
+            ("queue.db", "queue.db-wal", "queue.db-shm", "queue.db.lock", "queue.db.ballast"), 0o600
+        )
         assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
         await spool.close()
 
@@ -290,6 +293,25 @@ class TestFailingDisk:
         await spool.store(mail())
         await spool.close()
 
+    async def test_the_ballast_lets_a_settlement_through_on_a_full_disk(
+        self, path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        spool = opened(path)
+        await spool.store(mail(at=1.0))
+        ballast = path.with_name("queue.db.ballast")
+        assert ballast.stat().st_blocks * 512 >= engine.BALLAST
+        error = sqlite3.OperationalError("database or disk is full")
+        error.sqlite_errorcode = sqlite3.SQLITE_FULL
+        real = spool._writer._connection
+        full = _FailingCommit(real, error, ballast.exists)
+        monkeypatch.setattr(spool._writer, "_connection", full)
+        (claim,) = await spool.claim(2.0, 60, 1)
+        assert not ballast.exists()
+        assert await spool.settle(claim, step(claim.delivery, DONE, 2.0, Retry()))
+        await spool.purge(0.0)
+        assert ballast.exists()
+        await spool.close()
+
     async def test_a_file_size_limit_refuses_and_recovers(self, path: Path) -> None:
         spool, small = opened(path), mail()
         await spool.store(small)
@@ -335,14 +357,17 @@ class TestFailingDisk:
 
 
 class _FailingCommit:
-    """A connection whose COMMIT fails as it does when fsync says EIO."""
+    """A connection whose COMMIT fails with `error` as long as `when` holds."""
 
-    def __init__(self, connection: sqlite3.Connection, error: Exception) -> None:
+    def __init__(
+        self, connection: sqlite3.Connection, error: Exception, when: Callable[[], bool] = lambda: True
+    ) -> None:
         self._connection = connection
         self._error = error
+        self._when = when
 
     def execute(self, statement: str, *values: object) -> sqlite3.Cursor:
-        if statement == "COMMIT":
+        if statement == "COMMIT" and self._when():
             raise self._error
         return self._connection.execute(statement, *values)
 
