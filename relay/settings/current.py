@@ -82,6 +82,8 @@ def _loss(directory: Path, old: Settings, new: Settings) -> Fault | None:
 
 def _restart_needed(directory: Path, old: Settings, new: Settings) -> tuple[Fault, ...]:
     changed = [key for key in STATIC if getattr(old, key) != getattr(new, key)]
+    if old.terms.hostname != new.terms.hostname:
+        changed.insert(0, "hostname")
     file, fix = str(directory / "relay.yaml"), "restart the daemon"
     return tuple(
         Fault(file, 0, 0, f'key "{key}" was changed: it takes a restart', fix, Severity.WARNING) for key in changed

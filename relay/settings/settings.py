@@ -119,8 +119,8 @@ class Settings:
     dkim: Dkim | None = None
 
 
-STATIC = ("listen", "accept", "spool", "keep_delivered", "http", "log", "dkim")
-"""Keys read once: a reload that changes one of them warns that it takes a restart."""
+STATIC = ("listen", "spool", "keep_delivered", "http", "log", "dkim")
+"""Keys read once, as is `hostname`: a reload that changes one of them warns that it takes a restart."""
 
 
 def resolve_path(directory: Path, name: str) -> str:

@@ -74,11 +74,12 @@ async def test_no_client_left_is_refused(tmp_path: Path) -> None:
 
 async def test_a_key_read_once_is_told_to_take_a_restart(tmp_path: Path) -> None:
     live = await current(write(tmp_path))
-    write(tmp_path, relay=RELAY + "http: 127.0.0.1:9999\n")
+    write(tmp_path, relay=RELAY.replace("relay.test", "other.test") + "http: 127.0.0.1:9999\n")
     result = await live.reload()
     assert result.ok
     assert [(fault.what, fault.severity) for fault in result.warnings] == [
-        ('key "http" was changed: it takes a restart', Severity.WARNING)
+        ('key "hostname" was changed: it takes a restart', Severity.WARNING),
+        ('key "http" was changed: it takes a restart', Severity.WARNING),
     ]
 
 
