@@ -1,0 +1,70 @@
+"""decide(): what does not fit a row of the decision table."""
+
+import pytest
+
+from relay.export.assemble import MAX_MAILS
+from relay.export.links import document_links
+from relay.export.pairing import stem
+from relay.export.policy import decide
+from relay.mail.spans import parse
+from relay.model import Disposition
+from relay.reason import Reason
+from tests.support.decisions import RECEIVED, setting
+
+
+def test_so_many_invoices_are_a_persons_business() -> None:
+    parts = [{"facturx": {"name": f"{number}.pdf", "number": f"F-{number}"}} for number in range(MAX_MAILS + 1)]
+    (plan,) = setting({"mail": {"parts": parts}}).decide().plans
+    assert (plan.disposition, plan.reason) == (Disposition.HOLD, Reason.TOO_MANY_ATTACHMENTS)
+    assert len(plan.documents) == MAX_MAILS + 1
+    assert plan.to == ("martin@agiris.example",)
+
+
+def test_every_one_of_many_invoices_has_its_own_mail_and_message_id() -> None:
+    parts = [{"facturx": {"name": f"{number}.pdf", "number": f"F-{number}"}} for number in range(MAX_MAILS)]
+    plans = setting({"mail": {"parts": parts}}).decide().plans
+    assert len(plans) == MAX_MAILS
+    assert len({plan.prepend for plan in plans}) == MAX_MAILS
+    assert {plan.disposition for plan in plans} == {Disposition.RELAY}
+
+
+def test_reports_of_another_mail_are_an_error_of_ours() -> None:
+    case = setting({"mail": {"parts": [{"facturx": {"name": "f.pdf"}}]}})
+    with pytest.raises(ValueError, match="0 reports for 1 attachments"):
+        decide(case.envelope, case.message, (), case.directory, queue_id="Q", arrived=0.0, received=RECEIVED)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("Facture 12.pdf", "facture 12.PDF"),
+        ("F12_factur-x.pdf", "F12.pdf"),
+        ("F12-facturx.pdf", "F12_original.pdf"),
+        ("F12 (1).pdf", "F12.pdf"),
+        ("factur-x_F12.pdf", "original-F12.pdf"),
+        ("C:\\export\\F12.pdf", "export/F12.pdf"),
+        ("caf\u00e9.pdf", "cafe\u0301.pdf"),
+        ("F12", "f12.pdf"),
+    ],
+)
+def test_stems_that_are_one(one: str, other: str) -> None:
+    assert stem(one) == stem(other) != ""
+
+
+@pytest.mark.parametrize(("one", "other"), [("F12.pdf", "F13.pdf"), ("F1.2.pdf", "F1.3.pdf"), ("F12_a.pdf", "F12.pdf")])
+def test_stems_that_are_two(one: str, other: str) -> None:
+    assert stem(one) != stem(other)
+
+
+@pytest.mark.parametrize("name", ["factur-x.pdf", "original.pdf", "document.pdf", "copie.pdf", ".pdf", ""])
+def test_names_that_tell_nothing(name: str) -> None:
+    assert stem(name) == ""
+
+
+def test_links_are_named_without_their_key_and_only_those_that_lead_to_a_document() -> None:
+    text = (
+        "Voir https://x.example/pdf/F-1.pdf?key=secret#a et <https://x.example/telecharger/2>\r\n"
+        "https://x.example/ https://x.example/contact https://x.example/pdf/F-1.pdf?key=again\r\n"
+    )
+    message = parse(f"Content-Type: text/plain; charset=utf-8\r\n\r\n{text}".encode())
+    assert document_links(message) == ("x.example/pdf/F-1.pdf", "x.example/telecharger/2")
