@@ -5,6 +5,7 @@ Replies are gathered and leave together when the client has nothing more in the 
 """
 
 import asyncio
+import ssl
 from collections.abc import Callable
 from typing import Any
 
@@ -72,6 +73,8 @@ class Connection(SMTP):
         return asyncio.StreamReaderProtocol.eof_received(self)
 
     def connection_lost(self, error: Exception | None) -> None:
+        if self.transport is None:
+            return
         self._leave()
         self._ended(self)
         super().connection_lost(error)
@@ -179,6 +182,9 @@ class Connection(SMTP):
                 ssl_handshake_timeout=HANDSHAKE_SECONDS,
                 ssl_shutdown_timeout=5.0,
             )
+        except (OSError, ssl.SSLError) as error:
+            self.connection_lost(error)  # asyncio tells only a protocol whose handshake was done
+            raise
         except AttributeError as error:  # the transport went away between the reply and the handshake
             raise ConnectionAbortedError("lost before the handshake") from error
         if transport is None:
@@ -221,5 +227,7 @@ class Connection(SMTP):
 
 def line(reply: Reply | str) -> bytes:
     """A reply on the wire: one line, ASCII, no control octets, at most 512 octets (RFC 5321 §4.5.3.1.5)."""
-    text = "".join(each if each.isprintable() else " " for each in str(reply))
+    text = str(reply)
+    if not text.isprintable():
+        text = "".join(each if each.isprintable() else " " for each in text)
     return text.encode("ascii", "replace")[:510] + b"\r\n"

@@ -320,6 +320,24 @@ async def test_tls_1_1_is_refused(stage: Stage, certificate: tuple[str, str]) ->
         await starttls(peer, client_context(ssl.TLSVersion.TLSv1_1))
 
 
+@pytest.mark.parametrize("tls", ["starttls", "implicit"])
+async def test_a_broken_handshake_leaves_nothing_behind(stage: Stage, certificate: tuple[str, str], tls: str) -> None:
+    await stage.open(secured(certificate, tls=tls))
+    for _ in range(3):
+        peer = await stage.dial(greeted=tls == "starttls")
+        if tls == "starttls":
+            await peer.ask("EHLO x")
+            assert (await peer.ask("STARTTLS")).startswith("220")
+        peer.writer.write(b"this is no handshake at all, whatever one may think\r\n")
+        async with asyncio.timeout(15):
+            await peer.reader.read()
+            while stage.door.sessions:
+                await asyncio.sleep(0)
+    assert stage.door._house.presence.total == 0
+    assert len(stage.events.named("session_error")) == 3
+    assert stage.events.named("fault") == []
+
+
 async def test_a_large_mail_passes_through_tls(stage: Stage, certificate: tuple[str, str]) -> None:
     stage.limits = Limits(max_mail_size=5_000_000)
     await stage.open(secured(certificate, tls="implicit"))
