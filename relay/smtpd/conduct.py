@@ -63,7 +63,7 @@ class Conduct(Connection):
 
     def _hang_up(self) -> None:
         if self.transport is not None and not self.transport.is_closing():
-            if self._out:
+            if self._out and (self.secure or self.post.listener.tls != "implicit"):  # no clear text to a TLS client
                 self._writer.write(bytes(self._out))
             self.transport.close()
 
@@ -84,7 +84,7 @@ class Conduct(Connection):
                 self.say(refusal)
             return False
         if listener.tls == "implicit":
-            await self.start_tls()
+            await self.start_tls(begun=listener.proxy_protocol)
         self.event("connection", listener=f"{listener.host}:{listener.port}")
         self.say(f"220 {self.hostname} ESMTP")
         return True

@@ -162,17 +162,22 @@ class Connection(SMTP):
 
     # TLS and the PROXY protocol.
 
-    async def start_tls(self) -> None:
-        """Handshake; what came in clear after the request is thrown away (CVE-2011-0411, CVE-2024-34083).
+    async def start_tls(self, *, begun: bool = False) -> None:
+        """Handshake; what came in clear after STARTTLS is thrown away (CVE-2011-0411, CVE-2024-34083).
 
+        begun: what came is the client's handshake already (a proxy's header and it in one packet), and is used.
         Raises ssl.SSLError, ConnectionError, TimeoutError.
         """
         context = self.post.context
         if context is None:
             raise ConnectionAbortedError("TLS is not available here")
         await self.flush()
+        early = bytes(self._reader._buffer) if begun else b""
         self._reader._buffer.clear()
         self._reader._paused = False
+        if early:
+            # start_tls sets its protocol up by call_soon before it waits; the octets must be next, before the socket's.
+            self.loop.call_soon(self.loop.call_soon, _feed, self.transport, early)
         try:
             transport: Any = await self.loop.start_tls(
                 self.transport,
@@ -223,6 +228,13 @@ class Connection(SMTP):
 
     def event(self, name: str, **fields: Any) -> None:
         self.house.on_event(name, peer=self.peer, **fields)
+
+
+def _feed(transport: Any, octets: bytes) -> None:
+    """Give octets to the TLS layer as if the socket had just brought them."""
+    layer = transport.get_protocol()
+    layer.get_buffer(len(octets))[: len(octets)] = octets
+    layer.buffer_updated(len(octets))
 
 
 def line(reply: Reply | str) -> bytes:

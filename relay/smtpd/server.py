@@ -11,7 +11,7 @@ from relay.smtpd.post import House, Intake, OnEvent, Post
 from relay.smtpd.session import Session
 
 BACKLOG = 1024
-MEMORY = 256 * 1024 * 1024
+MEMORY = 128 * 1024 * 1024
 
 
 class Door:

@@ -338,6 +338,31 @@ async def test_a_broken_handshake_leaves_nothing_behind(stage: Stage, certificat
     assert stage.events.named("fault") == []
 
 
+async def test_a_proxy_may_send_its_header_and_the_handshake_in_one_packet(
+    stage: Stage, certificate: tuple[str, str]
+) -> None:
+    await stage.open(secured(certificate, tls="implicit", proxy_protocol=True, allow_networks=("127.0.0.0/8",)))
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    client = client_context().wrap_bio(incoming, outgoing)
+    with pytest.raises(ssl.SSLWantReadError):
+        client.do_handshake()
+    reader, writer = await asyncio.open_connection(*stage.door.addresses[0])
+    writer.write(b"PROXY TCP4 127.0.0.9 127.0.0.1 4000 25\r\n" + outgoing.read())
+    said = b""
+    async with asyncio.timeout(15):
+        while not said:
+            incoming.write(await reader.read(65536))
+            try:
+                client.do_handshake()
+                writer.write(outgoing.read())
+                said = client.read()
+            except ssl.SSLWantReadError:
+                writer.write(outgoing.read())
+    writer.close()
+    assert said == b"220 door.example ESMTP\r\n"
+    assert stage.events.named("connection")[0]["peer"] == "127.0.0.9"
+
+
 async def test_a_large_mail_passes_through_tls(stage: Stage, certificate: tuple[str, str]) -> None:
     stage.limits = Limits(max_mail_size=5_000_000)
     await stage.open(secured(certificate, tls="implicit"))
