@@ -9,7 +9,7 @@ from pathlib import Path
 from relay.spool.place import sync_folder
 from relay.spool.port import SpoolError
 
-PAGE = 16384
+PAGE = 8192
 BUSY_SECONDS = 10.0
 APPLICATION_ID = 0x41475253  # "AGRS"
 

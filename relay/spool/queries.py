@@ -46,7 +46,8 @@ def due(db: sqlite3.Connection, now: float, ceiling: float) -> float | None:
     """When the next delivery is due; `now` when one stands further ahead than it can, for `claim` to bring it back."""
     first, strayed = db.execute(
         "SELECT (SELECT MIN(due) FROM deliveries WHERE due IS NOT NULL),"
-        " EXISTS (SELECT 1 FROM deliveries WHERE due > ? AND state IN ('queued', 'deferred'))",
+        " EXISTS (SELECT 1 FROM deliveries INDEXED BY deliveries_due"
+        " WHERE due > ? AND state IN ('queued', 'deferred'))",
         (latest(now, ceiling),),
     ).fetchone()
     known: float | None = min(now, first) if strayed else first

@@ -14,8 +14,11 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TypeVar
 
+import structlog
+
 from relay.lifecycle import Transition
 from relay.model import Claim, Delivery, Event, Mail, Order, Plan
+from relay.ops import events
 from relay.spool import database, place, purge, queries, rows, verbs
 from relay.spool.checkpoint import Checkpointer
 from relay.spool.content import BlobContent
@@ -24,6 +27,7 @@ from relay.spool.port import Query, Record, SpoolBroken, SpoolError, SpoolFull, 
 from relay.spool.writer import Writer
 
 T = TypeVar("T")
+log = structlog.get_logger(__name__)
 
 RESERVE = 16 * 1024 * 1024
 """Octets left free when mails are refused for lack of space: what is queued must still be claimed and settled."""
@@ -32,7 +36,7 @@ BALLAST = 8 * 1024 * 1024
 """Octets kept for when others have taken that reserve too."""
 
 _FULL_SECONDS = 5.0
-_VACUUM_PAGES = 1000
+_VACUUM_PAGES = 2000
 
 
 class SqliteSpool:
@@ -121,6 +125,7 @@ class SqliteSpool:
         now = self._clock()
         if await self._change(lambda db: self._verbs.set_aside(db, queue_id, now)):
             self._corrupt += 1
+            log.error(events.Event.MAIL_CORRUPT, queue_id=queue_id)
 
     async def due(self) -> float | None:
         now = self._clock()

@@ -82,7 +82,7 @@ class Verbs:
         ceiling: float,
     ) -> tuple[Claim, ...]:
         db.execute(
-            "UPDATE deliveries SET due = ? WHERE due > ? AND state IN ('queued', 'deferred')",
+            "UPDATE deliveries INDEXED BY deliveries_due SET due = ? WHERE due > ? AND state IN ('queued', 'deferred')",
             (now + ceiling, latest(now, ceiling)),
         )
         passed = dumps(sorted(skip))
