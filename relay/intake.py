@@ -13,6 +13,7 @@ from relay.export.directory import Directory
 from relay.export.policy import Decision, decide
 from relay.export.terms import Policy, Terms
 from relay.inspection import Candidate, Options
+from relay.mail.content import message_id
 from relay.mail.identity import fingerprint
 from relay.mail.message import Message
 from relay.mail.spans import MalformedMail, parse
@@ -145,7 +146,7 @@ class Intake:
             plans=decision.plans,
             arrived=arrived,
             fingerprint=fingerprint(envelope, raw),
-            message_id=judgement.message.root.first("message-id") or "",
+            message_id=message_id(judgement.message),
             hold_duplicates=directory.terms.check.on_duplicate is Policy.HOLD,
         )
         try:

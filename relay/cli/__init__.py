@@ -11,7 +11,8 @@ COMMANDS = {
     "config": ("relay.cli.config", "config", "Check and show the configuration."),
     "facturx": ("relay.cli.facturx", "facturx", "Check Factur-X files."),
     "explain": ("relay.cli.explain", "explain", "Dry run of one mail: sends nothing."),
-    "queue": ("relay.cli.queue", "queue", "The deliveries: list, show, hold, release, retry, drop."),
+    "queue": ("relay.cli.replan", "queue", "The deliveries: list, show, hold, release, retry, drop, replan, export."),
+    "trace": ("relay.cli.trace", "trace", "Where is this document? Its whole story."),
 }
 
 

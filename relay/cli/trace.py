@@ -1,0 +1,37 @@
+"""`agiris-relay trace`: where is this document? Its whole story."""
+
+import json
+import sys
+
+import click
+
+from relay.cli.context import NO, Context, options
+from relay.cli.queue import language_option, on_spool, spool_option
+from relay.cli.queue_view import record_json, record_lines
+from relay.spool.port import Query, Record, Spool
+
+
+@click.command()
+@click.argument("term")
+@click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="Mails at most.")
+@language_option
+@spool_option
+@options
+def trace(context: Context, term: str, limit: int, language: str, url: str | None) -> None:
+    """Every mail that TERM names: a queue id, Message-ID, invoice number, SIREN, sha256 or dossier. Exit 1: none."""
+    records = on_spool(context, url, lambda spool: _records(spool, term, limit))
+    for record in records:
+        if context.as_json:
+            click.echo(json.dumps(record_json(record)))
+        else:
+            click.echo("\n".join(record_lines(record, language)) + "\n")
+    if not records:
+        click.echo(f"nothing in the queue is known by {term}", err=True)
+        sys.exit(NO)
+
+
+async def _records(spool: Spool, term: str, limit: int) -> list[Record]:
+    found = await spool.find(Query(term=term))
+    queue_ids = list(dict.fromkeys(delivery.queue_id for delivery in found))[-limit:]
+    shown = [await spool.show(queue_id) for queue_id in queue_ids]
+    return [record for record in shown if record is not None]
