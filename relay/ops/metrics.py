@@ -56,7 +56,7 @@ class Metrics:
             "last_success_timestamp_seconds", "When a mail was last delivered; 0 is never.", destination=()
         )
         self._states = series.gauge("deliveries", "Deliveries in the spool.", state=State)
-        self._held = series.gauge("held", "Deliveries held.", reason=Reason)
+        self._held = series.gauge("held", "Deliveries held or withheld.", reason=Reason)
         oldest = series.gauge("oldest_queued_age_seconds", "Age of the oldest mail still to be delivered; 0 is none.")
         oldest.set_function(lambda: 0.0 if self._oldest is None else max(0.0, self._clock() - self._oldest))
         self._reports = series.counter("reports_sent", "Notices and status notifications of our own.", about=Notice)

@@ -99,13 +99,13 @@ def test_the_labels_the_rules_select_exist():
     families = {each.name: set(each.labels) for each in Metrics().families}
     for rule in RULES:
         for name, selector in re.findall(r"(agiris_relay_\w+)\{(.*?)\}", rule["expr"]):
-            assert set(re.findall(r"(\w+)(?:=~|!=|=)", selector)) <= families[name], rule["alert"]
+            assert set(re.findall(r"(\w+)(?:=~|!~|!=|=)", selector)) <= families[name], rule["alert"]
 
 
 def test_the_values_the_rules_select_exist():
     page = Metrics().exposition()[0].decode()
     for rule in RULES:
-        for name, label, values in re.findall(r'(agiris_relay_\w+)\{(\w+)=~?"(.*?)"\}', rule["expr"]):
+        for name, label, values in re.findall(r'(agiris_relay_\w+)\{(\w+)[=!]~?"(.*?)"\}', rule["expr"]):
             if name != "agiris_relay_delivery_attempts_total":  # its series begin with a smarthost
                 for value in values.split("|"):
                     assert re.search(rf'(?m)^{name}{{.*{label}="{value}"', page), (name, label, value)
