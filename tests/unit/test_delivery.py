@@ -147,6 +147,14 @@ async def test_a_remembered_mail_is_not_read_again_and_is_forgotten_after_its_at
     assert len(loads) == 1
 
 
+async def test_a_plan_made_after_the_mail_was_remembered_is_read_from_the_spool(house: House) -> None:
+    whole = mail(plan("a@agiris.example"), plan("b@agiris.example"), at=NOW)
+    await house.spool.store(whole)
+    house.manager.remember(replace(whole, plans=whole.plans[:1]))
+    await house.until(lambda: len(house.happened(Event.DELIVERED)) == 2)
+    assert sorted(house.sent) == ["a@agiris.example", "b@agiris.example"]
+
+
 async def test_deferred_is_tried_again_when_due_and_not_before(house: House) -> None:
     house.answer = answers(BUSY, TAKEN)
     await house.store(mail(at=NOW))

@@ -220,10 +220,25 @@ async def test_each_recipient_has_its_own_outcome(peer: Peer, out: Smarthosts) -
 
 
 async def test_refused_in_the_midst_of_the_content(peer: Peer, out: Smarthosts) -> None:
-    peer.on("content", Say("552 5.3.4 too much", close=True), times=1)
-    outcome = await send(out, route(peer), b"x: y\r\n\r\n" + b"a" * 76 + b"\r\n" * 4_000_000)
-    assert isinstance(outcome, (Failed, Deferred))
+    peer.on("content", Say("552 5.3.4 too much"), times=1)
+    outcome = await send(out, route(peer), b"x: y\r\n\r\n" + b"0123456789\r\n" * 4_000_000)
+    assert isinstance(outcome, Failed) and outcome.reply.code == 552
     assert peer.taken == 0
+
+
+@pytest.mark.parametrize("octets", [b"250 " + b"x" * 100_000, b"250-x\r\n" * 30_000, b"HTTP/1.1 400 Bad\r\n"])
+async def test_a_reply_without_end_is_not_waited_for(peer: Peer, out: Smarthosts, octets: bytes) -> None:
+    peer.on("mail", Raw(octets))
+    outcome = await send(out, route(peer))
+    assert isinstance(outcome, Deferred) and outcome.reply.enhanced == "4.5.0"
+
+
+async def test_a_kept_connection_on_which_more_was_said_is_not_used_again(peer: Peer, out: Smarthosts) -> None:
+    peer.on("body", Raw(b"250 2.0.0 taken\r\n250 2.0.0 and more\r\n"), times=1)
+    assert isinstance(await send(out, route(peer)), Delivered)
+    outcome = await send(out, route(peer))
+    assert isinstance(outcome, Delivered) and outcome.reply.text == "taken as 2"
+    assert (peer.sessions, peer.taken) == (2, 2)
 
 
 @pytest.mark.parametrize("behaviour", [Drop(), Reset()])
