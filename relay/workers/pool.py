@@ -21,6 +21,9 @@ MAX_WAITING = 64
 
 MAX_WAITING_OCTETS = 256 * 1024 * 1024
 
+SELF_TEST_TIMEOUT = 60.0
+"""Seconds. It compiles the rules too, perhaps while the whole machine starts: slow is not wrong."""
+
 OnEvent = Callable[[str, dict[str, object]], None]
 
 
@@ -68,7 +71,7 @@ class Pool:
         """A good invoice must be clean, a wrong total give BR-CO-15. Returns the reason when not."""
         await self._enter(0)
         try:
-            answer = await self._attempt([frames.frame({"op": "self-test"})], self.timeout)
+            answer = await self._attempt([frames.frame({"op": "self-test"})], SELF_TEST_TIMEOUT)
         finally:
             self._leave()
         self.self_test = answer if isinstance(answer, str) else answer.get("reason")
@@ -96,7 +99,7 @@ class Pool:
         self._wake()
 
     async def close(self) -> None:
-        """End every worker; requests under way fail over to UNDETERMINED reports."""
+        """End the idle workers now, the others when they have answered."""
         self._closed = True
         idle, self._idle = self._idle, []
         await asyncio.gather(*(worker.kill() for worker in idle), *self._chores, return_exceptions=True)

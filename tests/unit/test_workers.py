@@ -36,7 +36,7 @@ def log() -> Log:
 
 @pytest_asyncio.fixture
 async def pool(log: Log) -> AsyncIterator[Pool]:
-    made = Pool(1, 5, on_event=log)
+    made = Pool(1, 60, on_event=log)
     await made.start()
     yield made
     await made.close()
@@ -83,22 +83,22 @@ async def test_a_worker_killed_at_work_costs_nothing(pool: Pool, log: Log) -> No
 
 
 async def test_a_stopped_worker_is_killed_in_time_and_the_mail_is_checked(log: Log) -> None:
-    pool = Pool(1, 5, on_event=log)
+    def relent(name: str, fields: dict[str, object]) -> None:
+        log(name, fields)
+        pool.configure(1, 60)  # the second try gets all the time it needs
+
+    pool = Pool(1, 60, on_event=relent)
     await pool.start()
     pool.configure(1, 0.2)
     first = pids(log)[0]
     os.kill(first, signal.SIGSTOP)
     try:
-        asked = asyncio.create_task(pool.inspect([Candidate(PLAIN)], STRUCTURE))
-        while not log.causes():
-            await asyncio.sleep(0.01)
-        pool.configure(1, 5)
-        (report,) = await asked
-        assert report.verdict is Verdict.NOT_FACTURX
-        assert log.causes() == ["timeout"]
-        assert not Path(f"/proc/{first}").exists()
+        (report,) = await pool.inspect([Candidate(PLAIN)], STRUCTURE)
     finally:
         await pool.close()
+    assert report.verdict is Verdict.NOT_FACTURX
+    assert log.causes() == ["timeout"]
+    assert not Path(f"/proc/{first}").exists()
 
 
 @pytest.mark.parametrize(
@@ -109,9 +109,9 @@ async def test_twice_failed_is_undetermined_with_its_sha256(
     monkeypatch: pytest.MonkeyPatch, how: str, rule: str
 ) -> None:
     monkeypatch.setattr(process, "CHILD", f"tests.support.bad_child_{how}")
-    pool = Pool(1, 5)
+    pool = Pool(1, 60)
     await pool.start()
-    pool.configure(1, 0.5 if how == "hang" else 5)
+    pool.configure(1, 0.5 if how == "hang" else 60)
     try:
         reports = await pool.inspect([Candidate(GOOD), Candidate(b"hello")], Options())
     finally:
@@ -123,13 +123,13 @@ async def test_twice_failed_is_undetermined_with_its_sha256(
 
 
 async def test_others_are_not_delayed_by_one_that_hangs(log: Log) -> None:
-    pool = Pool(2, 30, on_event=log)
+    pool = Pool(2, 60, on_event=log)
     await pool.start()
     try:
         stopped = pids(log)[0]
         os.kill(stopped, signal.SIGSTOP)
         asked = [asyncio.create_task(pool.inspect([Candidate(PLAIN)], STRUCTURE)) for _ in range(2)]
-        done, pending = await asyncio.wait(asked, return_when=asyncio.FIRST_COMPLETED, timeout=20)
+        done, pending = await asyncio.wait(asked, return_when=asyncio.FIRST_COMPLETED, timeout=60)
         assert len(done) == 1
         (report,) = await pool.inspect([Candidate(PLAIN)], STRUCTURE)
         assert report.verdict is Verdict.NOT_FACTURX
@@ -192,16 +192,16 @@ async def test_a_cancelled_waiter_gives_its_turn_away(pool: Pool, log: Log) -> N
 
 
 async def test_the_pool_grows_and_shrinks_at_once(pool: Pool, log: Log) -> None:
-    pool.configure(3, 5)
+    pool.configure(3, 60)
     await asyncio.gather(*(pool.inspect([Candidate(PLAIN)], STRUCTURE) for _ in range(3)))
     assert len(pids(log)) == 3
-    pool.configure(1, 5)
+    pool.configure(1, 60)
     await pool.close()
     assert not any(Path(f"/proc/{pid}").exists() for pid in pids(log))
 
 
 async def test_workers_stay_while_there_is_work(log: Log) -> None:
-    pool = Pool(2, 5, on_event=log)
+    pool = Pool(2, 60, on_event=log)
     await pool.start()
     await asyncio.gather(*(pool.inspect([Candidate(PLAIN)], STRUCTURE) for _ in range(40)))
     await pool.close()
@@ -221,7 +221,7 @@ async def test_a_worker_has_no_secret_no_file_of_ours_and_strict_limits(
     monkeypatch.setenv("SMARTHOST_PASSWORD", "hunter2")
     spool = (tmp_path / "spool.db").open("wb")
     os.set_inheritable(spool.fileno(), True)
-    pool = Pool(1, 5, on_event=log)
+    pool = Pool(1, 60, on_event=log)
     await pool.start()
     try:
         proc = Path(f"/proc/{pids(log)[0]}")
@@ -242,7 +242,7 @@ async def test_workers_die_with_their_parent() -> None:
         "import asyncio, sys\n"
         "from relay.workers import Pool\n"
         "async def main():\n"
-        "    pool = Pool(1, 5, on_event=lambda name, fields: print(fields['pid'], flush=True))\n"
+        "    pool = Pool(1, 60, on_event=lambda name, fields: print(fields['pid'], flush=True))\n"
         "    await pool.start()\n"
         "    print('ready', flush=True)\n"
         "    await asyncio.sleep(3600)\n"
@@ -256,7 +256,7 @@ async def test_workers_die_with_their_parent() -> None:
     await parent.stdout.readline()
     parent.kill()
     await parent.wait()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while _runs(pid):
             await asyncio.sleep(0.01)
 
