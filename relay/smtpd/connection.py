@@ -187,13 +187,13 @@ class Connection(SMTP):
                 ssl_handshake_timeout=HANDSHAKE_SECONDS,
                 ssl_shutdown_timeout=5.0,
             )
+            if transport is None:
+                raise ConnectionAbortedError("lost during the handshake")
         except (OSError, ssl.SSLError) as error:
-            self.connection_lost(error)  # asyncio tells only a protocol whose handshake was done
+            self.connection_lost(error)  # asyncio does not say so when the connection goes during a handshake
             raise
         except AttributeError as error:  # the transport went away between the reply and the handshake
             raise ConnectionAbortedError("lost before the handshake") from error
-        if transport is None:
-            raise ConnectionAbortedError("lost during the handshake")
         self.transport = transport
         self._reader._transport = transport
         self._writer._transport = transport

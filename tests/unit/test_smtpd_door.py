@@ -338,6 +338,28 @@ async def test_a_broken_handshake_leaves_nothing_behind(stage: Stage, certificat
     assert stage.events.named("fault") == []
 
 
+@pytest.mark.parametrize("tls", ["starttls", "implicit"])
+@pytest.mark.parametrize("end", ["reset", "timer"])
+async def test_a_connection_lost_during_the_handshake_leaves_nothing_behind(
+    stage: Stage, certificate: tuple[str, str], tls: str, end: str
+) -> None:
+    await stage.open(secured(certificate, tls=tls), session_seconds=0.3 if end == "timer" else 60.0)
+    peer = await stage.dial(greeted=tls == "starttls")
+    if tls == "starttls":
+        await peer.ask("EHLO x")
+        assert (await peer.ask("STARTTLS")).startswith("220")
+    peer.writer.write(b"\x16\x03\x01")
+    async with asyncio.timeout(15):
+        while not stage.door.sessions:
+            await asyncio.sleep(0)
+        if end == "reset":
+            peer.reset()
+        while stage.door.sessions:
+            await asyncio.sleep(0)
+    assert stage.door._house.presence.total == 0
+    assert stage.events.named("fault") == []
+
+
 async def test_a_proxy_may_send_its_header_and_the_handshake_in_one_packet(
     stage: Stage, certificate: tuple[str, str]
 ) -> None:
