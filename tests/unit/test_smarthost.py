@@ -223,6 +223,7 @@ async def test_refused_in_the_midst_of_the_content(peer: Peer, out: Smarthosts) 
     peer.on("content", Say("552 5.3.4 too much"), times=1)
     outcome = await send(out, route(peer), b"x: y\r\n\r\n" + b"0123456789\r\n" * 4_000_000)
     assert isinstance(outcome, Failed) and outcome.reply.code == 552
+    await peer.wait_until(lambda: peer.open_now == 0)
     assert peer.taken == 0
 
 
