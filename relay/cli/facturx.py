@@ -16,7 +16,7 @@ from relay.workers import Pool
 
 SUFFIXES = (".pdf", ".xml")
 LARGEST = 100 * 1024 * 1024
-TIMEOUT = 10.0
+TIMEOUT = 30.0
 
 _COLOURS = {
     Verdict.VALID: "green",
