@@ -4,6 +4,7 @@ Event names are those of relay.ops.events.
 """
 
 from dataclasses import dataclass, replace
+from functools import cache
 
 from relay.model import Delivery, Order, Retry, State
 from relay.reason import Reason
@@ -15,6 +16,9 @@ one instant."""
 
 MAX_UNSETTLED = 2
 """Claims in a row that never settled after which a delivery is held instead of being claimed again."""
+
+_MOST_ATTEMPTS = 1000
+"""No schedule, however dense, asks for more attempts than this before giving up."""
 
 _WAITING = frozenset({State.QUEUED, State.DEFERRED})
 
@@ -72,6 +76,18 @@ def wait(retry: Retry, attempts: int, jitter: float = 0.0) -> float:
     return delay * (1 + JITTER * share)
 
 
+@cache
+def least_attempts(retry: Retry) -> int:
+    """Attempts before giving up: `retry.attempts`, and half of what the schedule makes in `retry.give_up`.
+
+    So neither a clock that jumped days ahead nor a relay that was off for days ends a mail that was hardly tried.
+    """
+    made, elapsed = 1, 0.0
+    while made < 2 * _MOST_ATTEMPTS and (elapsed := elapsed + max(wait(retry, made), 1.0)) < retry.give_up:
+        made += 1
+    return max(retry.attempts, made // 2)
+
+
 def latest(now: float, ceiling: float) -> float:
     """No next attempt can stand later than this; one that does was written before the clock was set back."""
     return now + ceiling * (1 + JITTER)
@@ -115,6 +131,13 @@ def settled(delivery: Delivery, transition: Transition) -> Delivery:
         unsettled=0,
         reported=reported,
     )
+
+
+def bounced(delivery: Delivery, text: str) -> Delivery:
+    """What a bounce that came home says of `delivery`: a delivered one failed after all; others stay as they are."""
+    if delivery.state is not State.DELIVERED:
+        return delivery
+    return replace(delivery, state=State.FAILED, last_reply=text, detail=text)
 
 
 def order(delivery: Delivery, given: Order, now: float) -> Delivery | None:
@@ -177,7 +200,7 @@ def _failed(delivery: Delivery, reply: Reply, detail: str) -> Transition:
 
 def _give_up(delivery: Delivery, now: float, retry: Retry) -> bool:
     """Both must hold: a clock that jumps ahead ages every mail at once, but makes no attempt."""
-    return now - delivery.arrived > retry.give_up and delivery.attempts >= retry.attempts
+    return now - delivery.arrived > retry.give_up and delivery.attempts >= least_attempts(retry)
 
 
 def _gave_up(delivery: Delivery, now: float, reply: Reply) -> str:

@@ -99,12 +99,12 @@ def digests_of(plan: Plan, recipient: str | None) -> tuple[str, ...]:
 
 
 def terms_of(mail: Mail, plans: Iterable[tuple[int, Plan]]) -> frozenset[tuple[str, int]]:
-    """What `trace` finds the mail by, each with the index of its plan: Message-ID, invoice number, sha256."""
+    """What `trace` finds the mail by, each with the index of its plan: Message-ID, invoice number, sha256, SIREN."""
     terms = {(bare(mail.message_id), WHOLE_MAIL)}
     for index, plan in plans:
         for document in plan.documents:
             report = document.report
-            for term in (report.number, report.sha256, report.xml_sha256):
+            for term in (report.number, report.sha256, report.xml_sha256, report.seller.siren, report.buyer.siren):
                 terms.add((bare(term or ""), index))
     return frozenset(each for each in terms if each[0])
 

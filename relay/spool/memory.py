@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
-from relay.lifecycle import Transition, claimed, clamp, latest, order, settled
+from relay.lifecycle import Transition, bounced, claimed, clamp, latest, order, settled
 from relay.model import Claim, Delivery, Event, Mail, Order, Plan, State
 from relay.spool.entry import (
     ORDER_EVENTS,
@@ -55,6 +55,7 @@ class MemorySpool:
         self._fingerprints: dict[str, tuple[str, float]] = {}
         self._documents: dict[tuple[str, str, int], float] = {}
         self._turn = 0
+        self._secret = secrets.token_bytes(32)
 
     async def store(self, mail: Mail) -> Stored:
         return self._store(mail, self._clock())
@@ -175,6 +176,7 @@ class MemorySpool:
             and query.dossier in (None, delivery.dossier)
             and query.firm in (None, delivery.firm)
             and query.queue_id in (None, delivery.queue_id)
+            and query.unreported not in delivery.reported
             and (query.term is None or self._named(delivery, bare(query.term)))
         )
 
@@ -214,9 +216,26 @@ class MemorySpool:
         kept.history.append(Event(now, 0, "replanned", given.text, given.by))
         return tuple(each.delivery for each in self._plant(kept, kept.mail, before, fresh, now, first, now))
 
-    async def note(self, queue_id: str, event: Event) -> None:
-        if queue_id in self._mails:
-            self._mails[queue_id].history.append(event)
+    async def bounced(self, queue_id: str, number: int, text: str, now: float, *, failed: bool) -> bool:
+        kept = self._mails.get(queue_id)
+        if kept is None or number not in kept.entries:
+            return False
+        entry = kept.entries[number]
+        if failed:
+            entry.delivery, entry.changed = bounced(entry.delivery, text), now
+        kept.history.append(Event(now, number, "bounce_received", text))
+        return True
+
+    async def report(self, about: Sequence[tuple[Delivery, str]], mails: Sequence[Mail], now: float) -> None:
+        for each, kind in about:
+            if (kept := self._mails.get(each.queue_id)) and (entry := kept.entries.get(each.number)):
+                entry.delivery = replace(entry.delivery, reported=entry.delivery.reported | {kind})
+                kept.history.append(Event(now, each.number, "report_sent", kind))
+        for mail in mails:
+            self._store(mail, now)
+
+    async def secret(self) -> bytes:
+        return self._secret
 
     async def purge(self, before: float, limit: int = 100, *, withheld: float | None = None) -> int:
         by_arrival = sorted(self._mails.items(), key=lambda item: item[1].mail.arrived)

@@ -50,13 +50,17 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """Which deliveries: all conditions given hold. `term`: queue id, Message-ID, invoice number, sha256, dossier."""
+    """Which deliveries: all conditions given hold.
+
+    term: queue id, Message-ID, invoice number, sha256, SIREN of a party, dossier. unreported: kind of report not sent.
+    """
 
     states: frozenset[State] = frozenset()
     dossier: str | None = None
     firm: str | None = None
     queue_id: str | None = None
     term: str | None = None
+    unreported: str | None = None
     limit: int = 1000
 
 
@@ -152,8 +156,20 @@ class Spool(Protocol):
         the same documents (delivered, active, dropped) gets no new delivery.
         """
 
-    async def note(self, queue_id: str, event: Event) -> None:
-        """Add one event to the history (a late bounce came home)."""
+    async def bounced(self, queue_id: str, number: int, text: str, now: float, *, failed: bool) -> bool:
+        """A report about a relayed mail came home: history, and with `failed` a delivered one is failed after all.
+
+        False when the delivery is not known (any more).
+        """
+
+    async def report(self, about: Sequence[tuple[Delivery, str]], mails: Sequence[Mail], now: float) -> None:
+        """Store `mails` (notices) and add to each delivery's `reported` the kind beside it, in one commit.
+
+        So nothing is told twice, nor forgotten between the two.
+        """
+
+    async def secret(self) -> bytes:
+        """32 octets that nobody else knows, the same for the life of the spool: they seal our return paths."""
 
     async def purge(self, before: float, limit: int = 100, *, withheld: float | None = None) -> int:
         """Forget up to `limit` mails all of whose deliveries ended before `before`; how many. Never a held one.

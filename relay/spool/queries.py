@@ -28,6 +28,9 @@ def find(db: sqlite3.Connection, query: Query) -> tuple[Delivery, ...]:
     if query.queue_id is not None:
         conditions.append(rows.OF_MAIL)
         values.append(query.queue_id)
+    if query.unreported is not None:
+        conditions.append("' ' || reported || ' ' NOT LIKE ?")
+        values.append(f"% {query.unreported} %")
     if query.term is not None:
         term = bare(query.term)
         conditions.append(f"mail IN ({_MAILS_OF_TERM}) AND {_TERM}")

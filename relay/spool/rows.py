@@ -111,8 +111,8 @@ def insert_delivery(db: sqlite3.Connection, mail: int, planted: Planted, now: fl
         (
             *(mail, now, each.queue_id, each.number, each.plan, _text(each.recipient), str(each.state), each.arrived),
             *(each.next_attempt, each.attempts, each.unsettled, each.last_reply, each.reason, _text(each.detail)),
-            *(each.size, each.firm, each.dossier, each.destination, each.smarthost, _reported(each), each.generated),
-            each.first_attempt,
+            *(each.size, each.firm, each.dossier, each.destination, each.smarthost, kinds(each.reported)),
+            *(each.generated, each.first_attempt),
         ),
     )
     db.executemany(
@@ -131,7 +131,7 @@ def update_delivery(
         f" WHERE {OF_MAIL} AND number = ?",
         (
             *(str(each.state), each.next_attempt if lease is None else lease, token, changed, each.attempts),
-            *(each.unsettled, _text(each.last_reply), each.reason, _text(each.detail), _reported(each)),
+            *(each.unsettled, _text(each.last_reply), each.reason, _text(each.detail), kinds(each.reported)),
             *(each.first_attempt, each.queue_id, each.number),
         ),
     )
@@ -150,8 +150,9 @@ def history(db: sqlite3.Connection, queue_id: str) -> tuple[Event, ...]:
     return tuple(Event(*row) for row in rows)
 
 
-def _reported(each: Delivery) -> str:
-    return " ".join(sorted(each.reported))
+def kinds(reported: frozenset[str]) -> str:
+    """Kinds of report as the column holds them."""
+    return " ".join(sorted(reported))
 
 
 def _text(value: str | None) -> str | None:

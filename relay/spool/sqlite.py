@@ -17,7 +17,7 @@ from typing import TypeVar
 import structlog
 
 from relay.lifecycle import Transition
-from relay.model import Claim, Delivery, Event, Mail, Order, Plan
+from relay.model import Claim, Delivery, Mail, Order, Plan
 from relay.ops import events
 from relay.spool import database, place, purge, queries, rows, verbs
 from relay.spool.checkpoint import Checkpointer
@@ -153,8 +153,17 @@ class SqliteSpool:
     async def replan(self, queue_id: str, plans: Sequence[Plan], given: Order, now: float) -> tuple[Delivery, ...]:
         return await self._change(lambda db: self._verbs.replan(db, queue_id, plans, given, now))
 
-    async def note(self, queue_id: str, event: Event) -> None:
-        await self._change(lambda db: rows.insert_events(db, queue_id, [event]))
+    async def bounced(self, queue_id: str, number: int, text: str, now: float, *, failed: bool) -> bool:
+        return await self._change(lambda db: self._verbs.bounced(db, queue_id, number, text, now, failed))
+
+    async def report(self, about: Sequence[tuple[Delivery, str]], mails: Sequence[Mail], now: float) -> None:
+        await self._change(lambda db: self._verbs.report(db, about, mails, now))
+
+    async def secret(self) -> bytes:
+        (value,) = await self._read(
+            lambda db: db.execute("SELECT value FROM secrets WHERE name = 'return_path'").fetchone()
+        )
+        return bytes(value)
 
     async def purge(self, before: float, limit: int = 100, *, withheld: float | None = None) -> int:
         now = self._clock()

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from json import dumps
 
 from relay import wire
-from relay.lifecycle import Transition, claimed, latest, order, settled
+from relay.lifecycle import Transition, bounced, claimed, latest, order, settled
 from relay.model import Claim, Delivery, Event, Mail, Order, Plan, State
 from relay.spool import rows
 from relay.spool.content import BlobContent
@@ -109,6 +109,27 @@ class Verbs:
         for mail in follow_ups:
             self.store(db, mail, now)
         return True
+
+    def bounced(self, db: sqlite3.Connection, queue_id: str, number: int, text: str, now: float, failed: bool) -> bool:
+        for each in rows.deliveries(db, f"{rows.OF_MAIL} AND number = ?", queue_id, number):
+            if failed:
+                rows.update_delivery(db, bounced(each, text), now)
+            rows.insert_events(db, queue_id, [Event(now, number, "bounce_received", text)])
+            return True
+        return False
+
+    def report(
+        self, db: sqlite3.Connection, about: Iterable[tuple[Delivery, str]], mails: Iterable[Mail], now: float
+    ) -> None:
+        for each, kind in about:
+            for found in rows.deliveries(db, f"{rows.OF_MAIL} AND number = ?", each.queue_id, each.number):
+                db.execute(
+                    f"UPDATE deliveries SET reported = ? WHERE {rows.OF_MAIL} AND number = ?",
+                    (rows.kinds(found.reported | {kind}), each.queue_id, each.number),
+                )
+                rows.insert_events(db, each.queue_id, [Event(now, each.number, "report_sent", kind)])
+        for mail in mails:
+            self.store(db, mail, now)
 
     def set_state(
         self, db: sqlite3.Connection, queue_id: str, number: int | None, given: Order, now: float

@@ -338,14 +338,6 @@ class TestReading:
         assert (figures.oldest, figures.corrupt) == (500.0, 0)
         assert spool.unhealthy() is None
 
-    async def test_a_note_joins_the_history(self, spool: Spool, clock: Clock) -> None:
-        given = mail()
-        await spool.store(given)
-        await spool.note(given.queue_id, Event(clock.now, 1, "bounce_received", "550 gone"))
-        await spool.note("NOSUCH", Event(clock.now, 1, "bounce_received"))
-        record = await spool.show(given.queue_id)
-        assert record is not None and record.history[-1].text == "550 gone"
-
     async def test_what_is_not_there(self, spool: Spool) -> None:
         assert await spool.load("NOSUCH") is None
         assert await spool.show("NOSUCH") is None
@@ -397,3 +389,53 @@ async def test_a_closed_spool_says_so(spool: Spool) -> None:
     if type(spool).__name__ != "MemorySpool":
         with pytest.raises(SpoolError, match="closed"):
             await spool.store(mail())
+
+
+class TestReports:
+    async def test_what_was_reported_is_found_no_more_and_its_notice_leaves(self, spool: Spool, clock: Clock) -> None:
+        held = mail(plan(CLIENT, disposition=Disposition.HOLD, reason=Reason.WRONG_CLIENT))
+        other = mail(plan(CLIENT, disposition=Disposition.HOLD, reason=Reason.WRONG_CLIENT))
+        await spool.store(held)
+        await spool.store(other)
+        wanted = Query(frozenset({State.HELD}), unreported="notice-held")
+        first, second = await spool.find(wanted)
+        notice = mail(generated=True)
+        await spool.report([(first, "notice-held")], [notice], clock.now)
+        assert [each.id for each in await spool.find(wanted)] == [second.id]
+        assert await states(spool, notice.queue_id) == [State.QUEUED]
+        record = await spool.show(first.queue_id)
+        assert record is not None and record.history[-1] == Event(clock.now, 1, "report_sent", "notice-held")
+
+    async def test_a_kind_is_told_from_one_that_begins_alike(self, spool: Spool, clock: Clock) -> None:
+        given = mail()
+        await spool.store(given)
+        (delivery,) = await spool.find(Query(queue_id=given.queue_id))
+        await spool.report([(delivery, "late-again")], [], clock.now)
+        assert len(await spool.find(Query(unreported="late"))) == 1
+        assert len(await spool.find(Query(unreported="late-again"))) == 0
+
+    async def test_a_bounce_fails_what_was_delivered(self, spool: Spool, clock: Clock) -> None:
+        given = mail()
+        await spool.store(given)
+        await deliver(spool, clock)
+        assert await spool.bounced(given.queue_id, 1, "failed 5.2.2 mailbox full", clock.now, failed=True)
+        record = await spool.show(given.queue_id)
+        assert record is not None
+        assert (record.deliveries[0].state, record.deliveries[0].last_reply) == (
+            State.FAILED,
+            "failed 5.2.2 mailbox full",
+        )
+        assert record.history[-1].what == "bounce_received"
+
+    async def test_an_automatic_reply_is_noted_and_changes_nothing(self, spool: Spool, clock: Clock) -> None:
+        given = mail()
+        await spool.store(given)
+        assert await spool.bounced(given.queue_id, 1, "automatic reply", clock.now, failed=False)
+        assert await states(spool, given.queue_id) == [State.QUEUED]
+        assert not await spool.bounced(given.queue_id, 7, "x", clock.now, failed=True)
+        assert not await spool.bounced("NOSUCH", 1, "x", clock.now, failed=True)
+
+    async def test_the_secret_stays(self, spool: Spool) -> None:
+        secret = await spool.secret()
+        assert len(secret) == 32
+        assert await spool.secret() == secret

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from relay.lifecycle import JITTER, claimed, clamp, latest, order, step, wait
+from relay.lifecycle import JITTER, claimed, clamp, latest, least_attempts, order, step, wait
 from relay.model import Delivery, Order, Retry, State
 from relay.ops.events import Event
 from relay.reason import Reason
@@ -85,14 +85,20 @@ def test_giving_up_needs_time_and_attempts() -> None:
         return step(delivery(arrived=NOW - age, attempts=attempts), OUTCOMES[2], NOW, RETRY).state
 
     assert after(5 * DAY - 1, 500) is State.DEFERRED
-    assert after(5 * DAY + 1, 4) is State.DEFERRED
-    assert after(5 * DAY + 1, 5) is State.FAILED
+    assert after(5 * DAY + 1, least_attempts(RETRY) - 1) is State.DEFERRED
+    assert after(5 * DAY + 1, least_attempts(RETRY)) is State.FAILED
+
+
+def test_the_least_attempts_are_half_of_the_schedule_or_what_is_asked() -> None:
+    assert least_attempts(RETRY) == 62  # 6 in the first hour, then one an hour for five days: 125
+    assert least_attempts(Retry(give_up=1.0)) == 5
+    assert least_attempts(Retry(first=0.0, ceiling=0.0, give_up=1e9)) == 1000
 
 
 def test_giving_up_says_why() -> None:
-    made = step(delivery(arrived=NOW - 6 * DAY, attempts=9), OUTCOMES[2], NOW, RETRY)
+    made = step(delivery(arrived=NOW - 6 * DAY, attempts=90), OUTCOMES[2], NOW, RETRY)
     assert (made.event, made.report) == ("failed", "failed")
-    assert made.detail == "gave up after 9 attempts in 144 h; the last answer was: 451 4.3.0 busy"
+    assert made.detail == "gave up after 90 attempts in 144 h; the last answer was: 451 4.3.0 busy"
 
 
 def test_a_clock_six_days_ahead_bounces_nothing_at_the_first_attempt() -> None:

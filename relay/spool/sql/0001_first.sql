@@ -71,6 +71,13 @@ CREATE TABLE terms (
 ) WITHOUT ROWID;
 CREATE INDEX terms_of_mail ON terms (mail);
 
+-- What seals our return paths: made once, the same for the life of the spool.
+CREATE TABLE secrets (
+    name  TEXT PRIMARY KEY,
+    value BLOB NOT NULL
+) WITHOUT ROWID;
+INSERT INTO secrets (name, value) VALUES ('return_path', randomblob(32));
+
 -- The two below outlive the mail, for their windows; they hold digests only.
 CREATE TABLE fingerprints (
     fingerprint TEXT PRIMARY KEY,
