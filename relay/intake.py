@@ -16,18 +16,22 @@ from relay.inspection import Candidate, Options
 from relay.mail.content import message_id
 from relay.mail.identity import fingerprint
 from relay.mail.message import Message
+from relay.mail.returned import read_returned
 from relay.mail.spans import MalformedMail, parse
 from relay.mail.trace import hops, is_loop, received
+from relay.mail.verp import parse_verp
 from relay.model import Envelope, Mail, Refusal, new_queue_id
 from relay.reason import SENTENCES, Reason, mend, sentence
 from relay.reply import Reply
 from relay.report import Report
-from relay.spool.port import Spool, SpoolBroken, SpoolFull
+from relay.spool.port import Spool, SpoolBroken, SpoolError, SpoolFull
 from relay.workers import PoolBusy
 
 MAX_HOPS = 100  # rfc5321#6.3
 
 NOT_OURS = Reply(550, "5.7.1", "not an export address of this relay")
+FORGED = Reply(550, "5.7.1", "no mail was sent from this address")
+MIXED = Reply(550, "5.6.0", "a report comes home alone: send the documents in a mail of their own")
 BUSY = Reply(451, "4.3.2", "the check is busy; try again in a moment")
 NO_SPACE = Reply(452, "4.3.1", "no space in the spool; try again later")
 NOT_DURABLE = Reply(451, "4.3.0", "the spool cannot be written; try again later")
@@ -51,6 +55,8 @@ class Witness(Protocol):
     ) -> None: ...
 
     def try_later(self, queue_id: str, reply: Reply, why: str, seconds: float) -> None: ...
+
+    def came_home(self, queue_id: str, failed: bool) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +115,7 @@ class Intake:
         witness: Witness,
         stored: Callable[[Mail], None],
         broken: Callable[[str], None],
+        secret: bytes = b"",
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._directory = directory
@@ -117,11 +124,15 @@ class Intake:
         self._witness = witness
         self._stored = stored
         self._broken = broken
+        self._secret = secret
         self._clock = clock
 
     def recipient(self, address: str) -> Reply | None:
-        """None when we relay for `address`, else the refusal: never an open relay."""
-        if self._directory().accepts(address):
+        """None when we relay for `address`, or sent a mail from it; else the refusal: never an open relay."""
+        directory = self._directory()
+        if directory.is_return_path(address):
+            return None if self._sealed(address) else FORGED
+        if directory.accepts(address):
             return None
         return NOT_OURS
 
@@ -130,6 +141,9 @@ class Intake:
         begun = time.perf_counter()
         queue_id, arrived = new_queue_id(), self._clock()
         directory = self._directory()
+        home = [each for each in envelope.addresses if directory.is_return_path(each)]
+        if home:
+            return await self._come_home(home, envelope, raw)
         try:
             judgement = await judge(envelope, raw, queue_id, arrived, directory, self._checker)
         except MalformedMail as error:
@@ -162,6 +176,24 @@ class Intake:
             self._witness.accepted(mail, reports, time.perf_counter() - begun)
             self._stored(mail)
         return Reply(250, "2.0.0", stored.queue_id)
+
+    def _sealed(self, address: str) -> tuple[str, int] | None:
+        return parse_verp(address, self._secret) if self._secret else None
+
+    async def _come_home(self, home: Sequence[str], envelope: Envelope, raw: bytes) -> Reply:
+        """What comes back to a return path of ours is about a mail we relayed: it goes into that mail's history."""
+        if len(home) < len(envelope.recipients):
+            return MIXED
+        told = read_returned(raw)
+        for address in home:
+            about = self._sealed(address)
+            try:
+                known = about and await self._spool.bounced(*about, told.text, self._clock(), failed=told.failed)
+            except SpoolError as error:
+                return self._later("", NO_SPACE, str(error), time.perf_counter())
+            if about and known:
+                self._witness.came_home(about[0], told.failed)
+        return Reply(250, "2.0.0", "taken note of")
 
     def _refuse(self, queue_id: str, refusal: Refusal, begun: float, reports: Sequence[Report] = ()) -> Reply:
         code, enhanced = SENTENCES[refusal.reason].smtp

@@ -4,24 +4,31 @@ import asyncio
 import gc
 import signal
 import sys
+import time
 from collections.abc import Coroutine
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from relay.daemon.notices import Notices
 from relay.daemon.routes import Routes
 from relay.daemon.terms import InForce
 from relay.daemon.watch import Watch, housekeeping
 from relay.daemon.witness import Witness
 from relay.delivery import Ports, QueueManager
 from relay.intake import Intake
+from relay.lifecycle import Transition
 from relay.mail.rewrite import render
-from relay.model import Mail, Plan
+from relay.mail.verp import verp
+from relay.model import Delivery, Mail, Plan
+from relay.ops.certificate import expiry
 from relay.ops.events import Event
 from relay.ops.http import Http
 from relay.ops.lag import Lag
 from relay.ops.log import configure, event_log
 from relay.ops.metrics import Metrics
 from relay.ops.systemd import Systemd, Watchdog
+from relay.reports import status_report
 from relay.settings.settings import Settings
 from relay.smarthost import Smarthosts
 from relay.smtpd import Door, PostFault
@@ -75,7 +82,8 @@ class Daemon:
         settings = await self._configured()
         self._spool = await self._opened(settings)
         self._pool = await self._checkers(settings)
-        self._queue = QueueManager(self._spool, self._ports())
+        secret = await self._spool.secret()
+        self._queue = QueueManager(self._spool, self._ports(secret))
         self._watch = Watch(
             spool=self._spool,
             pool=self._pool,
@@ -91,11 +99,13 @@ class Daemon:
             witness=self._witness,
             stored=self._queue.remember,
             broken=self._broken,
+            secret=secret,
         )
         self._door = Door(settings.listen, self._in_force.limits, intake, settings.terms.hostname, self._witness.door)
         self._witness.sessions = lambda: self._door.sessions
         self._task(self._queue.run())
         await self._listen(settings)
+        self._certificates(settings)
         self._background(settings)
         self._watch_signals()
         addresses = [f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in self._door.addresses]
@@ -152,18 +162,26 @@ class Daemon:
         if self._spool is not None:
             self._spool.ceiling = settings.retry.ceiling
         self._metrics.configured(len(terms.clients), len(terms.firms), terms.destinations, settings.smarthosts)
+        self._certificates(settings)
         try:
             self._door.reload()
         except PostFault as error:
             event_log(Event.RELOAD_FAILED, fault=str(error))
             self._metrics.reload_failed()
 
+    def _certificates(self, settings: Settings) -> None:
+        """When the certificate of each door ends; one that cannot be read was told of by the door."""
+        for listener in settings.listen:
+            if listener.certificate is not None:
+                with suppress(OSError, ValueError):
+                    self._metrics.certificate(str(listener), expiry(Path(listener.certificate)))
+
     async def _configured(self) -> Settings:
         result = await self._in_force.reload()
         if not result.ok:
             raise NotStarted(CONFIG_FAULT, *(str(fault) for fault in (*result.faults, *result.warnings)))
         settings = self._in_force.settings
-        configure(settings.log.level, settings.log.format)
+        configure(settings.log.level, settings.log.format, on_fault=self._metrics.fault)
         for fault in result.warnings:
             event_log(Event.CONFIG_WARNING, fault=str(fault))
         terms = settings.terms
@@ -191,7 +209,7 @@ class Daemon:
         self._witness.self_test(pool.self_test)
         return pool
 
-    def _ports(self) -> Ports:
+    def _ports(self, secret: bytes) -> Ports:
         routes = Routes(lambda: self._in_force.settings)
         return Ports(
             send=self._smarthosts.send,
@@ -201,7 +219,19 @@ class Daemon:
             witness=self._witness,
             broken=self._broken,
             rate=routes.rate,
+            report=self._reports,
+            sender=lambda delivery, plan: _sender(delivery, plan, secret),
         )
+
+    def _reports(self, mail: Mail, delivery: Delivery, transition: Transition) -> tuple[Mail, ...]:
+        """What the platform's sender is told of a failure or a delay."""
+        settings = self._in_force.settings
+        reports = status_report(
+            mail, delivery, transition, hostname=settings.terms.hostname, retry=settings.retry, now=time.time()
+        )
+        for report in reports:
+            self._witness.told(transition.report or "failed", report.queue_id, 1)
+        return reports
 
     async def _listen(self, settings: Settings) -> None:
         try:
@@ -226,6 +256,7 @@ class Daemon:
         self._task(lag.run())
         self._task(watchdog.run())
         self._task(self._watch.report_status())
+        self._task(Notices(self._spool, lambda: self._in_force.settings, self._witness, self._queue.notify).run())
         self._task(housekeeping(self._spool, lambda: settings.keep_delivered))
 
     def _watch_signals(self) -> None:
@@ -249,8 +280,14 @@ class Daemon:
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            self._metrics.fault()
             event_log(Event.FAULT, where=task.get_name(), exception=error)
+
+
+def _sender(delivery: Delivery, plan: Plan, secret: bytes) -> str:
+    """A return path of its own for each delivery, so that a late bounce finds its mail; none for mails of ours."""
+    if not plan.return_path:
+        return ""
+    return verp(plan.return_path, delivery.queue_id, delivery.number, secret)
 
 
 def _rendered(mail: Mail, plan: Plan) -> list[memoryview]:

@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 from relay.model import Action, Delivery, Disposition, DocumentPart, Mail, Plan
 from relay.ops.events import Event
-from relay.ops.labels import Cause, Restart
+from relay.ops.labels import Cause, Notice, Restart
 from relay.ops.log import event_log
 from relay.ops.metrics import Metrics
 from relay.reason import Reason
@@ -100,6 +100,16 @@ class Witness:
         event = Event.SPOOL_FULL if reply.code == 452 else Event.CHECK_BUSY
         event_log(event, queue_id=queue_id, reply=f"{reply.code} {reply.enhanced}", why=why)
 
+    def came_home(self, queue_id: str, failed: bool) -> None:
+        """A report about a mail we relayed came to its return path."""
+        self._metrics.bounce_received()
+        event_log(Event.BOUNCE_RECEIVED, queue_id=queue_id, failed=failed)
+
+    def told(self, about: str, queue_id: str, deliveries: int) -> None:
+        """A notice or a status notification was put in the queue as `queue_id`."""
+        self._metrics.report_sent(Notice(about))
+        event_log(Event.REPORT_SENT, queue_id=queue_id, about=about, deliveries=deliveries)
+
     def __call__(self, event: Event, **facts: object) -> None:
         """The queue manager tells what became of a delivery (relay.delivery.ports.Witness)."""
         delivery, outcome, seconds = facts.get("delivery"), facts.get("outcome"), facts.get("seconds")
@@ -113,7 +123,6 @@ class Witness:
             self._metrics.connected(self.sessions())
             return
         if name == "fault":
-            self._metrics.fault()
             event_log(Event.FAULT, where=fields.get("where"), peer=fields.get("peer"), exception=fields.get("error"))
             return
         event = _DOOR.get(name, Event.SESSION_ERROR)
@@ -126,10 +135,14 @@ class Witness:
 
     def worker(self, name: str, fields: dict[str, object]) -> None:
         """The pool tells of its processes (relay.workers.Pool)."""
-        if name == Event.WORKER_RESTARTED:
-            self._metrics.worker_restarted(Restart(str(fields.get("cause"))))
+        event = Event(name)
+        if event is Event.WORKER_RESTARTED:
+            cause = Restart(str(fields.get("cause")))
+            self._metrics.worker_restarted(cause)
+            if cause in (Restart.MEMORY, Restart.RECYCLED):  # routine: between two documents, none is lost
+                event = Event.WORKER_RETIRED
         told: dict[str, Any] = dict(fields)
-        event_log(Event(name), **told)
+        event_log(event, **told)
 
     def self_test(self, failure: str | None) -> None:
         """The engine's self-test ended; `failure`: why it cannot be trusted, or None."""

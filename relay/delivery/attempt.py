@@ -83,7 +83,9 @@ class Attempts:
             return failure(Stage.INTERNAL, Trouble.UNUSABLE, str(error))
         chunks = self.ports.render(mail, plan)
         utf8 = mail.envelope.smtputf8
-        outcomes = await self.ports.send(route, plan.return_path, [delivery.recipient], chunks, smtputf8=utf8)
+        outcomes = await self.ports.send(
+            route, self.ports.sender(delivery, plan), [delivery.recipient], chunks, smtputf8=utf8
+        )
         return outcomes[delivery.recipient]
 
     async def _settle(self, claim: Claim, mail: Mail | None, outcome: Outcome, seconds: float) -> bool:

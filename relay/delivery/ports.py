@@ -42,6 +42,10 @@ def _unlimited(destination: str) -> int:
     return 0
 
 
+def _as_planned(delivery: Delivery, plan: Plan) -> str:
+    return plan.return_path
+
+
 def _no_report(mail: Mail, delivery: Delivery, transition: Transition) -> Sequence[Mail]:
     return ()
 
@@ -51,7 +55,8 @@ class Ports:
     """route: where a delivery goes now; raises RouteError. render: the octets of a plan (relay.mail.rewrite).
 
     rate: mails a minute that a destination takes, 0 without limit. report: notices and DSN about a transition whose
-    `report` is set, stored with the settlement. broken: the spool is broken, the daemon must end.
+    `report` is set, stored with the settlement. sender: the envelope sender of an attempt (a return path of its own).
+    broken: the spool is broken, the daemon must end.
     """
 
     send: Send
@@ -62,3 +67,4 @@ class Ports:
     broken: Callable[[str], None]
     rate: Callable[[str], int] = _unlimited
     report: Callable[[Mail, Delivery, Transition], Sequence[Mail]] = _no_report
+    sender: Callable[[Delivery, Plan], str] = _as_planned
