@@ -1,6 +1,8 @@
 """The commands (shared/CLI.md): thin shells over the organs, one file a group. Loaded only when asked for."""
 
 import importlib
+import os
+import traceback
 from pathlib import Path
 
 import click
@@ -12,6 +14,7 @@ COMMANDS = {
     "facturx": ("relay.cli.facturx", "facturx", "Check Factur-X files."),
     "explain": ("relay.cli.explain", "explain", "Dry run of one mail: sends nothing."),
     "queue": ("relay.cli.replan", "queue", "The deliveries: list, show, hold, release, retry, drop, replan, export."),
+    "spool": ("relay.cli.spool", "spool", "The spool as a whole: backup, restore, check."),
     "trace": ("relay.cli.trace", "trace", "Where is this document? Its whole story."),
 }
 
@@ -29,6 +32,24 @@ class Lazy(click.Group):
         command = getattr(importlib.import_module(module), name)
         assert isinstance(command, click.Command)
         return command
+
+    def invoke(self, ctx: click.Context) -> object:
+        """The edge of every command: what nobody foresaw is one sentence, and the traceback only for who asks."""
+        try:
+            return super().invoke(ctx)
+        except (click.ClickException, click.Abort, click.exceptions.Exit, BrokenPipeError):
+            raise
+        except Exception as error:
+            if os.environ.get("AGIRIS_RELAY_TRACEBACK"):
+                raise
+            place = traceback.extract_tb(error.__traceback__)[-1]
+            where = f"{Path(place.filename).name}:{place.lineno}"
+            click.echo(
+                f"unforeseen error: {type(error).__name__} at {where}. Nothing was lost in the spool; try again, and"
+                " report it with what AGIRIS_RELAY_TRACEBACK=1 prints",
+                err=True,
+            )
+            ctx.exit(75)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

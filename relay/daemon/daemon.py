@@ -58,6 +58,10 @@ async def serve(folder: Path) -> int:
         print(error, file=sys.stderr)
         await daemon.close()
         return error.code
+    except Exception as error:
+        event_log(Event.FAULT, where="start", exception=error)
+        await daemon.close()
+        return TRY_LATER
     return await daemon.until_stopped()
 
 
