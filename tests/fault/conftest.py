@@ -1,0 +1,158 @@
+"""Options and rig of the fault programme (README "Fault tests").
+
+pytest tests/fault                                  the short form, as in CI
+pytest tests/fault --kills 300 --cuts 50            the long form
+"""
+
+import os
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from tests.support.books import Balance, Books, balance
+from tests.support.rig import IN_FLIGHT, NextHop, Rig, wait_until
+
+DEFAULTS = {"kills": 15, "cuts": 5, "queued": 1000}
+MEANING = {"kills": "kill -9 in K1 and K2 each", "cuts": "power cuts in P1", "queued": "mails queued in S3"}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("fault programme")
+    for name, meaning in MEANING.items():
+        group.addoption(f"--{name}", type=int, help=f"{meaning} (or FAULT_{name.upper()}; {DEFAULTS[name]})")
+
+
+def amount(request: pytest.FixtureRequest, name: str) -> int:
+    # pytest takes the options of this file only when tests/fault is named on its command line.
+    given = request.config.getoption(f"--{name}", default=None)
+    return int(given if given is not None else os.environ.get(f"FAULT_{name.upper()}", DEFAULTS[name]))
+
+
+@pytest.fixture
+def kills(request: pytest.FixtureRequest) -> int:
+    return amount(request, "kills")
+
+
+@pytest.fixture
+def cuts(request: pytest.FixtureRequest) -> int:
+    return amount(request, "cuts")
+
+
+@pytest.fixture
+def queued(request: pytest.FixtureRequest) -> int:
+    return amount(request, "queued")
+
+
+@pytest.fixture
+def say(capsys: pytest.CaptureFixture[str]) -> Callable[[str], None]:
+    """Print one line past pytest's capture."""
+
+    def speak(line: str) -> None:
+        with capsys.disabled():
+            print(f"\n{line}", end=" ", flush=True)
+
+    return speak
+
+
+@pytest.fixture
+def sinks(tmp_path: Path) -> Iterator[Callable[..., NextHop]]:
+    """Make next hops, all noting in one journal."""
+    made: list[NextHop] = []
+
+    def make(faults: float = 0.0, seed: int = 1, port: int = 0) -> NextHop:
+        made.append(NextHop(tmp_path / "arrivals.jsonl", faults, seed, port))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close()
+
+
+@pytest.fixture
+def sink(sinks: Callable[..., NextHop]) -> NextHop:
+    return sinks()
+
+
+@pytest.fixture
+def rigs(tmp_path: Path) -> Iterator[Callable[..., Rig]]:
+    """Make rigs; whatever still runs at the end is killed."""
+    made: list[Rig] = []
+
+    def make(sink: int, **how: object) -> Rig:
+        folder = tmp_path / f"rig-{len(made)}"
+        folder.mkdir()
+        made.append(Rig(folder, sink, **how).prepare())  # type: ignore[arg-type]
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close()
+    for each in made:
+        assert "Traceback" not in (each.log.read_text("utf-8", "replace") if each.log.exists() else "")
+
+
+@pytest.fixture
+def rig(rigs: Callable[..., Rig], sink: NextHop) -> Rig:
+    return rigs(sink.port)
+
+
+@pytest.fixture
+def books() -> Books:
+    return Books()
+
+
+def need(*tools: str, root: bool = False) -> None:
+    """Skip the test, with the reason, when a tool or the privilege is missing."""
+    for tool in tools:
+        if shutil.which(tool) is None:
+            pytest.skip(f"{tool} is not installed")
+    if root and os.geteuid() != 0:
+        pytest.skip("needs root")
+
+
+@pytest.fixture(name="need")
+def need_fixture() -> Callable[..., None]:
+    return need
+
+
+WAITING = ("--state", "queued", "--state", "active", "--state", "deferred")
+
+
+def settle(rig: Rig, sink: NextHop, books: Books, kills: Sequence[float] = (), seconds: float = 120) -> Balance:
+    """Wait until nothing is left to deliver and close the books.
+
+    What was in flight at two kills in a row is held for a person (reason `unsettled`): released here, as he would.
+    """
+
+    def idle() -> bool:
+        if rig.command("queue", "list", *WAITING, "--limit", "1"):
+            return False
+        held = [each for each in rig.command("queue", "list", "--state", "held") if each["reason"] == "unsettled"]
+        if held:
+            books.released += len(held)
+            rig.command("queue", "release", *(each["queue_id"] for each in held))
+        return not held
+
+    wait_until(idle, seconds, lambda: f"the queue does not run empty:\n{rig.tail()}")
+    held = {each["queue_id"]: str(each["reason"]) for each in rig.command("queue", "list", "--state", "held")}
+    return balance(books, sink.arrivals(), kills, held)
+
+
+@pytest.fixture(name="settle")
+def settle_fixture() -> Callable[..., Balance]:
+    return settle
+
+
+def check(found: Balance, tmp_path: Path) -> None:
+    """All five figures 0, and for each kill no more duplicates than deliveries in flight."""
+    (tmp_path / "notes.txt").write_text("\n".join(found.notes), encoding="utf-8")
+    assert found.clean, "\n".join(found.notes[:20])
+    assert found.mails > 0
+    assert found.worst_kill <= IN_FLIGHT, f"{found.worst_kill} duplicates in one kill"
+
+
+@pytest.fixture(name="check")
+def check_fixture(tmp_path: Path) -> Callable[[Balance], None]:
+    return lambda found: check(found, tmp_path)
