@@ -35,6 +35,7 @@ class Reason(StrEnum):
     LOOP = "loop"
     UNSETTLED = "unsettled"
     BY_OPERATOR = "by_operator"
+    RESTORED = "restored"
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,6 +213,12 @@ SENTENCES: dict[Reason, Sentence] = {
         "retenu par un opérateur{detail}",
         "release it when it may leave",
         "libérez-le (release) quand il peut partir",
+    ),
+    Reason.RESTORED: Sentence(
+        "restored from the backup of {detail}: it may have been sent since",
+        "restauré depuis la sauvegarde du {detail} : il est peut-être parti depuis",
+        "look for it in Agiris or in the next hop's log; release it if it did not arrive, else drop it",
+        "cherchez-le dans Agiris ou chez le serveur suivant ; absent, libérez-le (release), sinon supprimez-le (drop)",
     ),
 }
 

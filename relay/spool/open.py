@@ -31,7 +31,7 @@ def open_spool(
     """
     if url == "memory:":
         return MemorySpool(clock=clock, windows=windows, ceiling=ceiling)
-    path = _path(url)
+    path = path_of(url)
     if not exclusive and not path.is_file():
         raise SpoolError(f"there is no spool at {path}")
     try:
@@ -42,7 +42,8 @@ def open_spool(
         raise SpoolError(f"the spool {path} cannot be opened: {error}") from error
 
 
-def _path(url: str) -> Path:
+def path_of(url: str) -> Path:
+    """The database file that the URL of an SQLite spool names. Raises ValueError for another URL."""
     kind, _, rest = url.partition(":")
     if kind != "sqlite" or not rest.strip("/"):
         raise ValueError(f"{url!r} is no spool: write sqlite:///absolute/path, sqlite:relative/path or memory:")

@@ -128,9 +128,9 @@ def sync_folder(folder: Path) -> None:
         os.close(fd)
 
 
-def set_aside(path: Path) -> Path:
-    """Move a damaged database, with its write-ahead log, to `corrupt/` beside it; the folder that holds it now."""
-    target = path.parent / "corrupt" / f"{path.name}.{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}.{os.getpid()}"
+def set_aside(path: Path, where: str = "corrupt") -> Path:
+    """Move a damaged or replaced database, with its write-ahead log, to a folder beside it; where it is now."""
+    target = path.parent / where / f"{path.name}.{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}.{os.getpid()}"
     target.mkdir(mode=0o700, parents=True)
     for name in (path.name, f"{path.name}-wal", f"{path.name}-shm"):
         if (path.parent / name).exists():

@@ -16,7 +16,7 @@ TABLE = Path(__file__).parent / "decisions"
 ROWS = [(file.stem, row) for file in sorted(TABLE.glob("*.yaml")) for row in yaml.safe_load(file.read_text("utf-8"))]
 
 # Reasons that decide() does not give: the spool, the queue manager and an operator do.
-ELSEWHERE = {Reason.DUPLICATE_DOCUMENT, Reason.UNSETTLED, Reason.BY_OPERATOR}
+ELSEWHERE = {Reason.DUPLICATE_DOCUMENT, Reason.UNSETTLED, Reason.BY_OPERATOR, Reason.RESTORED}
 
 
 @pytest.mark.parametrize("row", [pytest.param(row, id=f"{stem}: {row['claim']}") for stem, row in ROWS])
