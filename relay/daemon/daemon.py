@@ -12,6 +12,7 @@ from typing import Any
 
 from relay.daemon.notices import Notices
 from relay.daemon.routes import Routes
+from relay.daemon.signing import Signing
 from relay.daemon.terms import InForce
 from relay.daemon.watch import Watch, housekeeping
 from relay.daemon.witness import Witness
@@ -74,6 +75,7 @@ class Daemon:
         self._witness = Witness(self._metrics)
         self._systemd = Systemd()
         self._smarthosts = Smarthosts()
+        self._signing = Signing()
         self._stop = asyncio.Event()
         self._code = OK
         self._tasks: set[asyncio.Task[None]] = set()
@@ -151,6 +153,7 @@ class Daemon:
             event_log(Event.RELOAD_FAILED if not result.ok else Event.RELOADED, fault=str(fault))
         if result.ok:
             self._take(self._in_force.settings)
+            await self._take_key(self._in_force.settings)
         else:
             self._metrics.reload_failed()
         self._systemd.ready("running" if result.ok else "running with the old configuration: the new one has faults")
@@ -173,6 +176,11 @@ class Daemon:
             event_log(Event.RELOAD_FAILED, fault=str(error))
             self._metrics.reload_failed()
 
+    async def _take_key(self, settings: Settings) -> None:
+        if (fault := await self._signing.take(settings.dkim)) is not None:
+            event_log(Event.RELOAD_FAILED, fault=fault)
+            self._metrics.reload_failed()
+
     def _certificates(self, settings: Settings) -> None:
         """When the certificate of each door ends; one that cannot be read was told of by the door."""
         for listener in settings.listen:
@@ -186,6 +194,8 @@ class Daemon:
             raise NotStarted(CONFIG_FAULT, *(str(fault) for fault in (*result.faults, *result.warnings)))
         settings = self._in_force.settings
         configure(settings.log.level, settings.log.format, on_fault=self._metrics.fault)
+        if (useless := await self._signing.take(settings.dkim)) is not None:
+            raise NotStarted(CONFIG_FAULT, useless)
         for fault in result.warnings:
             event_log(Event.CONFIG_WARNING, fault=str(fault))
         terms = settings.terms
@@ -219,6 +229,7 @@ class Daemon:
             send=self._smarthosts.send,
             route=routes.route,
             render=_rendered,
+            sign=self._signing.sign,
             retry=lambda: self._in_force.settings.retry,
             witness=self._witness,
             broken=self._broken,

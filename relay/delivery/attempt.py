@@ -81,7 +81,7 @@ class Attempts:
             route = self.ports.route(delivery, plan)
         except RouteError as error:
             return failure(Stage.INTERNAL, Trouble.UNUSABLE, str(error))
-        chunks = self.ports.render(mail, plan)
+        chunks = await self.ports.sign(mail, self.ports.render(mail, plan))
         utf8 = mail.envelope.smtputf8
         outcomes = await self.ports.send(
             route, self.ports.sender(delivery, plan), [delivery.recipient], chunks, smtputf8=utf8

@@ -1,6 +1,6 @@
 """What the queue manager is given by the composition root, and asks anew at each attempt (DESIGN rule 7)."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -50,9 +50,14 @@ def _no_report(mail: Mail, delivery: Delivery, transition: Transition) -> Sequen
     return ()
 
 
+async def _unsigned(mail: Mail, chunks: Sequence[Octets]) -> Sequence[Octets]:
+    return chunks
+
+
 @dataclass(frozen=True, slots=True)
 class Ports:
     """route: where a delivery goes now; raises RouteError. render: the octets of a plan (relay.mail.rewrite).
+    sign: these octets with our signature on top, made off the event loop.
 
     rate: mails a minute that a destination takes, 0 without limit. report: notices and DSN about a transition whose
     `report` is set, stored with the settlement. sender: the envelope sender of an attempt (a return path of its own).
@@ -66,5 +71,6 @@ class Ports:
     witness: Witness
     broken: Callable[[str], None]
     rate: Callable[[str], int] = _unlimited
+    sign: Callable[[Mail, Sequence[Octets]], Awaitable[Sequence[Octets]]] = _unsigned
     report: Callable[[Mail, Delivery, Transition], Sequence[Mail]] = _no_report
     sender: Callable[[Delivery, Plan], str] = _as_planned

@@ -8,9 +8,8 @@ from pathlib import Path
 from relay.settings.faults import TOP, Position
 from relay.settings.hosts import Endpoint
 from relay.settings.nodes import Mapping, find, nearest
-from relay.settings.not_yet import NO_EFFECT_YET
 from relay.settings.schema import ListenYaml, RelayYaml, SmarthostYaml
-from relay.settings.secret_files import check_file, check_secret
+from relay.settings.secret_files import check_file, check_key, check_secret
 from relay.settings.validate import File
 
 ANY = frozenset({"0.0.0.0", "::"})  # noqa: S104 - compared with, never bound
@@ -34,8 +33,8 @@ def check_relay(file: File, relay: RelayYaml, directory: Path) -> None:
     if relay.retry.give_up <= relay.retry.warn_after:
         at = nearest(file.root, "retry", "give_up")
         file.warning(at, '"give_up" is not later than "warn_after": nobody is warned', "make it longer")
-    if relay.dkim is not None and "dkim" not in NO_EFFECT_YET:
-        check_secret(file, nearest(file.root, "dkim", "private_key"), directory, relay.dkim.private_key)
+    if relay.dkim is not None:
+        check_key(file, nearest(file.root, "dkim", "private_key"), directory, relay.dkim.private_key)
 
 
 def matcher(patterns: list[str]) -> re.Pattern[str]:

@@ -3,6 +3,7 @@
 import stat
 from pathlib import Path
 
+from relay.mail.dkim import RSA_WANTED, BadKey, weak
 from relay.settings.faults import Position
 from relay.settings.settings import resolve_path
 from relay.settings.text import open_regular, unreadable
@@ -21,11 +22,14 @@ def check_file(file: File, at: Position, directory: Path, name: str) -> Path | N
         return None
 
 
-def check_secret(file: File, at: Position, directory: Path, name: str, *, empty: bool = True) -> None:
-    """A file with a secret: not for others to read, not for the group to write. empty: it may be empty."""
+def check_secret(file: File, at: Position, directory: Path, name: str, *, empty: bool = True) -> Path | None:
+    """A file with a secret: not for others to read, not for the group to write. empty: it may be empty.
+
+    Its path, or None when it cannot be read.
+    """
     path = check_file(file, at, directory, name)
     if path is None:
-        return
+        return None
     status = path.stat()
     mode = stat.S_IMODE(status.st_mode)
     if mode & (stat.S_IROTH | stat.S_IWOTH | stat.S_IWGRP):
@@ -36,3 +40,19 @@ def check_secret(file: File, at: Position, directory: Path, name: str, *, empty:
     link = path.parent.stat().st_mode
     if link & stat.S_IWOTH and not link & stat.S_ISVTX:
         file.error(at, f"{path.parent}: anyone may replace this secret", f"chmod o-w {path.parent}")
+    return path
+
+
+def check_key(file: File, at: Position, directory: Path, name: str) -> None:
+    """A private key that signs mails: RSA or Ed25519, as a secret's file."""
+    path = check_secret(file, at, directory, name)
+    if path is None:
+        return
+    try:
+        bits = weak(path.read_bytes())
+    except BadKey as error:
+        file.error(at, f"{path}: {error}", f"openssl genrsa -out {name} {RSA_WANTED}")
+        return
+    if bits:
+        what = f"{path}: an RSA key of {bits} bits is weak: some receivers ignore its signatures"
+        file.warning(at, what, f"openssl genrsa -out {name} {RSA_WANTED}")

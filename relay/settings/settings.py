@@ -119,7 +119,7 @@ class Settings:
     dkim: Dkim | None = None
 
 
-STATIC = ("listen", "spool", "keep_delivered", "http", "log", "dkim")
+STATIC = ("listen", "spool", "keep_delivered", "http", "log")
 """Keys read once, as is `hostname`: a reload that changes one of them warns that it takes a restart."""
 
 
