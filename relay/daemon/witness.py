@@ -127,7 +127,7 @@ class Witness:
             return
         event = _DOOR.get(name, Event.SESSION_ERROR)
         if event is Event.CONNECTION_REFUSED:
-            self._metrics.connection_refused(_cause(str(fields.get("why", ""))))
+            self._metrics.connection_refused(Cause(fields["cause"]))
         elif event is Event.AUTHENTICATION_FAILED:
             self._metrics.authentication_failed()
         told: dict[str, Any] = {key: str(value) for key, value in fields.items()}
@@ -172,14 +172,3 @@ def _told(facts: Mapping[str, object]) -> dict[str, Any]:
     if isinstance(seconds := facts.get("seconds"), float):
         told["seconds"] = round(seconds, 4)
     return told
-
-
-def _cause(why: str) -> Cause:
-    """The door's sentence as a label of the closed set."""
-    if "from your address" in why:
-        return Cause.HOST_LIMIT
-    if "too many connections" in why:
-        return Cause.SERVER_LIMIT
-    if "proxy" in why:
-        return Cause.PROTOCOL
-    return Cause.STOPPING if why.startswith("421") else Cause.NETWORK

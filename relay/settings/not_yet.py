@@ -7,7 +7,6 @@ from relay.settings.nodes import Mapping, Node, Scalar, Sequence
 from relay.settings.validate import File
 
 NO_EFFECT_YET: dict[str, str] = {
-    "listen[].proxy_protocol": "the PROXY header is not read: do not put this door behind HAProxy",
 }
 
 

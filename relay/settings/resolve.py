@@ -124,6 +124,7 @@ def _listener(directory: Path, listen: ListenYaml) -> Listener:
         proxy_protocol=listen.proxy_protocol,
         allow_networks=tuple(listen.allow_networks),
         users_file=_file(directory, listen.users_file),
+        proxy_networks=None if listen.proxy_networks is None else tuple(listen.proxy_networks),
     )
 
 

@@ -33,10 +33,11 @@ from relay.settings.kinds import (
     only_text,
     refusal,
 )
-from relay.settings.scalars import Bad
+from relay.settings.scalars import Bad, integer
 
 MiB = 1024 * 1024
 Tls = Annotated[str, one_of("none", "starttls", "required", "implicit")]
+Rate = Annotated[int, Read(lambda value: integer(value, 0, 1_000_000), {"type": "integer", "minimum": 0})]
 Disposition = Annotated[str, one_of("relay", "hold", "refuse")]
 
 
@@ -50,6 +51,7 @@ class ListenYaml(Strict):
     proxy_protocol: Bool = False
     allow_networks: list[Network] = Field(default=["127.0.0.0/8", "::1/128"])
     users_file: Path_ | None = None
+    proxy_networks: list[Network] | None = None
 
 
 class AcceptYaml(Strict):
@@ -59,6 +61,10 @@ class AcceptYaml(Strict):
     max_connections: Count = 500
     max_connections_per_host: Count = 50
     idle_timeout: Duration = 300.0
+    session_timeout: Duration = 3600.0
+    max_mails_per_minute_per_host: Rate = 0
+    bare_lf: Annotated[str, one_of("refuse", "repair")] = "refuse"
+    backlog: Count = 1024
 
 
 def _field_name(value: str) -> str:

@@ -32,6 +32,7 @@ class Listener:
     """One SMTP door. tls: none | starttls (offered) | required (demanded before MAIL) | implicit.
 
     certificate, private_key, users_file: absolute paths, or None. allow_networks: CIDR; may send without AUTH.
+    proxy_networks: CIDR; may send a PROXY header; None: those of allow_networks.
     """
 
     host: str
@@ -42,6 +43,7 @@ class Listener:
     proxy_protocol: bool = False
     allow_networks: tuple[str, ...] = ("127.0.0.0/8", "::1/128")
     users_file: str | None = None
+    proxy_networks: tuple[str, ...] | None = None
 
     def __str__(self) -> str:
         return str(Endpoint(self.host, self.port))
@@ -49,13 +51,17 @@ class Listener:
 
 @dataclass(frozen=True, slots=True)
 class Accept:
-    """Limits of the door."""
+    """Limits of the door. max_mails_per_minute_per_host: 0 is none. bare_lf: refuse | repair. backlog: of listen(2)."""
 
     max_mail_size: int = 50 * 1024 * 1024
     max_recipients: int = 100
     max_connections: int = 500
     max_connections_per_host: int = 50
     idle_timeout: float = 300.0
+    session_timeout: float = 3600.0
+    max_mails_per_minute_per_host: int = 0
+    bare_lf: str = "refuse"
+    backlog: int = 1024
 
 
 @dataclass(frozen=True, slots=True)

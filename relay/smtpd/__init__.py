@@ -3,7 +3,8 @@
 server.py       sockets, reload, drain                 post.py       one listener, and what all sessions share
 connection.py   octets, lines, TLS, time of one peer   conduct.py    the loop over commands, misconduct
 session.py      what each command answers              grammar.py    paths and parameters
-reception.py    reading DATA from the wire             content.py    the octets of DATA, pure
+transfer.py     MAIL, RCPT, DATA, BDAT                 content.py    the octets of DATA, pure
+reception.py    reading a mail from the wire           chunking.py   the octets of BDAT, pure
 auth.py         PLAIN and LOGIN                        users.py      the users file
 limits.py       terms and counting                     transaction.py
 """

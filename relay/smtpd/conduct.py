@@ -3,6 +3,7 @@
 import ssl
 from typing import Any
 
+from relay.ops.labels import Cause
 from relay.reply import Reply
 from relay.smtpd.connection import CLOSING, TIMEOUT, Connection, Goodbye, LineTooLong
 from relay.smtpd.limits import AUTH_LINE_LIMIT, ERROR_LIMIT, JUNK_LIMIT, LINE_LIMIT, allowed
@@ -10,7 +11,12 @@ from relay.smtpd.post import FAULT
 from relay.smtpd.transaction import Transaction
 
 OK = Reply(250, "2.0.0", "OK")
-NOT_ALLOWED = Reply(554, "5.7.1", "your address may not send here")
+TURNED_AWAY = {
+    Cause.SERVER_LIMIT: Reply(421, "4.7.0", "too many connections, try again later"),
+    Cause.HOST_LIMIT: Reply(421, "4.7.0", "too many connections from your address, try again later"),
+    Cause.NETWORK: Reply(554, "5.7.1", "your address may not send here"),
+    Cause.STOPPING: CLOSING,
+}
 TOO_LONG = Reply(500, "5.5.2", "line too long")
 BARE_LF = Reply(500, "5.5.2", "a command ends with CR LF")
 UNKNOWN = Reply(500, "5.5.1", "command not recognized")
@@ -21,10 +27,13 @@ MAIL_FIRST = Reply(503, "5.5.1", "need MAIL first")
 TLS_FIRST = Reply(530, "5.7.0", "must issue STARTTLS first")
 AUTH_FIRST = Reply(530, "5.7.0", "authentication required")
 TOO_MANY_ERRORS = Reply(421, "4.7.0", "too many errors")
+TOO_FAST = Reply(450, "4.7.1", "too many mails from your address, try again in a minute")
 TOO_MANY_RECIPIENTS = Reply(452, "4.5.3", "too many recipients, send the rest in another transaction")
 NOT_SMTP = Reply(554, "5.5.1", "this is an SMTP server")
 
-_BEFORE_TLS = frozenset({"EHLO", "HELO", "STARTTLS", "NOOP", "QUIT", "RSET", "HELP"})
+_BEFORE_TLS = frozenset(
+    {"EHLO", "HELO", "STARTTLS", "NOOP", "QUIT", "RSET", "HELP", "BDAT"}
+)  # BDAT: reads, then refuses
 _JUNK = frozenset({"NOOP", "RSET", "VRFY", "HELP", "EHLO", "HELO", "EXPN", "AUTH", "STARTTLS"})
 _FOREIGN = frozenset(
     {"GET", "POST", "PUT", "HEAD", "DELETE", "PATCH", "OPTIONS", "TRACE", "CONNECT", "PRI", "HTTP", "HOST:"}
@@ -59,7 +68,14 @@ class Conduct(Connection):
             self.house.on_event("fault", where="session", error=error)
             self.say(FAULT)
         finally:
+            self._abandon()
             self._hang_up()
+
+    def _abandon(self) -> None:
+        """Forget the transaction, and give back what its chunks took."""
+        if self.transaction is not None and self.transaction.parcel is not None:
+            self.transaction.parcel.release()
+        self.transaction, self.midway = None, False
 
     def _hang_up(self) -> None:
         if self.transport is not None and not self.transport.is_closing():
@@ -71,17 +87,17 @@ class Conduct(Connection):
         """PROXY, limits, networks, implicit TLS, banner. False: turned away."""
         listener = self.post.listener
         if listener.proxy_protocol and not await self.read_proxy_header():
-            self.event("connection_refused", why="proxy header")
+            self.event("connection_refused", cause=Cause.PROTOCOL)
             return False
-        refusal = self._enter()
-        if refusal is None and self.house.draining:
-            refusal = CLOSING
-        if refusal is None and not self._trusted and not self.post.authenticates:
-            refusal = NOT_ALLOWED
-        if refusal is not None:
-            self.event("connection_refused", why=str(refusal))
+        cause = self._enter()
+        if cause is None and self.house.draining:
+            cause = Cause.STOPPING
+        if cause is None and not self._trusted and not self.post.authenticates:
+            cause = Cause.NETWORK
+        if cause is not None:
+            self.event("connection_refused", cause=cause)
             if listener.tls != "implicit":  # else it would take a handshake to say so
-                self.say(refusal)
+                self.say(TURNED_AWAY[cause])
             return False
         if listener.tls == "implicit":
             await self.start_tls(begun=listener.proxy_protocol)
@@ -95,13 +111,15 @@ class Conduct(Connection):
 
     async def _converse(self) -> None:
         while True:
-            if self.house.draining:
+            if self.house.draining and not self.midway:
                 self._end(CLOSING)
             try:
                 line = await self.read_line(AUTH_LINE_LIMIT)
             except LineTooLong:
                 self._refuse(TOO_LONG)
                 continue
+            if line[:4].upper() == b"BDAT" and (len(line) > LINE_LIMIT or not line.endswith(b"\r\n")):
+                self._end(TOO_LONG if len(line) > LINE_LIMIT else BARE_LF)  # what follows would be read as commands
             if line.startswith(b"\x16\x03"):
                 self.event("session_error", why="TLS on a plain port")
                 self._out.clear()
@@ -124,7 +142,7 @@ class Conduct(Connection):
         method = self._smtp_methods.get(verb) if verb.isascii() and verb.isalpha() else None
         if method is None:
             self._refuse(UNKNOWN)
-        elif self.post.listener.tls == "required" and not self.secure and verb not in _BEFORE_TLS:
+        elif self._tls_first and verb not in _BEFORE_TLS:
             self._refuse(TLS_FIRST)
         else:
             self._count_junk(verb)
@@ -138,6 +156,10 @@ class Conduct(Connection):
         except Exception as error:
             self.house.on_event("fault", where="command", error=error)
             self.say(FAULT)
+
+    @property
+    def _tls_first(self) -> bool:
+        return self.post.listener.tls == "required" and not self.secure
 
     def _count_junk(self, verb: str) -> None:
         if verb in _JUNK:

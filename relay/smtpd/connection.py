@@ -12,6 +12,7 @@ from typing import Any
 from aiosmtpd.proxy_protocol import get_proxy
 from aiosmtpd.smtp import SMTP
 
+from relay.ops.labels import Cause
 from relay.reply import Reply
 from relay.smtpd.limits import AUTH_LINE_LIMIT, LINE_LIMIT, allowed
 from relay.smtpd.post import House, Post
@@ -42,6 +43,7 @@ class Connection(SMTP):
     _reader: Any
     _writer: Any
     handing = False  # a mail is with the intake: its reply must still be sent
+    midway = False  # between two chunks of a mail: it may be finished when we drain
 
     def __init__(self, post: Post, house: House, ended: Callable[["Connection"], None]) -> None:
         self.command_size_limits: dict[str, int] = {}  # aiosmtpd shares one dictionary between all clients
@@ -82,7 +84,7 @@ class Connection(SMTP):
     def _reset_timeout(self, duration: float | None = None) -> None:
         """The one timer of aiosmtpd bounds the whole session here; reads and writes have their own."""
         if self._timeout_handle is None:
-            self._timeout_handle = self.loop.call_later(self.house.session_seconds, self._timeout_cb)
+            self._timeout_handle = self.loop.call_later(self.house.limits().session_timeout, self._timeout_cb)
 
     def _timeout_cb(self) -> None:
         if self.handing:
@@ -129,7 +131,7 @@ class Connection(SMTP):
         if not self.pending() or len(self._out) > 16 * 1024:
             await self.flush()
         skipped = 0
-        self.idle = True
+        self.idle = not self.midway
         try:
             async with asyncio.timeout(self.idle_timeout):
                 while True:
@@ -149,9 +151,9 @@ class Connection(SMTP):
     async def read_auth_line(self) -> bytes:
         return await self.read_line(AUTH_LINE_LIMIT)
 
-    async def read_chunk(self) -> bytes:
-        """Whatever has come, up to 256 KiB. Raises EOFError at the end; the caller bounds the time."""
-        chunk: bytes = await self._reader.read(4 * BUFFER)
+    async def read_chunk(self, most: int = 4 * BUFFER) -> bytes:
+        """What has come, up to `most` octets and 256 KiB; the caller bounds the time. Raises EOFError at the end."""
+        chunk: bytes = await self._reader.read(min(most, 4 * BUFFER))
         if not chunk:
             raise EOFError
         return chunk
@@ -203,9 +205,9 @@ class Connection(SMTP):
     async def read_proxy_header(self) -> bool:
         """Take the client's address from the proxy (PROXY v1, v2); False if it is not one, or may not be trusted.
 
-        The proxy itself must be in `allow_networks`: any other could name itself any address.
+        The proxy itself must be in `proxy_networks`: any other could name itself any address.
         """
-        if not allowed(self.peer, self.post.networks):
+        if not allowed(self.peer, self.post.proxies):
             return False
         async with asyncio.timeout(PROXY_SECONDS):
             data = await get_proxy(self._reader)
@@ -217,7 +219,8 @@ class Connection(SMTP):
 
     # Presence.
 
-    def _enter(self) -> Reply | None:
+    def _enter(self) -> Cause | None:
+        """Count one in; why that is one too many."""
         self._present = True
         return self.house.presence.enter(self.peer, self.house.limits())
 

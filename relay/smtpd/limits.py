@@ -6,14 +6,13 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
-from relay.reply import Reply
+from relay.ops.labels import Cause
 
 IpNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 ERROR_LIMIT = 20  # refused commands a session, as Postfix's smtpd_hard_error_limit
 JUNK_LIMIT = 100  # commands that bring no mail nearer, between two mails: smtpd_junk_command_limit
 SURPLUS_LIMIT = 1000  # recipients over the limit: a correct client may send them all in one group
-SESSION_SECONDS = 3600.0
 LINE_LIMIT = 2048  # octets of a command line: 512 plus what SIZE, BODY, SMTPUTF8, DSN add
 AUTH_LINE_LIMIT = 12288  # rfc4954#4
 
@@ -21,12 +20,12 @@ GUESSES_SESSION = 3
 GUESSES_HOST = 10
 GUESSES_SECONDS = 600.0
 
-FULL = Reply(421, "4.7.0", "too many connections, try again later")
-FULL_HOST = Reply(421, "4.7.0", "too many connections from your address, try again later")
-
 
 class Listener(Protocol):
-    """One address to listen on. `tls`: none | starttls | required | implicit. Networks as text ("127.0.0.0/8")."""
+    """One address to listen on. `tls`: none | starttls | required | implicit. Networks as text ("127.0.0.0/8").
+
+    proxy_networks: who may send a PROXY header; None: whoever is in allow_networks.
+    """
 
     @property
     def host(self) -> str: ...
@@ -44,10 +43,15 @@ class Listener(Protocol):
     def allow_networks(self) -> Iterable[str]: ...
     @property
     def users_file(self) -> str | None: ...
+    @property
+    def proxy_networks(self) -> Iterable[str] | None: ...
 
 
 class Limits(Protocol):
-    """Octets, counts, seconds. Asked for at each use: a reload is in force at once."""
+    """Octets, counts, seconds. Asked for at each use: a reload is in force at once (`backlog`: read at the start).
+
+    max_mails_per_minute_per_host: 0 is no limit. bare_lf: refuse | repair.
+    """
 
     @property
     def max_mail_size(self) -> int: ...
@@ -59,6 +63,14 @@ class Limits(Protocol):
     def max_connections_per_host(self) -> int: ...
     @property
     def idle_timeout(self) -> float: ...
+    @property
+    def session_timeout(self) -> float: ...
+    @property
+    def max_mails_per_minute_per_host(self) -> int: ...
+    @property
+    def bare_lf(self) -> str: ...
+    @property
+    def backlog(self) -> int: ...
 
 
 def host_of(peer: str) -> str:
@@ -91,14 +103,14 @@ class Presence:
         self._hosts: Counter[str] = Counter()
         self.total = 0
 
-    def enter(self, peer: str, limits: Limits) -> Reply | None:
-        """Count one in; the reply if that is one too many (it is then counted all the same until `leave`)."""
+    def enter(self, peer: str, limits: Limits) -> Cause | None:
+        """Count one in; why that is one too many (it is then counted all the same until `leave`)."""
         host = host_of(peer)
         self._hosts[host] += 1
         self.total += 1
         if self.total > limits.max_connections:
-            return FULL
-        return FULL_HOST if self._hosts[host] > limits.max_connections_per_host else None
+            return Cause.SERVER_LIMIT
+        return Cause.HOST_LIMIT if self._hosts[host] > limits.max_connections_per_host else None
 
     def leave(self, peer: str) -> None:
         host = host_of(peer)
@@ -132,6 +144,28 @@ class Guesses:
 
     def _prune(self) -> None:
         self._failed = {host: times for host in self._failed if (times := self._recent(host))}
+
+
+class Pace:
+    """Mails by host over the last minute: each host has an allowance that fills up again evenly."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._spent: dict[str, tuple[float, float]] = {}  # host -> (mails not yet worked off, when)
+
+    def admit(self, peer: str, most: int) -> bool:
+        """May the host begin one more mail, of `most` a minute? It is counted if so. 0 is no limit."""
+        if not most:
+            return True
+        host, now = host_of(peer), self._clock()
+        if len(self._spent) > 10_000:
+            self._spent = {each: found for each, found in self._spent.items() if now - found[1] < 60}
+        spent, at = self._spent.get(host, (0.0, now))
+        spent = max(0.0, spent - (now - at) * most / 60)
+        if spent + 1 > most:
+            return False
+        self._spent[host] = (spent + 1, now)
+        return True
 
 
 class Memory:

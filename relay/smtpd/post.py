@@ -3,7 +3,7 @@
 import asyncio
 import ipaddress
 import ssl
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from relay.model import Envelope
 from relay.reply import Reply
-from relay.smtpd.limits import Guesses, IpNetwork, Limits, Listener, Memory, Presence
+from relay.smtpd.limits import Guesses, IpNetwork, Limits, Listener, Memory, Pace, Presence
 from relay.smtpd.users import Users, UsersFault, parse_users, verify
 
 FAULT = Reply(451, "4.3.0", "local error, try again later")
@@ -41,19 +41,26 @@ class Post:
 
     listener: Listener
     networks: tuple[IpNetwork, ...] = ()
+    proxies: tuple[IpNetwork, ...] = ()
     context: ssl.SSLContext | None = None
     users: Users = field(default_factory=dict)
 
     def read(self) -> None:
         """Read certificate, key and users again; on PostFault nothing changes."""
         context, users = _context(self.listener), _users(self.listener)
-        self.networks = tuple(ipaddress.ip_network(each, strict=False) for each in self.listener.allow_networks)
+        self.networks = _networks(self.listener.allow_networks)
+        proxies = self.listener.proxy_networks
+        self.proxies = self.networks if proxies is None else _networks(proxies)
         self.context, self.users = context, users
 
     @property
     def authenticates(self) -> bool:
         """AUTH is possible here at all: it takes users, and TLS."""
         return bool(self.users) and self.context is not None
+
+
+def _networks(texts: Iterable[str]) -> tuple[IpNetwork, ...]:
+    return tuple(ipaddress.ip_network(each, strict=False) for each in texts)
 
 
 def _context(listener: Listener) -> ssl.SSLContext | None:
@@ -84,10 +91,7 @@ def _users(listener: Listener) -> Users:
 
 @dataclass(slots=True)
 class House:
-    """What the sessions of one door share.
-
-    auth_delay: seconds before a wrong password is answered. session_seconds: total time of a session.
-    """
+    """What the sessions of one door share. auth_delay: seconds before a wrong password is answered."""
 
     hostname: str
     intake: Intake
@@ -95,9 +99,9 @@ class House:
     on_event: OnEvent
     memory: Memory
     auth_delay: float = 1.0
-    session_seconds: float = 3600.0
     presence: Presence = field(default_factory=Presence)
     guesses: Guesses = field(default_factory=Guesses)
+    pace: Pace = field(default_factory=Pace)
     draining: bool = False
     tasks: set[asyncio.Task[Reply]] = field(default_factory=set)
     _verifier: ThreadPoolExecutor = field(

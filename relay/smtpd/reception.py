@@ -1,11 +1,12 @@
-"""Reading one DATA from the wire, within the limits of size, time and memory."""
+"""Reading a mail from the wire, by DATA or by BDAT, within the limits of size, time and memory."""
 
 import asyncio
 from dataclasses import dataclass
 
 from relay.reply import Reply
+from relay.smtpd.chunking import Chunks
 from relay.smtpd.connection import Connection, Goodbye
-from relay.smtpd.content import Content
+from relay.smtpd.content import TOO_LARGE, Content, repair
 
 NO_MEMORY = Reply(452, "4.3.1", "too much mail at once, try again later")
 
@@ -18,42 +19,7 @@ class Received:
     reserved: int
 
 
-async def receive(peer: Connection) -> Received | Reply:
-    """The mail, or why it cannot be taken; the dialogue is in step again. Raises EOFError, TimeoutError, Goodbye.
-
-    Over a limit the rest is thrown away, at most twice the size limit, then we hang up.
-    """
-    content = Content(peer.house.limits().max_mail_size)
-    room = _Room(peer)
-    try:
-        await _read(peer, content, room)
-    except BaseException:
-        room.give_back()
-        raise
-    if content.refusal is not None:
-        room.give_back()
-        return content.refusal
-    return Received(content.take(), room.held)
-
-
-async def _read(peer: Connection, content: Content, room: "_Room") -> None:
-    patience = 2 * peer.house.limits().max_mail_size + 1024 * 1024
-    async with asyncio.timeout(peer.idle_timeout) as clock:
-        while True:
-            rest = content.feed(await peer.read_chunk())
-            if not room.fits(len(content)):
-                content.refuse(NO_MEMORY)
-                room.fits(len(content))
-            if rest is not None:
-                peer.unread(rest)
-                return
-            if content.refusal is not None and content.discarded > patience:
-                peer.say(content.refusal)
-                raise Goodbye
-            clock.reschedule(peer.loop.time() + peer.idle_timeout)
-
-
-class _Room:
+class Room:
     """What one mail holds of the memory all share."""
 
     def __init__(self, peer: Connection) -> None:
@@ -73,3 +39,98 @@ class _Room:
     def give_back(self) -> None:
         self._memory.give(self.held)
         self.held = 0
+
+
+class Parcel:
+    """A mail that comes by BDAT, over several commands: its chunks and the room they take."""
+
+    def __init__(self, peer: Connection) -> None:
+        self._peer = peer
+        self.chunks = Chunks(peer.house.limits().max_mail_size)
+        self.room = Room(peer)
+
+    async def read(self, size: int) -> None:
+        """Take the next chunk to its end. Raises EOFError, TimeoutError, Goodbye."""
+        chunks = self.chunks
+        chunks.expect(size)
+        left, patience = size, _patience(self._peer)
+        if chunks.refusal is not None and chunks.discarded + size > patience:
+            self._peer.say(chunks.refusal)  # nobody reads on for gigabytes only to stay in step
+            raise Goodbye
+        async with asyncio.timeout(self._peer.idle_timeout) as clock:
+            while left:
+                octets = await self._peer.read_chunk(left)
+                left -= len(octets)
+                chunks.feed(octets)
+                self._hold()
+                clock.reschedule(self._peer.loop.time() + self._peer.idle_timeout)
+
+    def _hold(self) -> None:
+        if not self.room.fits(len(self.chunks)):
+            self.chunks.refuse(NO_MEMORY)
+            self.room.give_back()
+
+    def take(self) -> Received | Reply:
+        """The mail, after its last chunk, or why it cannot be taken."""
+        if self.chunks.refusal is not None:
+            self.release()
+            return self.chunks.refusal
+        return _finished(self._peer, self.chunks.take(), self.room)
+
+    def release(self) -> None:
+        """Let go of what came so far."""
+        self.chunks.refuse(NO_MEMORY)
+        self.room.give_back()
+
+
+async def receive(peer: Connection) -> Received | Reply:
+    """The mail of one DATA, or why it cannot be taken; the dialogue is in step again.
+
+    Over a limit the rest is thrown away, at most twice the size limit, then we hang up.
+    Raises EOFError, TimeoutError, Goodbye.
+    """
+    content = Content(peer.house.limits().max_mail_size)
+    room = Room(peer)
+    try:
+        await _read(peer, content, room)
+    except BaseException:
+        room.give_back()
+        raise
+    if content.refusal is not None:
+        room.give_back()
+        return content.refusal
+    return _finished(peer, content.take(), room)
+
+
+def _finished(peer: Connection, raw: bytes, room: Room) -> Received | Reply:
+    limits = peer.house.limits()
+    if limits.bare_lf == "repair":
+        grown = len(raw) + raw.count(b"\n") - raw.count(b"\r\n")
+        refusal = TOO_LARGE if grown > limits.max_mail_size else None if room.fits(grown) else NO_MEMORY
+        if refusal is not None:
+            room.give_back()
+            return refusal
+        raw = repair(raw)
+    held, room.held = room.held, 0  # from here on the receiver's to give back
+    return Received(raw, held)
+
+
+def _patience(peer: Connection) -> int:
+    return 2 * peer.house.limits().max_mail_size + 1024 * 1024
+
+
+async def _read(peer: Connection, content: Content, room: Room) -> None:
+    patience = _patience(peer)
+    async with asyncio.timeout(peer.idle_timeout) as clock:
+        while True:
+            rest = content.feed(await peer.read_chunk())
+            if not room.fits(len(content)):
+                content.refuse(NO_MEMORY)
+                room.fits(len(content))
+            if rest is not None:
+                peer.unread(rest)
+                return
+            if content.refusal is not None and content.discarded > patience:
+                peer.say(content.refusal)
+                raise Goodbye
+            clock.reschedule(peer.loop.time() + peer.idle_timeout)

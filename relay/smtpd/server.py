@@ -6,21 +6,21 @@ import logging
 from collections.abc import Callable, Sequence
 
 from relay.smtpd.connection import CLOSING, Connection
-from relay.smtpd.limits import SESSION_SECONDS, Limits, Listener, Memory
+from relay.smtpd.limits import Limits, Listener, Memory
 from relay.smtpd.post import House, Intake, OnEvent, Post
 from relay.smtpd.session import Session
 
-BACKLOG = 1024
 MEMORY = 128 * 1024 * 1024
 
 
 class Door:
     """Takes mails on every listener and hands them to `intake`.
 
-    limits: asked at each use. on_event: told of "connection", "connection_refused", "rejected", "session_error",
+    limits: asked at each use. on_event: told of "connection", "connection_refused" (`cause`: relay.ops.labels.Cause),
+    "rejected" (a recipient or a mail that the door refused; never what the intake answered), "session_error",
     "authentication_failed" (fields `peer`, `why` or `reply`) and "fault" (`where`, `error`: the exception).
     memory: octets of mails being received at one time, over all sessions.
-    auth_delay: seconds before a wrong password is answered. session_seconds: total time of one session.
+    auth_delay: seconds before a wrong password is answered.
     """
 
     def __init__(
@@ -33,10 +33,9 @@ class Door:
         *,
         memory: int = MEMORY,
         auth_delay: float = 1.0,
-        session_seconds: float = SESSION_SECONDS,
     ) -> None:
         logging.getLogger("mail.log").setLevel(logging.WARNING)  # aiosmtpd writes bodies of mails at DEBUG
-        self._house = House(hostname, intake, limits, on_event, Memory(memory), auth_delay, session_seconds)
+        self._house = House(hostname, intake, limits, on_event, Memory(memory), auth_delay)
         self._posts = [Post(listener) for listener in listeners]
         self._servers: list[asyncio.Server] = []
         self._sessions: set[Connection] = set()
@@ -50,7 +49,10 @@ class Door:
             for post in self._posts:
                 listener = post.listener
                 server = await loop.create_server(
-                    functools.partial(self._session, post), listener.host, listener.port, backlog=BACKLOG
+                    functools.partial(self._session, post),
+                    listener.host,
+                    listener.port,
+                    backlog=self._house.limits().backlog,
                 )
                 self._servers.append(server)
         except OSError:

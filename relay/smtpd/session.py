@@ -1,33 +1,19 @@
-"""What each command answers (RFC 5321 §4.1, §4.3.2; extensions where named)."""
+"""What each command answers (RFC 5321 §4.1, §4.3.2; extensions where named). Those of a mail: transfer.py."""
 
 # ruff: noqa: N802 - the methods bear aiosmtpd's names, so that none of its own stays reachable
 
 import asyncio
 
-from relay.model import Envelope
 from relay.reply import Reply
 from relay.smtpd import auth, grammar
-from relay.smtpd.conduct import (
-    AUTH_FIRST,
-    HELO_FIRST,
-    MAIL_FIRST,
-    NO_ARGUMENT,
-    NOT_HERE,
-    OK,
-    TOO_MANY_ERRORS,
-    TOO_MANY_RECIPIENTS,
-    Conduct,
-)
+from relay.smtpd.conduct import HELO_FIRST, NO_ARGUMENT, NOT_HERE, OK
 from relay.smtpd.connection import LineTooLong
-from relay.smtpd.content import TOO_LARGE, flaw
-from relay.smtpd.limits import GUESSES_SESSION, SURPLUS_LIMIT
-from relay.smtpd.post import FAULT
-from relay.smtpd.reception import receive
-from relay.smtpd.transaction import Transaction
+from relay.smtpd.limits import GUESSES_SESSION
+from relay.smtpd.transfer import Transfer
 
 
-class Session(Conduct):
-    """The commands."""
+class Session(Transfer):
+    """All commands but those that bring a mail."""
 
     # Who speaks.
 
@@ -35,21 +21,23 @@ class Session(Conduct):
         if not grammar.helo(arg):
             self._refuse(Reply(501, "5.5.4", "syntax: HELO hostname"))
             return
-        self.helo, self.extended, self.transaction = arg, False, None
+        self._abandon()
+        self.helo, self.extended = arg, False
         self.say(f"250 {self.hostname}")  # no enhanced code here, rfc2034#4
 
     async def smtp_EHLO(self, arg: str) -> None:
         if not grammar.helo(arg):
             self._refuse(Reply(501, "5.5.4", "syntax: EHLO hostname"))
             return
-        self.helo, self.extended, self.transaction = arg, True, None
+        self._abandon()
+        self.helo, self.extended = arg, True
         lines = [self.hostname, *self._extensions()]
         for each in lines[:-1]:
             self.say(f"250-{each}")
         self.say(f"250 {lines[-1]}")
 
     def _extensions(self) -> list[str]:
-        offered = [f"SIZE {self.house.limits().max_mail_size}", "8BITMIME", "PIPELINING", "SMTPUTF8", "DSN"]
+        offered = [f"SIZE {self.house.limits().max_mail_size}", "8BITMIME", "PIPELINING", "SMTPUTF8", "DSN", "CHUNKING"]
         if self.post.context is not None and not self.secure:
             offered.append("STARTTLS")
         if self.post.authenticates and self.secure:
@@ -64,7 +52,8 @@ class Session(Conduct):
         elif self.post.context is None:
             self._refuse(NOT_HERE)
         else:
-            self.helo, self.extended, self.transaction, self.user = "", False, None, None  # rfc3207#4.2
+            self._abandon()
+            self.helo, self.extended, self.user = "", False, None  # rfc3207#4.2
             self.say(Reply(220, "2.0.0", "ready to start TLS"))
             await self.start_tls()
 
@@ -109,112 +98,13 @@ class Session(Conduct):
             self._end(Reply(421, "4.7.0", "too many wrong passwords"))
         self._refuse(Reply(535, "5.7.8", "authentication credentials invalid"))
 
-    # The transaction.
-
-    async def smtp_MAIL(self, arg: str) -> None:
-        command = self._mail_refusal() or grammar.mail(arg, extended=self.extended, auth=self.post.authenticates)
-        if isinstance(command, Reply):
-            self._refuse(command)
-            return
-        if (command.size or 0) > self.house.limits().max_mail_size:
-            self._refuse(TOO_LARGE)
-            return
-        self.transaction = Transaction(command)
-        self.say(Reply(250, "2.1.0", "sender OK"))
-
-    def _mail_refusal(self) -> Reply | None:
-        if not self.helo:
-            return HELO_FIRST
-        if self.transaction is not None:
-            return Reply(503, "5.5.1", "nested MAIL")
-        if self.user is None and not self._trusted:
-            return AUTH_FIRST
-        return None
-
-    async def smtp_RCPT(self, arg: str) -> None:
-        transaction = self.transaction
-        if transaction is None:
-            self._refuse(MAIL_FIRST if self.helo else HELO_FIRST)
-            return
-        if len(transaction.recipients) >= self.house.limits().max_recipients:
-            transaction.surplus += 1
-            if transaction.surplus > SURPLUS_LIMIT:
-                self._end(TOO_MANY_ERRORS)
-            self.say(TOO_MANY_RECIPIENTS)
-            return
-        found = grammar.rcpt(arg, extended=self.extended, smtputf8=transaction.command.smtputf8)
-        refusal = found if isinstance(found, Reply) else self.house.intake.recipient(found.address)
-        if isinstance(found, Reply) or refusal is not None:
-            self.event("rejected", reply=str(refusal))
-            self._refuse(refusal or FAULT)
-            return
-        transaction.recipients.append(found)
-        self.say(Reply(250, "2.1.5", "recipient OK"))
-
-    async def smtp_DATA(self, arg: str) -> None:
-        transaction = self.transaction
-        if transaction is None:
-            self._refuse(MAIL_FIRST if self.helo else HELO_FIRST)
-        elif arg:
-            self._refuse(NO_ARGUMENT)
-        elif not transaction.recipients:
-            self._refuse(Reply(554, "5.5.1", "no valid recipients"))
-        else:
-            self.say("354 end data with <CR><LF>.<CR><LF>")
-            await self.flush()
-            reply = await self._receive(transaction)
-            self.transaction = None
-            if reply.accepted:
-                self.junk = 0
-                self.say(reply)
-            else:
-                self.event("rejected", reply=f"{reply.code} {reply.enhanced}")
-                self._refuse(reply)
-
-    async def _receive(self, transaction: Transaction) -> Reply:
-        """Read the mail to its end and hand it over; the room it takes is given back when the answer is known."""
-        received = await receive(self)
-        if isinstance(received, Reply):
-            return received
-        try:
-            refusal = flaw(received.raw)
-            if refusal is not None:
-                return refusal
-            self.handing = True
-            return await self.house.accept(self._envelope(transaction), received.raw)
-        finally:
-            self.handing = False
-            self.house.memory.give(received.reserved)
-
-    def _envelope(self, transaction: Transaction) -> Envelope:
-        command = transaction.command
-        return Envelope(
-            sender=command.sender,
-            recipients=tuple(transaction.recipients),
-            peer=self.peer,
-            helo=self.helo,
-            protocol=self._protocol(command.smtputf8),
-            user=self.user,
-            body=command.body,
-            smtputf8=command.smtputf8,
-            ret=command.ret,
-            envid=command.envid,
-        )
-
-    def _protocol(self, smtputf8: bool) -> str:
-        """RFC 3848, RFC 6531 §4.3."""
-        if not self.extended:
-            return "SMTP"
-        name = "UTF8SMTP" if smtputf8 else "ESMTP"
-        return name + ("S" if self.secure else "") + ("A" if self.user is not None else "")
-
     # The rest.
 
     async def smtp_RSET(self, arg: str) -> None:
         if arg:
             self._refuse(NO_ARGUMENT)
             return
-        self.transaction = None
+        self._abandon()
         self.say(OK)
 
     async def smtp_NOOP(self, arg: str) -> None:
@@ -230,7 +120,7 @@ class Session(Conduct):
     async def smtp_EXPN(self, arg: str) -> None:
         self._refuse(NOT_HERE)
 
-    smtp_TURN = smtp_ETRN = smtp_BDAT = smtp_EXPN  # noqa: N815
+    smtp_TURN = smtp_ETRN = smtp_EXPN  # noqa: N815
 
     async def smtp_HELP(self, arg: str) -> None:
         self.say(Reply(214, "2.0.0", "see RFC 5321"))

@@ -30,6 +30,7 @@ class Listener:
     proxy_protocol: bool = False
     allow_networks: tuple[str, ...] = ("127.0.0.0/8", "::1/128")
     users_file: str | None = None
+    proxy_networks: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,10 @@ class Limits:
     max_connections: int = 100
     max_connections_per_host: int = 100
     idle_timeout: float = 30.0
+    session_timeout: float = 3600.0
+    max_mails_per_minute_per_host: int = 0
+    bare_lf: str = "refuse"
+    backlog: int = 1024
 
 
 class Recorder:

@@ -181,10 +181,8 @@ CASES = [
     (
         "proxy protocol",
         "",
-        "listen: [{address: 127.0.0.1:2525, proxy_protocol: true}]\n",
-        [
-            'relay.yaml:3:36: warning: key "proxy_protocol" has no effect yet (the PROXY header is not read: do not put this door behind HAProxy).',
-        ],
+        "listen: [{address: 127.0.0.1:2525, proxy_protocol: true, proxy_networks: [10.0.0.5/32]}]\n",
+        [],
     ),
     (
         "dkim",

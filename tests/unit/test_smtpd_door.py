@@ -228,7 +228,8 @@ async def test_an_idle_peer_is_dismissed(stage: Stage, inside_data: bool) -> Non
 
 
 async def test_a_session_has_an_end_whatever_it_does(stage: Stage) -> None:
-    await stage.open(session_seconds=0.05)
+    stage.limits = Limits(session_timeout=0.05)
+    await stage.open()
     peer = await stage.dial(greeted=False)
     said = await peer.reader.read()
     assert said.startswith(b"220 ") and b"\r\n421 4.4.2 " in said
@@ -343,7 +344,8 @@ async def test_a_broken_handshake_leaves_nothing_behind(stage: Stage, certificat
 async def test_a_connection_lost_during_the_handshake_leaves_nothing_behind(
     stage: Stage, certificate: tuple[str, str], tls: str, end: str
 ) -> None:
-    await stage.open(secured(certificate, tls=tls), session_seconds=0.3 if end == "timer" else 60.0)
+    stage.limits = Limits(session_timeout=0.3 if end == "timer" else 60.0)
+    await stage.open(secured(certificate, tls=tls))
     peer = await stage.dial(greeted=tls == "starttls")
     if tls == "starttls":
         await peer.ask("EHLO x")

@@ -2,7 +2,8 @@ import ipaddress
 
 import pytest
 
-from relay.smtpd.limits import FULL, FULL_HOST, GUESSES_HOST, Guesses, Memory, Presence, allowed, host_of
+from relay.ops.labels import Cause
+from relay.smtpd.limits import GUESSES_HOST, Guesses, Memory, Pace, Presence, allowed, host_of
 from tests.support.door import Limits
 
 
@@ -31,8 +32,8 @@ def test_presence_counts_by_host_and_in_all() -> None:
     presence, limits = Presence(), Limits(max_connections=3, max_connections_per_host=2)
     assert presence.enter("192.0.2.1", limits) is None
     assert presence.enter("192.0.2.1", limits) is None
-    assert presence.enter("192.0.2.1", limits) is FULL_HOST
-    assert presence.enter("192.0.2.2", limits) is FULL
+    assert presence.enter("192.0.2.1", limits) is Cause.HOST_LIMIT
+    assert presence.enter("192.0.2.2", limits) is Cause.SERVER_LIMIT
     presence.leave("192.0.2.1")
     presence.leave("192.0.2.1")
     presence.leave("192.0.2.2")
@@ -58,3 +59,15 @@ def test_memory_puts_off_the_second_mail_but_never_the_only_one() -> None:
     assert not memory.take(1, beside=0)
     memory.give(1000)
     assert memory.used == 0 and memory.take(60, beside=0) and not memory.take(50, beside=0)
+
+
+def test_a_host_has_so_many_mails_a_minute_and_no_more_in_any_minute() -> None:
+    now = [0.0]
+    pace = Pace(lambda: now[0])
+    assert [pace.admit("192.0.2.1", 3) for _ in range(4)] == [True, True, True, False]
+    assert pace.admit("192.0.2.2", 3)
+    now[0] = 20.0
+    assert [pace.admit("192.0.2.1", 3) for _ in range(2)] == [True, False]
+    now[0] = 3600.0
+    assert [pace.admit("192.0.2.1", 3) for _ in range(4)] == [True, True, True, False]
+    assert all(pace.admit("192.0.2.1", 0) for _ in range(100))

@@ -1,0 +1,37 @@
+"""`agiris-relay users`: lines of a users file (`listen[].users_file`), for AUTH at the SMTP door."""
+
+import sys
+
+import click
+
+from relay.cli.context import USAGE, fail
+from relay.smtpd.users import make_user_line
+
+
+@click.group()
+def users() -> None:
+    """Users of the SMTP door."""
+
+
+@users.command()
+@click.argument("name", metavar="NAME")
+def add(name: str) -> None:
+    """Print the line of a users file for NAME.
+
+    The password is asked for twice on a terminal, else it is the first line of standard input; it is never an argument.
+    Append the line to the file named by `users_file` (chmod 640), then: systemctl reload agiris-relay.
+    """
+    try:
+        click.echo(make_user_line(name, _password()))
+    except ValueError as error:
+        fail(str(error), USAGE)
+
+
+def _password() -> str:
+    if sys.stdin.isatty():
+        return str(click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True))
+    line = sys.stdin.buffer.readline()
+    try:
+        return line.decode("utf-8").rstrip("\r\n")
+    except UnicodeDecodeError:
+        raise ValueError("the password on standard input is not UTF-8") from None
