@@ -3,7 +3,7 @@
 import secrets
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from relay.lifecycle import Transition, bounced, claimed, clamp, latest, order, settled
@@ -19,7 +19,8 @@ from relay.spool.entry import (
     terms_of,
     uncovered,
 )
-from relay.spool.port import Query, Record, Stats, Stored, Windows
+from relay.spool.port import Query, Record, Stats, Stored, Tally, Windows
+from relay.spool.tally import Tallies
 
 
 @dataclass(slots=True)
@@ -264,6 +265,17 @@ class MemorySpool:
         held = Counter(str(each.reason or "") for each in every if each.state in (State.HELD, State.WITHHELD))
         octets = sum(len(kept.mail.raw) for kept in self._mails.values())
         return Stats(dict(Counter(each.state for each in every)), dict(held), min(waits, default=None), octets)
+
+    async def tally(self, since: float, until: float) -> Mapping[str | None, Tally]:
+        tallies = Tallies()
+        for kept in self._mails.values():
+            deliveries = [each.delivery for each in kept.entries.values() if not each.delivery.generated]
+            if since <= kept.mail.arrived < until:
+                tallies.add(kept.mail.plans, deliveries)
+            for each in deliveries:
+                if each.state is State.HELD:
+                    tallies.hold(each.firm, str(each.reason or ""))
+        return tallies.result()
 
     def unhealthy(self) -> str | None:
         return None

@@ -7,7 +7,7 @@ Errors: `SpoolFull` (no space: try later, nothing was stored), `SpoolBroken` (th
 more: the daemon must stop and read the spool again), `SpoolBusy` (another daemon owns it).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -77,6 +77,22 @@ class Stats:
     octets: int = 0
     free: int | None = None
     corrupt: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """One firm's figures of a period, for its digest; mails of our own do not count.
+
+    mails: accepted in the period. states: what has become of their deliveries by now. late: deliveries of them that
+    were ever later than `warn_after`. held: by reason, all that is held now, whenever it came. invalid: documents by
+    each rule they break.
+    """
+
+    mails: int = 0
+    states: Mapping[State, int] = field(default_factory=dict)
+    late: int = 0
+    held: Mapping[str, int] = field(default_factory=dict)
+    invalid: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +196,9 @@ class Spool(Protocol):
 
     async def stats(self) -> Stats:
         """Figures, cheap enough for each scrape."""
+
+    async def tally(self, since: float, until: float) -> Mapping[str | None, Tally]:
+        """Figures by firm of the mails that arrived from `since` to before `until` (epoch seconds); None: no firm."""
 
     def unhealthy(self) -> str | None:
         """Why nothing can be stored now, or None."""

@@ -4,7 +4,7 @@
 import sqlite3
 
 from relay.lifecycle import latest
-from relay.model import Delivery, State
+from relay.model import Delivery, Plan, State
 from relay.spool import rows
 from relay.spool.entry import WHOLE_MAIL, bare
 from relay.spool.port import Query, Stats
@@ -71,3 +71,33 @@ def stats(db: sqlite3.Connection, octets: int, free: int | None, corrupt: int) -
     ]
     first = min((each for each in oldest if each is not None), default=None)
     return Stats(by_state, dict(held.fetchall()), first, octets, free, corrupt)
+
+
+def arrived(
+    db: sqlite3.Connection, since: float, until: float, after: int, limit: int = 500
+) -> list[tuple[int, tuple[Plan, ...], list[Delivery]]]:
+    """Number, plans and deliveries of up to `limit` mails of the period, from the one after number `after` on.
+
+    Plans that cannot be read are left out: a damaged mail is told of when it is attempted.
+    """
+    found = db.execute(
+        "SELECT id, plans FROM mails WHERE id > ? AND arrived >= ? AND arrived < ? AND NOT generated"
+        " ORDER BY id LIMIT ?",
+        (after, since, until, limit),
+    ).fetchall()
+    return [(number, _plans(data), rows.deliveries(db, "mail = ?", number)) for number, data in found]
+
+
+def held(db: sqlite3.Connection) -> list[tuple[str | None, str, int]]:
+    """Firm, reason and number of what is held now."""
+    return db.execute(
+        "SELECT firm, COALESCE(reason, ''), COUNT(*) FROM deliveries WHERE state = 'held' AND NOT generated"
+        " GROUP BY firm, reason"
+    ).fetchall()
+
+
+def _plans(data: bytes) -> tuple[Plan, ...]:
+    try:
+        return rows.read_plans(data)
+    except ValueError:
+        return ()

@@ -8,8 +8,9 @@ import asyncio
 import contextlib
 import sqlite3
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import TypeVar
@@ -23,7 +24,8 @@ from relay.spool import database, place, purge, queries, rows, verbs
 from relay.spool.checkpoint import Checkpointer
 from relay.spool.content import BlobContent
 from relay.spool.faults import meaning
-from relay.spool.port import Query, Record, SpoolBroken, SpoolError, SpoolFull, Stats, Stored, Windows
+from relay.spool.port import Query, Record, SpoolBroken, SpoolError, SpoolFull, Stats, Stored, Tally, Windows
+from relay.spool.tally import Tallies
 from relay.spool.writer import Writer
 
 T = TypeVar("T")
@@ -178,6 +180,17 @@ class SqliteSpool:
         octets = place.octets(self._path)
         free, corrupt = self._free(), self._corrupt
         return await self._read(lambda db: queries.stats(db, octets, free, corrupt))
+
+    async def tally(self, since: float, until: float) -> Mapping[str | None, Tally]:
+        """In steps: a month of plans is long to read, and other readers wait in the same line."""
+        tallies, after = Tallies(), 0
+        while found := await self._read(partial(queries.arrived, since=since, until=until, after=after)):
+            for _, plans, deliveries in found:
+                tallies.add(plans, deliveries)
+            after = found[-1][0]
+        for firm, reason, count in await self._read(queries.held):
+            tallies.hold(firm, reason, count)
+        return tallies.result()
 
     def unhealthy(self) -> str | None:
         if self._writer.broken is not None:

@@ -439,3 +439,40 @@ class TestReports:
         secret = await spool.secret()
         assert len(secret) == 32
         assert await spool.secret() == secret
+
+
+class TestTally:
+    async def test_each_firm_has_its_own_figures(self, spool: Spool, clock: Clock) -> None:
+        broken = facturx("F-9")
+        await spool.store(mail(plan("a@x", documents=(broken, facturx("F-8"))), at=clock.now))
+        await spool.store(mail(plan("b@x", "c@x"), plan("d@y", firm="other"), at=clock.now + 1))
+        await spool.store(mail(plan(disposition=Disposition.HOLD, reason=Reason.UNKNOWN_CLIENT, firm=None)))
+        await spool.store(mail(generated=True))
+        clock.now += 10
+        await deliver(spool, clock)
+        found = await spool.tally(1_000_000.0, 1_000_002.0)
+        assert set(found) == {"cabinet", "other", None}
+        mine = found["cabinet"]
+        assert (mine.mails, sum(mine.states.values()), mine.states[State.DELIVERED], mine.late) == (2, 3, 1, 0)
+        assert (dict(mine.invalid), dict(mine.held)) == ({"BR-CO-15": 2}, {})
+        assert (found["other"].mails, dict(found["other"].states)) == (1, {State.QUEUED: 1})
+        assert dict(found[None].held) == {"unknown_client": 1}
+
+    async def test_the_period_ends_before_its_end_and_what_is_held_knows_no_period(self, spool: Spool) -> None:
+        held = plan(disposition=Disposition.HOLD, reason=Reason.NO_ADDRESS)
+        await spool.store(mail(plan("a@x"), held, at=5.0))
+        assert (await spool.tally(0.0, 5.0))["cabinet"].mails == 0
+        assert (await spool.tally(5.0, 6.0))["cabinet"].mails == 1
+        assert dict((await spool.tally(6.0, 9.0))["cabinet"].held) == {"no_address": 1}
+
+    async def test_a_delivery_told_late_counts(self, spool: Spool, clock: Clock) -> None:
+        await spool.store(mail(at=clock.now))
+        clock.now += 5 * 3600
+        await deliver(spool, clock, Deferred(BUSY, Stage.DATA))
+        (tally,) = (await spool.tally(0.0, clock.now)).values()
+        assert tally.late == 1
+
+    async def test_many_mails_are_counted_once_each(self, spool: Spool) -> None:
+        for _ in range(1201):
+            await spool.store(mail(plan("a@x")))
+        assert (await spool.tally(0.0, 2e6))["cabinet"].mails == 1201
