@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Protocol
 
 from relay.export.terms import Firm
@@ -14,8 +15,11 @@ from relay.reports import Item, notice
 from relay.settings.settings import Settings
 from relay.spool.port import Query, Spool, SpoolError
 
-ROUND = 30.0
-"""Seconds between two looks at the queue."""
+ROUND = 60.0
+"""Seconds between two looks at the queue, for what nobody announced."""
+
+GATHER = 3.0
+"""Seconds that an announced look waits, so that a burst is one notice."""
 
 QUIET = 3600.0
 """Seconds between two notices to one firm: a thousand failures of an hour are one notice."""
@@ -44,6 +48,11 @@ class Notices:
         self._spool, self._settings, self._witness = spool, settings, witness
         self._stored, self._clock = stored, clock
         self._last: dict[str, float] = {}
+        self._wanted = asyncio.Event()
+
+    def look(self) -> None:
+        """Something may have to be told: look soon."""
+        self._wanted.set()
 
     async def run(self) -> None:
         """Look, tell, wait, until cancelled."""
@@ -52,7 +61,11 @@ class Notices:
                 await self.tell()
             except SpoolError as error:
                 event_log(Event.FAULT, where="notices", exception=error)
-            await asyncio.sleep(ROUND)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(ROUND):
+                    await self._wanted.wait()
+                await asyncio.sleep(GATHER)
+            self._wanted.clear()
 
     async def tell(self) -> int:
         """One round; how many notices were put in the queue. Notice and mark are one commit: nothing is told twice."""
