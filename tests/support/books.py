@@ -1,9 +1,9 @@
 """Double-entry book-keeping of a fault test: what was handed over, what arrived, and what that proves.
 
 Five figures decide, all must be 0: `lost` (answered 250 and never arrived), `wrong` (at an address, or under a return
-path, that is not its own), `dup_other` (twice without an excuse), `refused` (5yz to a good mail) and `damaged` (not octet
-for octet what the plan makes of what came). `dup_window` counts what rule 2 of DESIGN allows: the next hop was not heard
-to say 250, or the relay was killed while it recorded it; never more for a kill than were in flight.
+path, that is not its own), `dup_other` (twice without an excuse), `refused` (5yz to a good mail) and `damaged` (not
+octet for octet what the plan makes of what came). `dup_window` counts what rule 2 of DESIGN allows: the next hop was not
+heard to say 250, or the relay was killed while it recorded it; never more for a kill than were in flight.
 """
 
 import base64
@@ -12,6 +12,7 @@ import threading
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
 OPERATOR = "exploitation@cabinet.example"
@@ -85,12 +86,13 @@ class Balance:
 
     def line(self, title: str, more: str = "") -> str:
         """The one line that a test prints."""
-        return (
-            f"{title}: {self.mails} mails in {self.submissions} submissions, {self.arrivals} arrivals;"
-            f" lost {self.lost}, wrong {self.wrong}, dup-other {self.dup_other}, refused-5yz {self.refused},"
-            f" damaged {self.damaged}; dup-window {self.dup_window} (at most {self.worst_kill} a kill, {self.longest * 1000:.0f} ms before it),"
-            f" not heard {self.dup_unheard}{'; ' + more if more else ''}"
+        figures = (
+            f"lost {self.lost}, wrong {self.wrong}, dup-other {self.dup_other}, refused-5yz {self.refused}, damaged"
+            f" {self.damaged}; dup-window {self.dup_window}, at most {self.worst_kill} a kill and"
+            f" {self.longest * 1000:.0f} ms before it; not heard {self.dup_unheard}"
         )
+        count = f"{self.mails} mails, {self.submissions} submissions, {self.arrivals} arrivals"
+        return f"{title}: {count}; {figures}{'; ' + more if more else ''}"
 
 
 def read_journal(path: Path) -> list[Arrival]:
@@ -176,7 +178,7 @@ def _twice(
     window: Counter[float] = Counter()
     for token, arrivals in by_token.items():
         kept = sorted((each for each in arrivals if _taken(each)), key=lambda each: each.at)
-        for before, after in zip(kept, kept[1:], strict=False):
+        for before, after in pairwise(kept):
             kill = next((at for at in kills if before.at - 0.05 <= at <= before.at + WINDOW and at < after.at), None)
             if before.answered != 250:
                 unheard += 1

@@ -122,6 +122,7 @@ class Rig:
     replace: Mapping[str, str] = field(default_factory=dict)
     _process: subprocess.Popen[bytes] | None = None
     _started: int = 0
+    _tracers: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     @property
     def config(self) -> Path:
@@ -214,6 +215,19 @@ class Rig:
         with suppress(ProcessLookupError):
             os.killpg(self.pid, number)
 
+    def strace(self, *words: str) -> subprocess.Popen[bytes]:
+        """strace attached to the daemon and all its threads, once it is attached. It ends with the daemon."""
+        tracer = subprocess.Popen(
+            ["strace", "-f", "-p", str(self.pid), *words], stderr=subprocess.PIPE, start_new_session=True
+        )
+        assert tracer.stderr is not None
+        while (line := tracer.stderr.readline()) and b"attached" not in line:
+            pass
+        assert line, "strace could not be attached"
+        self._tracers.append(tracer)
+        threading.Thread(target=tracer.stderr.read, daemon=True).start()
+        return tracer
+
     def kill(self) -> float:
         """kill -9 of all processes at once; when."""
         assert self._process is not None
@@ -232,6 +246,9 @@ class Rig:
         if self._process is not None and self._process.poll() is None:
             self.signal_all(signal.SIGCONT)
             self.kill()
+        for tracer in self._tracers:
+            tracer.terminate()
+            tracer.wait()
 
     def command(self, *words: str) -> list[dict[str, Any]]:
         """What `agiris-relay WORDS --json` prints."""

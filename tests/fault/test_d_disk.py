@@ -1,0 +1,178 @@
+"""D1: disk full. D2: file size limit. D3: fsync fails. D4: fsync is slow."""
+
+import os
+import resource
+import signal
+import smtplib
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from urllib.error import HTTPError
+from urllib.request import urlopen
+
+import pytest
+
+from tests.support.books import Balance, Books
+from tests.support.rig import NextHop, Rig, greeting, wait_until
+from tests.support.senders import Senders, invoice_mail, submit
+
+Settle = Callable[..., Balance]
+Check = Callable[[Balance], None]
+Say = Callable[[str], None]
+Need = Callable[..., None]
+MiB = 1024 * 1024
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path, need: Need) -> Iterator[Path]:
+    """An ext4 of 96 MiB of its own."""
+    need("mkfs.ext4", "mount", "umount", "losetup", root=True)
+    image, point = tmp_path / "disk.img", tmp_path / "disk"
+    point.mkdir()
+    with image.open("wb") as file:
+        file.truncate(96 * MiB)
+    subprocess.run(["mkfs.ext4", "-q", "-F", str(image)], check=True, capture_output=True)
+    if subprocess.run(["mount", "-o", "loop", str(image), str(point)], capture_output=True, check=False).returncode:
+        pytest.skip("no loop mount is allowed here")
+    yield point
+    subprocess.run(["umount", "-l", str(point)], check=True)
+
+
+def test_disk_full_and_freed(
+    small_disk: Path,
+    sink: NextHop,
+    rigs: Callable[..., Rig],
+    books: Books,
+    settle: Settle,
+    check: Check,
+    say: Say,
+) -> None:
+    rig = rigs(sink.port, spool=small_disk / "spool" / "spool.db")
+    sink.refuse()
+    rig.start()
+    for number in range(20):
+        assert submit(rig.smtp, invoice_mail(f"D1A{number}", number % 4), books)
+
+    filler = small_disk / "filler"
+    fill(filler)
+    with smtplib.SMTP("127.0.0.1", rig.smtp, timeout=30) as client:
+        sent = invoice_mail("D1B")
+        client.ehlo("plateforme.example")
+        sized = client.mail("noreply@jefacture.example", [f"size={len(sent.raw)}"])[0]
+        client.rset()
+        assert client.mail("noreply@jefacture.example")[0] in (250, 452)
+        client.rset()
+        assert client.noop()[0] == 250
+        full = refused(client, sent.recipient, sent.raw)
+        assert full == 452
+        assert client.noop()[0] == 250, "the session must go on"
+    assert not_ready(rig)
+    assert not list(small_disk.glob("**/tmp*"))
+
+    sink.behave()
+    wait_until(lambda: sink.count() >= 20, 60, lambda: f"queued mail does not leave a full disk:\n{rig.tail()}")
+
+    filler.unlink()
+    began = time.monotonic()
+    wait_until(lambda: submit(rig.smtp, sent, books), 30, rig.tail)
+    waited = time.monotonic() - began
+    found = settle(rig, sink, books)
+    say(
+        found.line(
+            "D1", f"MAIL with SIZE {sized}, DATA {full}; 20 queued left the full disk; accepts after {waited:.1f} s"
+        )
+    )
+    check(found)
+    assert rig.terminate() == 0
+
+
+def fill(filler: Path) -> None:
+    """Take all the room there is, root's share too."""
+    with filler.open("wb") as file, suppress(OSError):
+        for size in (MiB, 4096, 1):
+            with suppress(OSError):
+                while True:
+                    os.write(file.fileno(), b"\0" * size)
+
+
+def refused(client: smtplib.SMTP, recipient: str, raw: bytes) -> int:
+    """The code that ends the transaction, at whichever command."""
+    code, _ = client.mail("noreply@jefacture.example")
+    if code == 250:
+        code, _ = client.rcpt(recipient)
+    return client.data(raw)[0] if code == 250 else code
+
+
+def not_ready(rig: Rig) -> bool:
+    try:
+        with urlopen(f"http://127.0.0.1:{rig.http}/readyz", timeout=10) as answer:
+            return b"octets are free" in answer.read()
+    except HTTPError as error:
+        return error.code == 503
+
+
+def test_file_size_limit(rig: Rig, sink: NextHop, books: Books, settle: Settle, check: Check, say: Say) -> None:
+    rig.start()
+    assert submit(rig.smtp, invoice_mail("D2A"), books)
+    _, hard = resource.prlimit(rig.pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(rig.pid, resource.RLIMIT_FSIZE, (10_000, hard))
+    assert not submit(rig.smtp, invoice_mail("D2B"), books)
+    assert set(books.later) <= {451, 452}, books.later
+    assert greeting(rig.smtp, 5).startswith(b"220")
+    resource.prlimit(rig.pid, resource.RLIMIT_FSIZE, (hard, hard))
+    wait_until(lambda: submit(rig.smtp, invoice_mail("D2B"), books), 30, rig.tail)
+    found = settle(rig, sink, books)
+    say(found.line("D2", f"answered {sorted(books.later)}, recovered without restart"))
+    check(found)
+    assert rig.terminate() == 0
+
+
+@pytest.mark.parametrize("call", ["fsync,fdatasync:error=EIO"])
+def test_fsync_fails(
+    call: str, rig: Rig, sink: NextHop, books: Books, settle: Settle, check: Check, say: Say, need: Need
+) -> None:
+    need("strace")
+    rig.start()
+    sink.refuse()
+    for number in range(5):
+        assert submit(rig.smtp, invoice_mail(f"D3A{number}"), books)
+    tracer = rig.strace("-o", os.devnull, "-e", "trace=fsync,fdatasync", "-e", f"inject={call}")
+    assert not submit(rig.smtp, invoice_mail("D3B"), books), "answered 250 although the fsync failed"
+    code = rig.wait_exit()
+    tracer.wait()
+    assert code not in (0, -signal.SIGKILL), f"exit {code}:\n{rig.tail()}"
+    assert not books.later or set(books.later) == {451}, books.later
+    sink.behave()
+    rig.start()
+    assert submit(rig.smtp, invoice_mail("D3B"), books)
+    found = settle(rig, sink, books)
+    say(found.line("D3", f"answered {sorted(books.later) or 'nothing'}, exit {code}"))
+    check(found)
+    assert rig.terminate() == 0
+
+
+def test_slow_fsync_holds_up_nobody(
+    rig: Rig, sink: NextHop, books: Books, settle: Settle, check: Check, say: Say, need: Need
+) -> None:
+    need("strace")
+    rig.start()
+    senders = Senders(rig.smtp, books, threads=3)
+    wait_until(lambda: sink.count() > 3, 30, rig.tail)
+    tracer = rig.strace(
+        "-o", os.devnull, "-e", "trace=fsync,fdatasync", "-e", "inject=fsync,fdatasync:delay_enter=2000000"
+    )
+    worst = 0.0
+    for _ in range(10):
+        began = time.monotonic()
+        assert greeting(rig.smtp, 10).startswith(b"220")
+        worst = max(worst, time.monotonic() - began)
+    tracer.terminate()
+    tracer.wait()
+    senders.stop()
+    found = settle(rig, sink, books)
+    say(found.line("D4", f"fsync of 2 s: greeted after {worst:.2f} s at worst"))
+    check(found)
+    assert worst < 1.9, "a slow disk must not hold up the event loop"
+    assert rig.terminate() == 0
