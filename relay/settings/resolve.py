@@ -41,6 +41,7 @@ def settings(directory: Path, relay: RelayYaml, firms: Iterable[FirmParts]) -> S
         http=Endpoint(*relay.http) if relay.http else None,
         log=Log(**relay.log.model_dump()),
         language=relay.language,
+        digest=relay.digest,
         dkim=_dkim(directory, relay.dkim),
     )
 

@@ -192,3 +192,4 @@ class RelayYaml(Strict):
     http: HttpEndpoint = Endpoint("127.0.0.1", 9525)
     log: LogYaml = LogYaml.model_construct()
     language: Annotated[str, one_of("fr", "en")] = "fr"
+    digest: Annotated[str, one_of("off", "daily", "weekly")] = "off"

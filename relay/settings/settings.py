@@ -110,7 +110,10 @@ class Dkim:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What is in force. spool: `sqlite:///absolute/path`. keep_delivered: seconds. http: None when off."""
+    """What is in force. spool: `sqlite:///absolute/path`. keep_delivered: seconds. http: None when off.
+
+    digest: off | daily | weekly.
+    """
 
     terms: Terms
     listen: tuple[Listener, ...] = (Listener("::1", 2525), Listener("127.0.0.1", 2525))
@@ -122,6 +125,7 @@ class Settings:
     http: Endpoint | None = Endpoint("127.0.0.1", 9525)
     log: Log = Log()
     language: str = "fr"
+    digest: str = "off"
     dkim: Dkim | None = None
 
 

@@ -1,0 +1,184 @@
+"""The digest to a firm's operator: a day or a week in figures, and what waits for a person. Text and HTML, one mail."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from email.message import EmailMessage
+from email.policy import SMTP
+from email.utils import format_datetime
+from html import escape
+
+from relay.model import Mail, State, new_queue_id
+from relay.reason import Reason, mend, sentence
+from relay.reports.envelope import generated
+
+MAX_RULES = 15
+"""Rules named; the rest is in `agiris-relay trace`."""
+
+_REASONS = frozenset(each.value for each in Reason)
+_WAITING = (State.QUEUED, State.ACTIVE, State.DEFERRED)
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """One firm's period. mails: accepted. states: what became of their deliveries. late: of them, once late.
+
+    held: by reason, all that waits for a person now. invalid: documents by rule broken.
+    """
+
+    mails: int = 0
+    states: Mapping[State, int] | None = None
+    late: int = 0
+    held: Mapping[str, int] | None = None
+    invalid: Mapping[str, int] | None = None
+
+    def count(self, *states: State) -> int:
+        return sum((self.states or {}).get(each, 0) for each in states)
+
+
+_WORDS = {
+    "fr": {
+        "title": "{firm} : relais Agiris du {since} au {until}",
+        "mails": "messages acceptés",
+        "delivered": "envois remis au serveur suivant",
+        "waiting": "envois en attente",
+        "late": "envois en retard",
+        "failed": "envois non remis",
+        "withheld": "envois non transmis, par vos réglages",
+        "dropped": "envois supprimés par un opérateur",
+        "held": "À traiter maintenant : envois retenus",
+        "nothing": "Rien n'est retenu : rien à faire.",
+        "mend": "Que faire : ",
+        "invalid": "Factures Factur-X invalides, par règle",
+        "documents": "pièces",
+        "more": "et {count} règles de plus",
+        "closing": "La liste : `agiris-relay queue list --state held`. « Remis » veut dire accepté par le serveur"
+        " suivant ; le relais ne sait pas ce qu'Agiris a comptabilisé.",
+    },
+    "en": {
+        "title": "{firm}: Agiris relay from {since} to {until}",
+        "mails": "mails accepted",
+        "delivered": "deliveries taken by the next hop",
+        "waiting": "deliveries waiting",
+        "late": "deliveries late",
+        "failed": "deliveries failed",
+        "withheld": "deliveries not transmitted, by your settings",
+        "dropped": "deliveries dropped by an operator",
+        "held": "To be done now: deliveries held",
+        "nothing": "Nothing is held: nothing to do.",
+        "mend": "What to do: ",
+        "invalid": "Invalid Factur-X, by rule",
+        "documents": "documents",
+        "more": "and {count} more rules",
+        "closing": "The list: `agiris-relay queue list --state held`. Delivered means taken by the next hop; the relay"
+        " does not know what Agiris has booked.",
+    },
+}
+
+
+def digest(
+    figures: Figures, *, firm: str, to: str, language: str, hostname: str, smarthost: str, period: str,
+    since: float, until: float, now: float,
+) -> Mail:  # fmt: skip
+    """The digest of `since` to `until` (epoch seconds) to the operator `to` of `firm` (its display name).
+
+    language: "fr" | "en". period: names firm and period; the spool takes a digest of the same period once only, so
+    neither a restart nor a second node sends it again. Holds figures, reasons and rules; nothing of any invoice.
+    """
+    words = _WORDS["fr" if language == "fr" else "en"]
+    title = words["title"].format(firm=_one_line(firm), since=_day(since), until=_day(until))
+    queue_id = new_queue_id()
+    message = EmailMessage(policy=SMTP.clone(max_line_length=200))
+    message["Date"] = format_datetime(datetime.fromtimestamp(now, UTC))
+    message["From"] = f"Agiris relay <MAILER-DAEMON@{hostname}>"
+    message["To"] = to
+    message["Subject"] = title
+    message["Message-ID"] = f"<{queue_id}@{hostname}>"
+    message["Auto-Submitted"] = "auto-generated"  # rfc3834#5
+    message.set_content(_text(title, figures, language), cte="quoted-printable")
+    message.add_alternative(_html(title, figures, language), subtype="html", cte="quoted-printable")
+    mail = generated(queue_id=queue_id, to=to, raw=message.as_bytes(), now=now, hostname=hostname, smarthost=smarthost)
+    return replace(mail, fingerprint=f"digest {period}")
+
+
+def _lines(figures: Figures, language: str) -> list[tuple[int, str]]:
+    """Number and words; beside the first two only what is not zero."""
+    words = _WORDS["fr" if language == "fr" else "en"]
+    found = [
+        (figures.mails, words["mails"]),
+        (figures.count(State.DELIVERED), words["delivered"]),
+        (figures.count(*_WAITING), words["waiting"]),
+        (figures.late, words["late"]),
+        (figures.count(State.FAILED), words["failed"]),
+        (figures.count(State.WITHHELD), words["withheld"]),
+        (figures.count(State.DROPPED), words["dropped"]),
+    ]
+    return found[:2] + [each for each in found[2:] if each[0]]
+
+
+def _held(figures: Figures, language: str) -> list[tuple[int, str, str]]:
+    """Number, what happened, what to do; most first."""
+    found = []
+    for code, count in _most_first(figures.held or {}):
+        if code in _REASONS:
+            found.append((count, sentence(Reason(code), "…", language), mend(Reason(code), language)))
+        else:
+            found.append((count, code or "-", ""))
+    return found
+
+
+def _rules(figures: Figures, language: str) -> list[str]:
+    words = _WORDS["fr" if language == "fr" else "en"]
+    rules = _most_first(figures.invalid or {})
+    named = [f"{_one_line(rule)} : {count} {words['documents']}" for rule, count in rules[:MAX_RULES]]
+    rest = [words["more"].format(count=len(rules) - MAX_RULES)] if len(rules) > MAX_RULES else []
+    return named + rest
+
+
+def _text(title: str, figures: Figures, language: str) -> str:
+    words = _WORDS["fr" if language == "fr" else "en"]
+    lines = [title, ""]
+    lines += [f"{count:>7}  {what}" for count, what in _lines(figures, language)]
+    lines += ["", words["held"] if figures.held else words["nothing"]]
+    for count, what, todo in _held(figures, language):
+        lines += [f"{count:>7}  {what}", f"         {words['mend']}{todo}"]
+    if figures.invalid:
+        lines += ["", words["invalid"], *(f"  {each}" for each in _rules(figures, language))]
+    return "\n".join([*lines, "", words["closing"], ""])
+
+
+def _html(title: str, figures: Figures, language: str) -> str:
+    """No style sheet, no picture, no link: nothing that a mail client would have to fetch or refuse."""
+    words = _WORDS["fr" if language == "fr" else "en"]
+    code = "fr" if language == "fr" else "en"
+    parts = [
+        f'<!DOCTYPE html><html lang="{code}"><head><meta charset="utf-8"><title>{escape(title)}</title></head><body>'
+    ]
+    parts += [f"<h2>{escape(title)}</h2>", _table([(str(count), what) for count, what in _lines(figures, language)])]
+    parts.append(f"<h3>{escape(words['held'] if figures.held else words['nothing'])}</h3>")
+    held = _held(figures, language)
+    if held:
+        parts.append(_table([(str(count), what, f"{words['mend']}{todo}") for count, what, todo in held]))
+    if figures.invalid:
+        rules = "".join(f"<li>{escape(each)}</li>" for each in _rules(figures, language))
+        parts.append(f"<h3>{escape(words['invalid'])}</h3><ul>{rules}</ul>")
+    parts.append(f"<p>{escape(words['closing'])}</p></body></html>")
+    return "\n".join(parts) + "\n"
+
+
+def _table(rows: Sequence[tuple[str, ...]]) -> str:
+    lines = ("".join(f"<td>{escape(each)}</td>" for each in row) for row in rows)
+    return '<table cellpadding="4">' + "\n".join(f"<tr>{line}</tr>" for line in lines) + "</table>"
+
+
+def _most_first(counts: Mapping[str, int]) -> list[tuple[str, int]]:
+    return sorted(counts.items(), key=lambda each: (-each[1], each[0]))
+
+
+def _day(at: float) -> str:
+    """In the machine's time zone, as the firm counts its days."""
+    return datetime.fromtimestamp(at).astimezone().strftime("%Y-%m-%d")
+
+
+def _one_line(text: str) -> str:
+    return "".join(each if each.isprintable() else " " for each in text)[:200]
