@@ -37,10 +37,10 @@ def test_check_as_json(tmp_path: Path) -> None:
 
 
 def test_warnings_do_not_fail(tmp_path: Path) -> None:
-    folder = write(tmp_path, relay=RELAY + "dkim: {domain: x.example, selector: s, private_key: k}\n")
+    folder = write(tmp_path, relay=RELAY + "retry: {warn_after: 6 d}\n")
     result = run("check", "--config", str(folder))
     assert result.exit_code == 0
-    assert 'warning: key "dkim" has no effect yet' in result.stderr
+    assert 'warning: "give_up" is not later than "warn_after"' in result.stderr
     assert "1 warning" in result.stdout
 
 

@@ -1,0 +1,69 @@
+"""Whatever leaves the daemon is signed, and dkimpy verifies it as it arrived."""
+
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from relay.demo.receiver import Receiver
+from relay.demo.scenes import BAKERY, GARAGE, SUPPLIER, Attached, Scene
+from relay.demo.stage import CHECK_YAML, Stage
+from relay.facturx.samples import facturx_pdf, invoice_xml, plain_pdf
+from tests.support.dkim_keys import DOMAIN, SELECTOR, key, pem, verified
+
+MARTIN, PETIT = "martin@export.relay.example", "petit@export.relay.example"
+YAML = CHECK_YAML + f"dkim: {{domain: {DOMAIN}, selector: {SELECTOR}, private_key: dkim.pem}}\n"
+
+
+def pair(recipient: str, number: str, client: str) -> Scene:
+    """A purchase with its original PDF."""
+    xml = invoice_xml(number=number, seller_siren=SUPPLIER, buyer_siren=client)
+    invoice = Attached(f"{number}.pdf", facturx_pdf(xml, text=f"Facture {number}"))
+    return Scene("", recipient, (invoice, Attached("original.pdf", plain_pdf(f"Dupont SA - Facture {number}"))), None)
+
+
+def give_key(stage: Stage, kind: str) -> None:
+    path = stage.config / "dkim.pem"
+    path.write_bytes(pem(kind))
+    path.chmod(0o600)
+
+
+@pytest.mark.parametrize("kind", ["rsa", "ed25519"])
+async def test_every_mail_is_signed_cut_or_whole(kind: str, stages: Callable[..., Stage], receiver: Receiver) -> None:
+    stage = stages(receiver.port, more=YAML)
+    give_key(stage, kind)
+    assert await stage.start(), stage.log.read_text()
+    cut, whole = pair(MARTIN, "DKIM-1", BAKERY), pair(PETIT, "DKIM-2", GARAGE)
+    assert stage.submit(cut.recipient, cut.mail()).code == 250
+    assert stage.submit(whole.recipient, whole.mail()).code == 250
+    assert await receiver.wait(2, 30)
+    arrived = {each.message_id: each for each in receiver.arrivals}
+    assert len(arrived[cut.message_id].documents()) == 1
+    assert len(arrived[whole.message_id].documents()) == 2
+    for each in receiver.arrivals:
+        assert verified(each.content, key(kind))
+        assert not verified(each.content.replace(b"Bonjour", b"Bonsoir"), key(kind))
+
+
+async def test_another_key_signs_after_sighup(stages: Callable[..., Stage], receiver: Receiver) -> None:
+    stage = stages(receiver.port, more=YAML)
+    give_key(stage, "rsa")
+    assert await stage.start(), stage.log.read_text()
+    give_key(stage, "ed25519")
+    stage.send_signal(signal.SIGHUP)
+    await stage.logged("reloaded")
+    scene = pair(MARTIN, "DKIM-3", BAKERY)
+    stage.submit(scene.recipient, scene.mail())
+    assert await receiver.wait(1, 30)
+    assert verified(receiver.arrivals[0].content, key("ed25519"))
+
+
+async def test_a_useless_key_keeps_the_daemon_from_starting(
+    stages: Callable[..., Stage], receiver: Receiver, tmp_path: Path
+) -> None:
+    stage = stages(receiver.port, more=YAML, expected_exits=(78,))
+    (stage.config / "dkim.pem").write_text("secret\n")
+    (stage.config / "dkim.pem").chmod(0o600)
+    assert not await stage.start()
+    assert "no private key in PEM form is in it" in stage.log.read_text()
