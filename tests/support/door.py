@@ -10,14 +10,16 @@ import hashlib
 import json
 import signal
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from relay import wire
+from relay.demo.stage import Stage, free_port
 from relay.model import Envelope
 from relay.reply import Reply
-from relay.smtpd import Door
+from relay.smtpd import Door, make_user_line
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +101,37 @@ def self_signed(directory: Path) -> tuple[str, str]:
         check=True, capture_output=True,
     )  # fmt: skip
     return str(certificate), str(key)
+
+
+def several_doors(stage: Stage, folder: Path, users: Mapping[str, str], accept: str = "") -> dict[str, tuple[str, int]]:
+    """Give a prepared daemon the same six listeners as the door has here; where each of them will be.
+
+    accept: what stands under `accept:` in place of the demo's (indented by two blanks).
+    """
+    certificate, key = self_signed(folder)
+    (folder / "users").write_text("".join(f"{make_user_line(*each)}\n" for each in users.items()), encoding="utf-8")
+    Path(key).chmod(0o600)
+    (folder / "users").chmod(0o600)
+    addresses = {"plain": ("127.0.0.1", stage.smtp)}
+    files = f"certificate: {certificate}, private_key: {key}, users_file: {folder / 'users'}"
+    listen = [f'{{address: "127.0.0.1:{stage.smtp}"}}']
+    for name in ("starttls", "required", "implicit", "outside"):
+        addresses[name] = ("127.0.0.1", free_port())
+        networks = "[192.0.2.0/24]" if name == "outside" else "[127.0.0.0/8]"
+        tls = "starttls" if name == "outside" else name
+        listen.append(f'{{address: "127.0.0.1:{addresses[name][1]}", tls: {tls}, allow_networks: {networks}, {files}}}')
+    addresses["proxy"] = ("127.0.0.1", free_port())
+    listen.append(
+        f'{{address: "127.0.0.1:{addresses["proxy"][1]}", proxy_protocol: true, proxy_networks: [127.0.0.0/8],'
+        " allow_networks: [192.0.2.0/24]}"
+    )
+    path = stage.config / "relay.yaml"
+    text = path.read_text(encoding="utf-8")
+    head, _, rest = text.partition("listen:\n")
+    _, _, rest = rest.partition("accept:\n")
+    text = head + "listen:\n" + "".join(f"  - {each}\n" for each in listen) + "accept:\n" + (accept or "") + rest
+    path.write_text(text, encoding="utf-8")
+    return addresses
 
 
 async def _main(listeners: list[Listener], limits: Limits) -> None:

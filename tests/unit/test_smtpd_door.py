@@ -44,6 +44,15 @@ class Peer:
             assert (await self.ask(line)).startswith("250")
         assert (await self.ask("DATA")).startswith("354")
 
+    async def mail_to_bdat(self) -> None:
+        """Up to the first BDAT."""
+        for line in ("EHLO client.example", "MAIL FROM:<a@sender.example>", "RCPT TO:<c@export.example>"):
+            assert (await self.ask(line)).startswith("250")
+
+    async def gone_after(self, word: str) -> None:
+        assert (await self.reply()).startswith(word)
+        await self.gone()
+
     async def gone(self) -> None:
         async with asyncio.timeout(15):
             assert await self.reader.read() == b""
@@ -63,6 +72,12 @@ class Stage:
             listeners or [Listener()], lambda: self.limits, self.recorder, "door.example", self.events, **options
         )
         await self.door.start()
+
+    async def nobody(self) -> None:
+        """Wait until no session is left."""
+        async with asyncio.timeout(15):
+            while self.door.sessions:
+                await asyncio.sleep(0.01)
 
     async def dial(self, index: int = 0, greeted: bool = True) -> Peer:
         peer = Peer(*await asyncio.open_connection(*self.door.addresses[index]))
@@ -450,3 +465,129 @@ async def test_a_guessing_host_is_shut_out(stage: Stage, certificate: tuple[str,
                 break
     assert last == "421 4.7.0 too many wrong passwords from your address"
     assert len(stage.events.named("authentication_failed")) == 10
+
+
+async def test_what_bdat_holds_is_given_back_however_it_ends(stage: Stage) -> None:
+    await stage.open(memory=1000)
+    memory = stage.door._house.memory
+    for end in ("RSET", "EHLO x", "BDAT 0 LAST", "QUIT"):
+        peer = await stage.dial()
+        await peer.mail_to_bdat()
+        peer.writer.write(b"BDAT 500\r\n" + b"x" * 498 + b"\r\n")
+        assert (await peer.reply()).startswith("250 2.0.0")
+        assert memory.used == 500
+        await peer.ask(end)
+        assert memory.used == 0
+        peer.writer.close()
+    peer = await stage.dial()
+    await peer.mail_to_bdat()
+    peer.writer.write(b"BDAT 500\r\n" + b"x" * 100)
+    await peer.writer.drain()
+    peer.reset()
+    await stage.nobody()
+    assert memory.used == 0
+
+
+async def test_many_half_sent_chunks_are_put_off_when_there_is_no_room(stage: Stage) -> None:
+    await stage.open(memory=1000)
+    one, other = await stage.dial(), await stage.dial()
+    for peer in (one, other):
+        await peer.mail_to_bdat()
+    assert (await one.ask("BDAT 802\r\n" + "x" * 800)).startswith("250")
+    assert (await other.ask("BDAT 802\r\n" + "x" * 800)).startswith("452 4.3.1")
+    assert (await other.ask("BDAT 0 LAST")).startswith("452 4.3.1")
+    assert (await one.ask("BDAT 0 LAST")).startswith("250")
+    await other.ask("MAIL FROM:<a@sender.example>")
+    await other.ask("RCPT TO:<c@export.example>")
+    assert (await other.ask("BDAT 802 LAST\r\n" + "x" * 800)).startswith("250")
+
+
+async def test_a_drain_waits_for_the_chunks_of_a_mail_begun(stage: Stage) -> None:
+    await stage.open()
+    peer = await stage.dial()
+    await peer.mail_to_bdat()
+    assert (await peer.ask("BDAT 6\r\nbody")).startswith("250")
+    draining = asyncio.create_task(stage.door.drain(20))
+    await asyncio.sleep(0)
+    assert (await peer.ask("BDAT 5 LAST\r\nend")).startswith("250 2.0.0")
+    await draining
+    assert stage.recorder.mails[0][1] == b"body\r\nend\r\n"
+
+
+async def test_a_host_that_sends_too_many_mails_is_put_off(stage: Stage) -> None:
+    stage.limits = Limits(max_mails_per_minute_per_host=2)
+    await stage.open()
+    peer = await stage.dial()
+    await peer.ask("EHLO x")
+    for _ in range(2):
+        assert (await peer.ask("MAIL FROM:<a@b.example>")).startswith("250")
+        await peer.ask("RSET")
+    assert (await peer.ask("MAIL FROM:<a@b.example>")).startswith("450 4.7.1")
+    assert stage.events.named("rejected")[0]["reply"].startswith("450 4.7.1")
+
+
+async def test_a_bare_lf_is_repaired_where_the_operator_says_so(stage: Stage) -> None:
+    stage.limits = Limits(bare_lf="repair", max_mail_size=20)
+    await stage.open()
+    for content, answer in (
+        (b"a\nb\r\n.\r\n", "250"),
+        (b"a\rb\r\n.\r\n", "554 5.6.11"),
+        (b"a\n.\nb\r\n.\r\n", "554 5.6.11"),
+        (b"a\n.\r\nb\r\n.\r\n", "554 5.6.11"),
+        (b"\n" * 16 + b"\r\n.\r\n", "552 5.3.4"),
+    ):
+        peer = await stage.dial()
+        await peer.mail_to()
+        peer.writer.write(content)
+        assert (await peer.reply()).startswith(answer), content
+    assert [raw for _, raw in stage.recorder.mails] == [b"a\r\nb\r\n"]
+    assert stage.door._house.memory.used == 0
+
+
+async def test_each_refusal_is_told_once_and_never_what_the_intake_answers(stage: Stage) -> None:
+    await stage.open()
+    peer = await stage.dial()
+    await peer.mail_to("busy")
+    assert (await peer.ask("x\r\n.")).startswith("451 4.3.2")
+    await peer.mail_to("fault")
+    assert (await peer.ask("x\r\n.")).startswith("451 4.3.0")
+    assert stage.events.named("rejected") == []
+    await peer.mail_to()
+    assert (await peer.ask("x\ny\r\n.")).startswith("554 5.6.11")
+    await peer.ask("MAIL FROM:<a@b.example> SIZE=99999999")
+    await peer.ask("MAIL FROM:<a@b.example>")
+    await peer.ask("RCPT TO:<c@elsewhere.example>")
+    told = [each["reply"][:10].rstrip() for each in stage.events.named("rejected")]
+    assert told == ["554 5.6.11", "552 5.3.4", "550 5.7.1"]
+
+
+async def test_a_connection_turned_away_has_a_cause(stage: Stage) -> None:
+    proxied = Listener(proxy_protocol=True, proxy_networks=("192.0.2.0/24",))
+    await stage.open(Listener(), Listener(allow_networks=("192.0.2.0/24",)), proxied)
+    await (await stage.dial(1, greeted=False)).gone_after("554 5.7.1")
+    await (await stage.dial(2, greeted=False)).gone()
+    stage.limits = Limits(max_connections_per_host=0)
+    await (await stage.dial(greeted=False)).gone_after("421 4.7.0")
+    stage.limits = Limits(max_connections=0)
+    await (await stage.dial(greeted=False)).gone_after("421 4.7.0")
+    causes = [each["cause"] for each in stage.events.named("connection_refused")]
+    assert causes == ["network", "protocol", "host_limit", "server_limit"]
+
+
+@pytest.mark.parametrize(
+    "header, peer",
+    [
+        (b"PROXY TCP4 198.51.100.7 192.0.2.1 4000 25\r\n", "198.51.100.7"),
+        (b"PROXY TCP6 2001:db8::7 2001:db8::1 4000 25\r\n", "2001:db8::7"),
+        (b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\xc6\x33\x64\x07\xc0\0\2\1\x0f\xa0\0\x19", "198.51.100.7"),
+    ],
+)
+async def test_the_proxy_and_its_client_are_judged_each_by_its_own_networks(
+    stage: Stage, header: bytes, peer: str
+) -> None:
+    networks = ("198.51.100.0/24", "2001:db8::/32")
+    await stage.open(Listener(proxy_protocol=True, proxy_networks=("127.0.0.1/32",), allow_networks=networks))
+    client = await stage.dial(greeted=False)
+    client.writer.write(header)
+    assert (await client.reply()).startswith("220")
+    assert stage.events.named("connection")[0]["peer"] == peer

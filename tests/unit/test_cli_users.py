@@ -1,0 +1,24 @@
+"""`agiris-relay users add`: a line that the door understands, from a password that was on no command line."""
+
+import pytest
+from click.testing import CliRunner
+
+from relay.cli import main
+from relay.smtpd.users import parse_users, verify
+
+
+def test_the_line_is_one_of_a_users_file() -> None:
+    result = CliRunner().invoke(main, ["users", "add", "jefacture"], input="pass wörd \n")
+    assert result.exit_code == 0 and "pass" not in result.stdout
+    users = parse_users(result.stdout)
+    assert verify(users, "jefacture", "pass wörd ") and not verify(users, "jefacture", "pass wörd")
+
+
+@pytest.mark.parametrize(("name", "given"), [("a:b", b"x\n"), ("a", b"\n"), ("a", b""), ("a", b"\xff\n")])
+def test_what_auth_could_not_give_is_wrong_usage(name: str, given: bytes) -> None:
+    result = CliRunner().invoke(main, ["users", "add", name], input=given)
+    assert result.exit_code == 2 and result.stdout == "" and "Traceback" not in result.output
+
+
+def test_a_password_is_no_argument() -> None:
+    assert CliRunner().invoke(main, ["users", "add", "a", "secret"]).exit_code == 2
