@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from relay.export.terms import Destination
+from relay.mail.fields import after_mbox_line
 from relay.mail.message import Header, Message
 from relay.model import Span
 
@@ -46,7 +47,15 @@ def edit_header(
     doomed = [header for header in message.root.headers if header.name in names or _forged(header, hostname)]
     cut_names = {header.name for header in doomed} | {line.partition(b":")[0].decode().lower() for line in fields[1:]}
     doomed += [header for header in message.root.headers if _broken_signature(header, cut_names, body_cut)]
-    return HeaderEdit(tuple(sorted({header.span for header in doomed})), b"".join(fields))
+    cuts = {header.span for header in doomed} | _mbox_line(message)
+    return HeaderEdit(tuple(sorted(cuts)), b"".join(fields))
+
+
+def _mbox_line(message: Message) -> set[Span]:
+    """An mbox separator: below the fields we put on top it would end the header."""
+    start, end = message.root.span
+    fields = after_mbox_line(message.raw, start, end)
+    return {Span(start, fields)} if fields > start else set()
 
 
 def _from(message: Message, address: str) -> Iterable[bytes]:

@@ -32,7 +32,7 @@ def read_header(raw: bytes, start: int, end: int) -> Fields:
     Python's email). Raises MalformedMail over MAX_HEADER octets or MAX_LINES lines.
     """
     headers: list[Header] = []
-    place, begun, count = _after_mbox_line(raw, start, end), -1, 0
+    place, begun, count = after_mbox_line(raw, start, end), -1, 0
     while place < end:
         line_end = _line_end(raw, place, end)
         first = raw[place : place + 1]
@@ -66,8 +66,8 @@ def _limit(size: int, count: int) -> None:
         raise MalformedMail("header-too-large", sentence)
 
 
-def _after_mbox_line(raw: bytes, start: int, end: int) -> int:
-    """An mbox separator ("From x@y …") on top is no field."""
+def after_mbox_line(raw: bytes, start: int, end: int) -> int:
+    """Where the fields begin: an mbox separator ("From x@y …") on top is none."""
     if raw.startswith((b"From ", b">From "), start) and _NAME.match(raw, start, end) is None:
         return _line_end(raw, start, end)
     return start

@@ -206,3 +206,14 @@ def test_a_refusal_is_unanimous(row: Mapping[str, Any]) -> None:
     decision = setting(row).decide()
     refused = [plan.disposition is Disposition.REFUSE for plan in decision.plans]
     assert all(refused) if decision.refusal else not any(refused)
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(ROW)
+def test_an_mbox_line_changes_nothing_of_what_leaves(row: Mapping[str, Any]) -> None:
+    marked = {**row, "mail": {**row["mail"], "mbox": True}}
+    left = []
+    for each in (row, marked):
+        case, plans = plans_of(each)
+        left.append([b"".join(render(case.message.raw, plan.prepend, plan.cuts)) for plan in plans])
+    assert left[0] == left[1]

@@ -172,7 +172,7 @@ TYPES = {"xml": "application/xml", "ubl": "application/xml", "file": "applicatio
 
 
 def raw_mail(mail: Mapping[str, Any], parts: Sequence[tuple[str, dict[str, Any]]]) -> bytes:
-    """The mail of a row, CRLF lines. `structure` names its shape, see `_SHAPES`."""
+    """The mail of a row, CRLF lines. `structure` names its shape, see `_shape`; `mbox`: an mbox separator on top."""
     headers = {
         "From": "Plateforme <no-reply@jefacture.example>",
         "To": "Client <client@jefacture.example>",
@@ -184,7 +184,8 @@ def raw_mail(mail: Mapping[str, Any], parts: Sequence[tuple[str, dict[str, Any]]
     text = b"Content-Type: text/plain; charset=utf-8\r\n\r\n" + str(mail.get("text", "Bonjour")).encode() + b"\r\n"
     body = _shape(mail.get("structure", "mixed"), text, leaves)
     top = "".join(f"{name}: {value}\r\n" for name, value in headers.items() if value is not None)
-    return top.encode() + b"MIME-Version: 1.0\r\n" + body
+    mbox = b"From x@y.example Tue Nov 24 10:00:00 2026\r\n" if mail.get("mbox") else b""
+    return mbox + top.encode() + b"MIME-Version: 1.0\r\n" + body
 
 
 def _leaf(index: int, kind: str, fields: Mapping[str, Any]) -> bytes:

@@ -2,10 +2,14 @@
 
 import email
 import email.policy
+from dataclasses import replace
 from email.message import EmailMessage
+
+import pytest
 
 from relay.export.policy import Decision
 from relay.mail.rewrite import render
+from relay.mail.spans import parse
 from tests.support.decisions import RECEIVED, Setting, setting
 
 ONE = [{"facturx": {"name": "f.pdf", "number": "F-1"}}]
@@ -106,3 +110,22 @@ def test_subject_and_kept_parts_are_octet_for_octet() -> None:
     assert case.message.raw[kept.span.start : kept.span.end] in out
     assert b"Subject: =?utf-8?q?a=0ABcc=3A_x?=\r\n" in out
     assert [part.get_filename() for part in email.message_from_bytes(out).walk() if part.get_filename()] == ["f.pdf"]
+
+
+@pytest.mark.parametrize(
+    "line", [b"From x@y.example Tue Nov 24 10:00:00 2026\r\n", b">From x@y Tue Nov 24 10:00:00 2026\r\n"]
+)
+def test_an_mbox_line_does_not_end_the_header_that_leaves(line: bytes) -> None:
+    case = setting({"mail": {"parts": PAIR}})
+    marked = replace(case, message=parse(line + case.message.raw))
+    ((plain,), (mail,)) = (
+        [b"".join(render(each.message.raw, plan.prepend, plan.cuts)) for plan in each.decide().plans]
+        for each in (case, marked)
+    )
+    assert mail == plain
+
+
+def test_an_mbox_line_is_not_looked_for_among_the_fields() -> None:
+    case = setting({"mail": {"parts": ONE, "headers": {"From": "a@b.example", "From-Us": "x"}}})
+    (mail,) = outgoing(case, case.decide())
+    assert (mail["From"], mail["From-Us"]) == ("a@b.example", "x")
