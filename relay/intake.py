@@ -210,9 +210,9 @@ class Intake:
 def _looping(message: Message, hostname: str) -> str | None:
     """Why the mail is going in circles, or None (rfc5321#6.3)."""
     if hops(message) > MAX_HOPS:
-        return f"more than {MAX_HOPS} Received lines"
+        return f"Received: {hops(message)} > {MAX_HOPS}"
     if is_loop(message, hostname):
-        return f"it has passed {hostname} before"
+        return f"Received: by {hostname}"
     return None
 
 

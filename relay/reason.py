@@ -223,10 +223,36 @@ SENTENCES: dict[Reason, Sentence] = {
 }
 
 
+FRENCH = {
+    "purchases": "achats (`purchases`)",
+    "sales": "ventes (`sales`)",
+    "credit_notes": "avoirs (`credit_notes`)",
+    "statements": "relevés (`statements`)",
+    "purchase": "achat",
+    "sale": "vente",
+    "credit_note": "avoir",
+    "statement": "relevé",
+    "unknown": "inconnu",
+    "any": "l'adresse unique",
+    "valid": "valide",
+    "invalid": "invalide",
+    "undetermined": "indéterminée",
+    "not-factur-x": "pas une Factur-X",
+}
+"""Details that are a word of ours and not a figure or a name."""
+
+
 def sentence(reason: Reason, detail: str = "", language: str = "en") -> str:
     """What happened, in `language` ("en" or "fr")."""
     text = SENTENCES[reason]
-    return (text.fr if language == "fr" else text.en).replace("{detail}", detail or "")
+    if language == "fr":
+        return text.fr.replace("{detail}", french(detail))
+    return text.en.replace("{detail}", detail)
+
+
+def french(detail: str) -> str:
+    """A detail for a French sentence: figures, names and identifiers as they are, the few words of ours translated."""
+    return FRENCH.get(detail, detail)
 
 
 def mend(reason: Reason, language: str = "en") -> str:

@@ -6,7 +6,7 @@ from typing import Any
 from relay.export.directory import Directory
 from relay.export.policy import Decision
 from relay.model import Action, Disposition, Document, DocumentPart, Plan, Role
-from relay.reason import mend, sentence
+from relay.reason import french, mend, sentence
 from relay.report import Severity
 
 _GRAVEST = (Disposition.REFUSE, Disposition.HOLD, Disposition.WITHHOLD, Disposition.RELAY)
@@ -27,6 +27,9 @@ _WORDS: Mapping[str, tuple[str, str]] = {
     Action.KEEP: ("kept", "conservé"),
     Action.REMOVE: ("removed", "retiré"),
     "client": ("client", "dossier"),
+    "recipient": ("recipient", "destinataire"),
+    "header": ("header", "en-tête"),
+    "siren": ("SIREN", "SIREN"),
     "nobody": ("unknown", "inconnu"),
     "decision": ("decision", "décision"),
     "mail": ("mail", "message"),
@@ -59,7 +62,8 @@ def lines(decision: Decision, directory: Directory, language: str = "en") -> Ite
         to = ", ".join(plan.to) or say("no address")
         yield f"{say('mail')} {number} {say('to')} {to}: {say(plan.disposition)}, {say('role')}: {say(plan.role)}"
         for document in plan.documents:
-            yield f"  {document.filename or '-'}: {say(document.part)}, {say(document.action)}{_verdict(document)}"
+            what = f"{say(document.part)}, {say(document.action)}"
+            yield f"  {document.filename or '-'}: {what}{_verdict(document, language)}"
         if plan.reason is not None:
             yield f"  {sentence(plan.reason, plan.detail, language)}"
             yield f"  {say('mend')}: {mend(plan.reason, language)}"
@@ -77,7 +81,7 @@ def _head(decision: Decision, directory: Directory, language: str) -> Iterable[s
         else:
             known = directory.terms.clients.get(f"{firm}/{dossier}")
             name = f" {known.name}" if known and known.name else ""
-            yield f"{say('client')}: {firm}/{dossier}{name} ({by or '?'})"
+            yield f"{say('client')}: {firm}/{dossier}{name} ({say(by) if by else '?'})"
     gravest = _gravest(decision)
     if gravest is not None:
         yield f"{say('decision')}: {say(Disposition.REFUSE if decision.refusal else gravest.disposition)}"
@@ -137,7 +141,8 @@ def _document(document: Document) -> dict[str, Any]:
     }
 
 
-def _verdict(document: Document) -> str:
+def _verdict(document: Document, language: str) -> str:
     errors = [each.rule for each in document.report.findings if each.severity is Severity.ERROR]
     shown = ", ".join(dict.fromkeys(errors))
-    return f", {document.report.verdict}" + (f" ({shown})" if shown else "")
+    verdict = document.report.verdict.value
+    return f", {french(verdict) if language == 'fr' else verdict}" + (f" ({shown})" if shown else "")

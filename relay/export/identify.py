@@ -36,6 +36,8 @@ class Unidentified:
 class _Answer:
     by: str
     clients: Clients
+    told: str
+    """What told it, for a person of any language: RCPT, the name of the header field, SIREN."""
 
 
 def identify(
@@ -49,7 +51,7 @@ def identify(
     for answer in answers[1:]:
         narrowed = _common(candidates, answer.clients)
         if not narrowed:
-            return _contradiction(first.by, candidates, answer)
+            return _contradiction(first, candidates, answer)
         candidates = narrowed
     if len(candidates) > 1 and any(answer.by == "siren" for answer in answers):
         candidates = _party_to_all(candidates, reports, directory) or candidates
@@ -61,13 +63,13 @@ def identify(
 def _answers(recipient: str, message: Message, reports: Sequence[Report], directory: Directory) -> Iterable[_Answer]:
     for step in directory.terms.identify:
         if step.by == "recipient":
-            yield from (_Answer("recipient", clients) for clients in _by_recipient(recipient, directory))
+            yield from (_Answer("recipient", clients, "RCPT") for clients in _by_recipient(recipient, directory))
         elif step.by == "header":
             for header in message.root.headers:
                 if header.name == step.header:
-                    yield _Answer("header", directory.by_header(header.value))
+                    yield _Answer("header", directory.by_header(header.value), f"{header.name.title()}:")
         else:
-            yield _Answer("siren", _union(_parties(report, directory) for report in reports))
+            yield _Answer("siren", _union(_parties(report, directory) for report in reports), "SIREN")
 
 
 def _by_recipient(recipient: str, directory: Directory) -> Iterable[Clients]:
@@ -103,8 +105,8 @@ def _party_to_all(candidates: Clients, reports: Sequence[Report], directory: Dir
     return candidates
 
 
-def _contradiction(by: str, candidates: Clients, answer: _Answer) -> Unidentified:
-    detail = f"{by}: {_names(candidates)}; {answer.by}: {_names(answer.clients)}"
+def _contradiction(first: _Answer, candidates: Clients, answer: _Answer) -> Unidentified:
+    detail = f"{_names(candidates)} ({first.told}) ≠ {_names(answer.clients)} ({answer.told})"
     dossier = candidates[0].dossier if len(candidates) == 1 else None
     return Unidentified(Reason.CONTRADICTION, detail, firm=_firm(candidates), dossier=dossier)
 

@@ -64,7 +64,7 @@ def decide(
     for group in groups.values():
         made, told = _plans(case, group)
         plans += made
-        steps += [Step("identified", f"{group.who.client.key} ({group.who.by})"), *told]
+        steps += [Step(f"identified_by_{group.who.by}", group.who.client.key), *told]
     return _answer(tuple(plans), tuple(steps))
 
 

@@ -5,6 +5,8 @@ Attachments are named by their place in the mail (from 1): file names may hold w
 
 from dataclasses import dataclass
 
+from relay.reason import french
+
 
 @dataclass(frozen=True, slots=True)
 class Step:
@@ -15,12 +17,14 @@ class Step:
 
     def text(self, language: str = "en") -> str:
         """The sentence in "en" or "fr"."""
-        english, french = SENTENCES[self.code]
-        return (french if language == "fr" else english).replace("{}", self.detail)
+        en, fr = SENTENCES[self.code]
+        return fr.replace("{}", french(self.detail)) if language == "fr" else en.replace("{}", self.detail)
 
 
 SENTENCES: dict[str, tuple[str, str]] = {
-    "identified": ("client {}", "dossier {}"),
+    "identified_by_recipient": ("client {}, told by the recipient", "dossier {}, reconnu par le destinataire"),
+    "identified_by_header": ("client {}, told by a header field", "dossier {}, reconnu par un champ d'en-tête"),
+    "identified_by_siren": ("client {}, told by the SIREN", "dossier {}, reconnu par le SIREN"),
     "unidentified": ("no client is told for {}", "aucun dossier n'est reconnu pour {}"),
     "facturx": ("attachment {} is the Factur-X", "la pièce {} est la Factur-X"),
     "paired_by_number": (

@@ -1,6 +1,8 @@
 """explain: the keys of shared/CLI.md, and lines a person reads in either language."""
 
 import json
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -87,3 +89,24 @@ def test_no_detail_holds_a_file_name() -> None:
         decision = setting({"mail": {"parts": parts}}).decide()
         told = [plan.detail for plan in decision.plans] + [step.detail for step in decision.steps]
         assert not [each for each in told if "SECRET" in each]
+
+
+ENGLISH = re.compile(
+    r"\b(recipient|header|siren|purchases?|sales?|credit_notes?|statements?|unknown|any|valid|invalid|undetermined"
+    r"|the|is|of|not|kept|removed|held|role: (?!achat|vente|relevé|inconnu))\b"
+)
+
+
+@pytest.mark.parametrize(
+    "table", sorted((Path(__file__).parent / "decisions").glob("*.yaml")), ids=lambda each: each.stem
+)
+def test_french_lines_hold_no_english_word(table: Path) -> None:
+    for row in yaml.safe_load(table.read_text("utf-8")):
+        case = setting(row)
+        decision = case.decide()
+        names = {document.filename for plan in decision.plans for document in plan.documents if document.filename}
+        for line in lines(decision, case.directory, "fr"):
+            for name in names:
+                line = line.replace(name, "")
+            bare = re.sub(r"`[^`]*`|\S+@\S+|[\w.+-]+/[\w.+-]+", "", line)
+            assert not ENGLISH.search(bare), f"{row['claim']}: {line}"
