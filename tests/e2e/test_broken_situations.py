@@ -264,6 +264,7 @@ async def test_a_corrupt_spool_is_kept_told_and_served_around(
     (record,) = records(stage, "mail_corrupt")
     assert record["level"] == "error"
     assert "is kept in" in record["text"]
+    assert await asyncio.to_thread(metric, stage, "agiris_relay_spool_corrupt_mails") == 1
     assert len(list((stage.folder / "corrupt").iterdir())) == 1
     assert (await asyncio.to_thread(stage.submit, MARTIN, submission("C-1"))).code == 250
     assert await receiver.wait(1, 30)

@@ -1,0 +1,130 @@
+"""As a new user would: each command of the README, copied from it, on the configuration that the repository ships."""
+
+import asyncio
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from relay.demo.receiver import Receiver
+from relay.demo.stage import Stage, free_port
+from relay.facturx.samples import facturx_pdf, invoice_xml
+from tests.e2e.test_broken_situations import submission
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+SECTIONS = ("Configure", "Point the platform at it", "See what happens")
+MARTIN = "732829320"
+
+
+def section(title: str) -> str:
+    return re.split(r"^## ", README.split(f"## {title}\n", 1)[1], maxsplit=1, flags=re.MULTILINE)[0]
+
+
+def blocks(text: str) -> list[str]:
+    return re.findall(r"^```sh\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+
+
+def commands() -> list[str]:
+    """Lines of the sections' blocks, and the agiris-relay commands inside their sentences."""
+    found = []
+    for title in SECTIONS:
+        text = section(title)
+        found += [line for block in blocks(text) for line in block.splitlines() if line.strip()]
+        prose = re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE)
+        found += [" ".join(each.split()) for each in re.findall(r"`(agiris-relay [^`]+)`", prose)]
+    return found
+
+
+@dataclass
+class Shipped(Stage):
+    """The daemon on a copy of config/, as it is but for its ports and the place of its spool."""
+
+    def prepare(self) -> None:
+        self.smtp, self.http = free_port(), free_port()
+        shutil.copytree(ROOT / "config", self.config)
+        path = self.config / "relay.yaml"
+        text = path.read_text(encoding="utf-8")
+        for old, new in (
+            ("127.0.0.1:2525", f"127.0.0.1:{self.smtp}"),
+            ("port: 2526", f"port: {self.receiver}"),
+            ("127.0.0.1:9525", f"127.0.0.1:{self.http}"),
+            ("sqlite:///var/lib/agiris-relay/spool.db", "sqlite:spool.db"),
+            ("format: auto", "format: json"),
+        ):
+            assert old in text, old
+            text = text.replace(old, new)
+        path.write_text(text, encoding="utf-8")
+
+
+@pytest.fixture
+async def shipped(stages: Callable[..., Stage], receiver: Receiver, tmp_path: Path) -> Shipped:
+    made = Shipped(tmp_path, receiver.port)
+    made.prepare()
+    assert await made.start(), made.log.read_text(encoding="utf-8")
+    return made
+
+
+def furnish(folder: Path) -> dict[str, str]:
+    """The files that the README speaks of, and a shell that finds the command; its environment."""
+    pdf = facturx_pdf(invoice_xml(number="R-1", seller_siren="542051180", buyer_siren=MARTIN), text="R-1")
+    (folder / "invoice.pdf").write_bytes(pdf)
+    (folder / "mail.eml").write_bytes(submission("R-2"))
+    (folder / "bin").mkdir()
+    script = folder / "bin" / "agiris-relay"
+    script.write_text(f'#!/bin/sh\nexec {sys.executable} -m relay.cli "$@"\n')
+    script.chmod(0o755)
+    return {**os.environ, "PATH": f"{folder / 'bin'}:{os.environ['PATH']}"}
+
+
+async def test_each_command_does_what_it_says(shipped: Shipped, receiver: Receiver) -> None:
+    environment = furnish(shipped.folder)
+    listed = commands()
+    assert sum(line.startswith("agiris-relay ") for line in listed) >= 6
+    assert any(line.startswith(("swaks", "curl")) for line in listed)
+    first = await asyncio.to_thread(shipped.submit, "martin@export.relay.example", submission("R-0"))
+    again = await asyncio.to_thread(shipped.submit, "martin@export.relay.example", _resent("R-0"))
+    assert (first.code, again.code) == (250, 250)
+    assert await receiver.wait(1, 30)
+    arrived = 1
+    for line in listed:
+        command = re.sub(r"\bID\b", again.text, line).replace("127.0.0.1:2525", f"127.0.0.1:{shipped.smtp}")
+        if "--keep" in command or shutil.which(command.split()[0], path=environment["PATH"]) is None:
+            continue
+        done = await asyncio.to_thread(
+            subprocess.run, command, shell=True, cwd=shipped.folder, env=environment, capture_output=True, text=True
+        )
+        assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
+        if command.startswith(("swaks", "curl")):
+            arrived += 1
+            assert await receiver.wait(arrived, 30), line
+    assert await shipped.stop() == 0
+
+
+def _resent(number: str) -> bytes:
+    """The same invoice in another mail: it is held, for it was sent already."""
+    return submission(number).replace(b"\r\n\r\n", b"\r\nX-Again: yes\r\n\r\n", 1)
+
+
+@pytest.mark.parametrize("page", ["README.md", "systemd/README.md", "config/README.md", "config/prometheus/README.md"])
+def test_every_block_of_commands_is_sound_shell(page: str) -> None:
+    for block in blocks((ROOT / page).read_text(encoding="utf-8")):
+        done = subprocess.run(["bash", "-n"], input=block, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr) == (0, ""), block
+
+
+@pytest.mark.parametrize("page", ["README.md", "systemd/README.md", "config/README.md", "config/prometheus/README.md"])
+def test_every_file_that_is_spoken_of_is_there(page: str) -> None:
+    path = ROOT / page
+    text = path.read_text(encoding="utf-8")
+    for target in re.findall(r"\]\(([^)#:]+)\)", text):
+        assert (path.parent / target).exists(), target
+    for block in blocks(text):
+        for name in re.findall(r"(?<![\w/.])((?:config|systemd)/[\w./*-]+)", block):
+            assert list(ROOT.glob(name)), name
