@@ -85,12 +85,14 @@ class Setting:
         )
 
 
-def setting(row: Mapping[str, Any]) -> Setting:
-    """The arguments of decide() for one row."""
+def setting(row: Mapping[str, Any], salt: str = "") -> Setting:
+    """The arguments of decide() for one row. salt: makes its mail and its documents other than those of other rows."""
     mail = row["mail"]
     parts = [_part(each) for each in mail.get("parts", ())]
+    for _, fields in parts:
+        fields["salt"] = salt
     recipients = mail.get("to", ["martin@export.test"])
-    message = parse(raw_mail(mail, parts))
+    message = parse(raw_mail(mail, parts, salt))
     marks = [entity.first("x-part") for entity in message.attachments]
     reports = tuple(_report("file", {}) if mark is None else _report(*parts[int(mark)]) for mark in marks)
     envelope = Envelope("platform@jefacture.example", tuple(Recipient(address) for address in recipients))
@@ -151,7 +153,7 @@ def _report(kind: str, fields: Mapping[str, Any]) -> Report:
     default |= {"crash": "undetermined", "liar": "undetermined"}
     embedded = fields.get("xml", f"xml of {number} of {fields.get('seller')}") if kind == "facturx" else None
     return Report(
-        sha256=_hash(str(fields.get("content", fields.get("name", kind)))),
+        sha256=_hash(str(fields.get("content", fields.get("name", kind))) + fields.get("salt", "")),
         size=fields.get("size", 100),
         verdict=Verdict(fields.get("verdict", default.get(kind, "not-factur-x"))),
         kind=Kind(fields.get("kind", KINDS[kind])),
@@ -171,13 +173,13 @@ def _report(kind: str, fields: Mapping[str, Any]) -> Report:
 TYPES = {"xml": "application/xml", "ubl": "application/xml", "file": "application/octet-stream", "image": "image/png"}
 
 
-def raw_mail(mail: Mapping[str, Any], parts: Sequence[tuple[str, dict[str, Any]]]) -> bytes:
+def raw_mail(mail: Mapping[str, Any], parts: Sequence[tuple[str, dict[str, Any]]], salt: str = "") -> bytes:
     """The mail of a row, CRLF lines. `structure` names its shape, see `_shape`; `mbox`: an mbox separator on top."""
     headers = {
         "From": "Plateforme <no-reply@jefacture.example>",
         "To": "Client <client@jefacture.example>",
         "Subject": "Vos documents",
-        "Message-ID": "<1@jefacture.example>",
+        "Message-ID": f"<1{salt}@jefacture.example>",
         **mail.get("headers", {}),
     }
     leaves = [_leaf(index, kind, fields) for index, (kind, fields) in enumerate(parts)]
@@ -194,7 +196,8 @@ def _leaf(index: int, kind: str, fields: Mapping[str, Any]) -> bytes:
     start = (
         b"<xml/>" if media_type == "application/xml" else b"PK\x03\x04" if kind in ("file", "liar") else b"%PDF-1.7\n"
     )
-    content = base64.encodebytes(start + b"x" * fields.get("size", 100)).replace(b"\n", b"\r\n")
+    mark = f"{index}{fields['salt']}".encode() if fields.get("salt") else b""
+    content = base64.encodebytes(start + b"x" * fields.get("size", 100) + mark).replace(b"\n", b"\r\n")
     disposition = fields.get("disposition", "attachment")
     head = f"X-Part: {index}\r\nContent-Type: {media_type}\r\nContent-Transfer-Encoding: base64\r\n"
     head += f'Content-Disposition: {disposition}; filename="{name}"\r\n'

@@ -1,0 +1,75 @@
+"""A stage for mails whose right answer is known: configuration from terms, its reload, many mails in one session."""
+
+import asyncio
+import os
+import signal
+import smtplib
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from relay.demo.stage import Stage, free_port
+from relay.export.terms import Terms
+from relay.reply import Reply
+from tests.support.decision_yaml import write_terms
+
+ROOT = Path(__file__).parents[2]
+
+
+@dataclass
+class TableStage(Stage):
+    """told: the file of reports for tests/support/told_daemon.py; None: the daemon checks the documents itself."""
+
+    told: Path | None = None
+    relay: dict[str, Any] = field(default_factory=dict)
+
+    def take(self, terms: Terms) -> None:
+        """Write the configuration of `terms`; `start()` or `reload()` puts it in force."""
+        if not self.smtp:
+            self.smtp, self.http = free_port(), free_port()
+            self.config.mkdir(parents=True)
+        relay = {
+            "listen": [{"address": f"127.0.0.1:{self.smtp}"}],
+            "smarthosts": {"default": {"host": "127.0.0.1", "port": self.receiver, "tls": "none"}},
+            "spool": f"sqlite://{self.folder.resolve()}/spool.db",
+            "http": f"127.0.0.1:{self.http}",
+            "log": {"level": "info", "format": "json"},
+        }
+        write_terms(self.config, terms, {**relay, **self.relay})
+
+    def command_line(self, *words: str) -> list[str]:
+        line = super().command_line(*words)
+        if words != ("run",) or self.told is None:
+            return line
+        return [sys.executable, str(ROOT / "tests/support/told_daemon.py"), *line[3:]]
+
+    async def start(self, seconds: float = 60) -> bool:
+        if self.told is not None:
+            os.environ["TOLD_REPORTS"] = str(self.told)
+        return await super().start(seconds)
+
+    async def reload(self) -> None:
+        """SIGHUP, and wait until the new configuration is in force. Raises AssertionError when it is refused."""
+        self._events -= {"reloaded", "reload_failed"}
+        self.send_signal(signal.SIGHUP)
+        async with asyncio.timeout(60), self._changed:
+            await self._changed.wait_for(lambda: bool({"reloaded", "reload_failed"} & self._events))
+        assert "reload_failed" not in self._events, self.log.read_text("utf-8")[-3000:]
+
+    def submit_all(self, mails: Sequence[tuple[Sequence[str], bytes]]) -> list[Reply]:
+        """Each (recipients, mail) in one session; the reply to the final dot."""
+        with smtplib.SMTP("127.0.0.1", self.smtp, timeout=60) as client:
+            client.ehlo("plateforme.jefacture.example")
+            return [_one(client, recipients, mail) for recipients, mail in mails]
+
+
+def _one(client: smtplib.SMTP, recipients: Sequence[str], mail: bytes) -> Reply:
+    client.mail("platform@jefacture.example", [f"size={len(mail)}", *([] if mail.isascii() else ["body=8bitmime"])])
+    for recipient in recipients:
+        code, text = client.rcpt(recipient)
+        assert code == 250, (recipient, code, text)
+    code, text = client.data(mail)
+    enhanced, _, rest = text.decode("utf-8", "replace").partition(" ")
+    return Reply(code, enhanced, rest)

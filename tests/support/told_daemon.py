@@ -1,0 +1,27 @@
+"""The daemon as it is, but for the check of documents: it answers what the file $TOLD_REPORTS says of each.
+
+Documents that no sample can be made of (a worker crash, a broken encryption) have their row in the decision table too.
+"""
+
+import json
+import os
+from collections.abc import Sequence
+from hashlib import sha256
+from pathlib import Path
+
+from relay import wire
+from relay.cli import main
+from relay.inspection import Candidate, Options
+from relay.report import Report
+from relay.workers.pool import Pool
+
+TOLD: dict[str, str] = json.loads(Path(os.environ["TOLD_REPORTS"]).read_text("utf-8"))
+
+
+async def inspect(self: Pool, candidates: Sequence[Candidate], options: Options) -> tuple[Report, ...]:
+    return tuple(wire.load(Report, TOLD[sha256(each.content).hexdigest()]) for each in candidates)
+
+
+if __name__ == "__main__":
+    Pool.inspect = inspect  # type: ignore[method-assign]
+    main()
