@@ -221,8 +221,9 @@ class Connection(SMTP):
 
     def _enter(self) -> Cause | None:
         """Count one in; why that is one too many."""
-        self._present = True
-        return self.house.presence.enter(self.peer, self.house.limits())
+        cause = self.house.presence.enter(self.peer, self.house.limits())
+        self._present = cause is None
+        return cause
 
     def _leave(self) -> None:
         if self._present:

@@ -104,13 +104,15 @@ class Presence:
         self.total = 0
 
     def enter(self, peer: str, limits: Limits) -> Cause | None:
-        """Count one in; why that is one too many (it is then counted all the same until `leave`)."""
+        """Count one in; or why that would be one too many: who is turned away takes nobody's place."""
         host = host_of(peer)
+        if self._hosts.get(host, 0) >= limits.max_connections_per_host:
+            return Cause.HOST_LIMIT
+        if self.total >= limits.max_connections:
+            return Cause.SERVER_LIMIT
         self._hosts[host] += 1
         self.total += 1
-        if self.total > limits.max_connections:
-            return Cause.SERVER_LIMIT
-        return Cause.HOST_LIMIT if self._hosts[host] > limits.max_connections_per_host else None
+        return None
 
     def leave(self, peer: str) -> None:
         host = host_of(peer)

@@ -10,7 +10,7 @@ from relay.smtpd.limits import Limits, Listener, Memory
 from relay.smtpd.post import House, Intake, OnEvent, Post
 from relay.smtpd.session import Session
 
-MEMORY = 128 * 1024 * 1024
+MEMORY = 96 * 1024 * 1024  # with the copies of check and spool: 300 MB in all under 20 mails of 25 MB
 
 
 class Door:

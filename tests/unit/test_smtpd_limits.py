@@ -28,13 +28,14 @@ def test_networks() -> None:
     assert not allowed("198.51.100.1", networks) and not allowed("", networks) and not allowed("x", networks)
 
 
-def test_presence_counts_by_host_and_in_all() -> None:
+def test_presence_counts_by_host_and_in_all_but_not_who_is_turned_away() -> None:
     presence, limits = Presence(), Limits(max_connections=3, max_connections_per_host=2)
     assert presence.enter("192.0.2.1", limits) is None
     assert presence.enter("192.0.2.1", limits) is None
     assert presence.enter("192.0.2.1", limits) is Cause.HOST_LIMIT
-    assert presence.enter("192.0.2.2", limits) is Cause.SERVER_LIMIT
-    presence.leave("192.0.2.1")
+    assert presence.enter("192.0.2.2", limits) is None
+    assert presence.enter("192.0.2.3", limits) is Cause.SERVER_LIMIT
+    assert presence.total == 3
     presence.leave("192.0.2.1")
     presence.leave("192.0.2.2")
     assert presence.total == 1
