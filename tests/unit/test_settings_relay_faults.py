@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from relay.settings.text import user
 from tests.support.config_faults import RELAY, replaced, told
 
 CASES = [
@@ -189,7 +190,7 @@ CASES = [
         "",
         "dkim: {domain: x.example, selector: s, private_key: k.pem}\n",
         [
-            "relay.yaml:3:53: error: k.pem: cannot read as user root: No such file or directory. Fix: create the file, or correct its path",
+            f"relay.yaml:3:53: error: k.pem: cannot read as user {user()}: No such file or directory. Fix: create the file, or correct its path",
         ],
     ),
     (
