@@ -1,8 +1,10 @@
 """The composition root: builds every organ, joins them, starts, reloads, drains and stops.
 
-daemon.py   the life of the process          routes.py   where a delivery goes now
-terms.py    settings and directory in force  witness.py  each fact to the log and the metrics
-watch.py    health, figures, housekeeping
+daemon.py         the life of the process          witness.py  each fact to the log and the metrics
+start.py          what can fail at start           watch.py    health, figures, housekeeping
+configuration.py  read, reload, and what follows   notices.py  what an operator must be told
+terms.py          settings and directory in force  digest.py   what an operator may like to know
+outbound.py       what each attempt asks for       signing.py  DKIM with the key in force
 """
 
 from relay.daemon.daemon import serve

@@ -109,3 +109,24 @@ async def test_a_drain_finishes_and_ends_with_0(stage: Stage, receiver: Receiver
     assert await stage.stop() == 0
     events = [json.loads(line)["event"] for line in stage.log.read_text(encoding="utf-8").splitlines()]
     assert events[-1] == "stopped"
+
+
+async def test_a_removed_client_with_mail_on_its_way_is_warned_of(stages: Callable[..., Stage]) -> None:
+    gone = Receiver()
+    await gone.start()
+    await gone.close()  # a next hop that is down: the mail stays in the queue
+    extra = "".join(
+        f'  - {{dossier: "2{number:04}", name: N, siren: "{BAKERY}", share_with_firm: true, connection: agiris,'
+        f" agiris_address: n{number}@agiris.example, recipients: [n{number}@export.relay.example]}}\n"
+        for number in range(20)
+    )
+    stage = stages(gone.port, firms={"cabinet-demo": FIRM_YAML + extra})
+    assert await stage.start()
+    assert stage.submit("n7@export.relay.example", scene("RM-1").mail()).code == 250
+    await stage.logged("deferred")
+    path = stage.config / "firms" / "cabinet-demo.yaml"
+    path.write_text("".join(line for line in (FIRM_YAML + extra).splitlines(True) if '"20007"' not in line))
+    stage.send_signal(signal.SIGHUP)
+    await stage.logged("reloaded")
+    log = stage.log.read_text(encoding="utf-8")
+    assert 'client \\"cabinet-demo/20007\\" removed; 1 queued mails keep their old route' in log

@@ -1,0 +1,87 @@
+"""What the queue manager asks at each attempt: where a delivery goes now, from whom, its octets, who is told.
+
+DESIGN rule 7: to whom and which octets are frozen; smarthost, credentials and rate are those of the settings in force.
+"""
+
+import time
+from collections.abc import Callable
+
+from relay.daemon.signing import Signing
+from relay.daemon.witness import Witness
+from relay.delivery import Ports, RouteError
+from relay.lifecycle import Transition
+from relay.mail.rewrite import render
+from relay.mail.verp import verp
+from relay.model import Delivery, Mail, Plan
+from relay.reports import status_report
+from relay.settings.settings import PasswordError, Settings
+from relay.smarthost import Route, Smarthosts, Tls
+
+
+class Outbound:
+    """settings: those in force, asked at each attempt. secret: seals our return paths."""
+
+    def __init__(self, settings: Callable[[], Settings], secret: bytes, witness: Witness) -> None:
+        self._settings, self._secret, self._witness = settings, secret, witness
+
+    def ports(self, smarthosts: Smarthosts, signing: Signing, broken: Callable[[str], None]) -> Ports:
+        """What the queue manager is given. broken: told when the spool can promise nothing any more."""
+        return Ports(
+            send=smarthosts.send,
+            route=self.route,
+            render=_rendered,
+            sign=signing.sign,
+            retry=lambda: self._settings().retry,
+            witness=self._witness,
+            broken=broken,
+            rate=self.rate,
+            report=self.reports,
+            sender=self.sender,
+        )
+
+    def route(self, delivery: Delivery, plan: Plan) -> Route:
+        """The client's smarthost of today; of a client that is gone, the one it had. Raises RouteError."""
+        settings = self._settings()
+        client = settings.terms.clients.get(f"{plan.firm}/{plan.dossier}")
+        name = client.smarthost if client else plan.smarthost
+        smarthost = settings.smarthosts.get(name)
+        if smarthost is None:
+            raise RouteError(f'smarthost "{name}" is not configured any more')
+        try:
+            password = smarthost.password()
+        except PasswordError as error:
+            raise RouteError(str(error)) from error
+        return Route(
+            host=smarthost.host,
+            port=smarthost.port,
+            tls=Tls(smarthost.tls),
+            username=smarthost.username,
+            password=password,
+            connections=smarthost.connections,
+            name=smarthost.name,
+            hostname=settings.terms.hostname,
+        )
+
+    def rate(self, destination: str) -> int:
+        """Mails a minute that `destination` takes, 0 without limit."""
+        return self._settings().terms.destination(destination).max_mails_per_minute
+
+    def sender(self, delivery: Delivery, plan: Plan) -> str:
+        """A return path of its own for each delivery, so that a late bounce finds its mail; none for mails of ours."""
+        if not plan.return_path:
+            return ""
+        return verp(plan.return_path, delivery.queue_id, delivery.number, self._secret)
+
+    def reports(self, mail: Mail, delivery: Delivery, transition: Transition) -> tuple[Mail, ...]:
+        """What the platform's sender is told of a failure or a delay."""
+        settings = self._settings()
+        reports = status_report(
+            mail, delivery, transition, hostname=settings.terms.hostname, retry=settings.retry, now=time.time()
+        )
+        for report in reports:
+            self._witness.told(transition.report or "failed", report.queue_id, 1)
+        return reports
+
+
+def _rendered(mail: Mail, plan: Plan) -> list[memoryview]:
+    return render(mail.raw, plan.prepend, plan.cuts)
