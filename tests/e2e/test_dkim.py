@@ -11,6 +11,8 @@ from relay.demo.scenes import BAKERY, GARAGE, SUPPLIER, Attached, Scene
 from relay.demo.stage import CHECK_YAML, Stage
 from relay.facturx.samples import facturx_pdf, invoice_xml, plain_pdf
 from tests.support.dkim_keys import DOMAIN, SELECTOR, key, pem, verified
+from tests.support.peer import Peer
+from tests.support.peer_script import Drop, Say
 
 MARTIN, PETIT = "martin@export.relay.example", "petit@export.relay.example"
 YAML = CHECK_YAML + f"dkim: {{domain: {DOMAIN}, selector: {SELECTOR}, private_key: dkim.pem}}\n"
@@ -67,3 +69,28 @@ async def test_a_useless_key_keeps_the_daemon_from_starting(
     (stage.config / "dkim.pem").chmod(0o600)
     assert not await stage.start()
     assert "no private key in PEM form is in it" in stage.log.read_text()
+
+
+async def test_each_attempt_sends_the_same_octets(stages: Callable[..., Stage]) -> None:
+    async with Peer() as peer:
+        peer.on("body", Drop(), times=1)
+        stage = stages(peer.port, more=YAML + "retry: {first: 1 s, ceiling: 1 s}\n")
+        give_key(stage, "rsa")
+        assert await stage.start(), stage.log.read_text()
+        stage.submit(MARTIN, pair(MARTIN, "DKIM-4", BAKERY).mail())
+        first, second = await peer.wait(2, 60)
+    assert verified(first.content, key("rsa"))
+    assert first.content == second.content
+
+
+async def test_our_own_mails_are_signed(stages: Callable[..., Stage]) -> None:
+    async with Peer() as peer:
+        peer.on("rcpt", Say("550 5.1.1 no such mailbox"), when=lambda line: "@agiris.example" in line)
+        stage = stages(peer.port, more=YAML)
+        give_key(stage, "ed25519")
+        assert await stage.start(), stage.log.read_text()
+        stage.submit(MARTIN, pair(MARTIN, "DKIM-5", BAKERY).mail())  # a status report to the platform
+        stage.submit(MARTIN, pair(MARTIN, "DKIM-6", "775670417").mail())  # a notice to the operator: a stranger's
+        mails = await peer.wait(2, 60)
+    assert {mail.recipients for mail in mails} == {("noreply@jefacture.example",), ("exploitation@cabinet.example",)}
+    assert all(verified(mail.content, key("ed25519")) for mail in mails)
