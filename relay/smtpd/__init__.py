@@ -7,6 +7,7 @@ transfer.py     MAIL, RCPT, DATA, BDAT                 content.py    the octets 
 reception.py    reading a mail from the wire           chunking.py   the octets of BDAT, pure
 auth.py         PLAIN and LOGIN                        users.py      the users file
 limits.py       terms and counting                     transaction.py
+allocator.py    memory of large mails
 """
 
 from relay.smtpd.limits import Limits, Listener

@@ -5,6 +5,7 @@ import functools
 import logging
 from collections.abc import Callable, Sequence
 
+from relay.smtpd.allocator import keep_large_blocks_apart
 from relay.smtpd.connection import CLOSING, Connection
 from relay.smtpd.limits import Limits, Listener, Memory
 from relay.smtpd.post import House, Intake, OnEvent, Post
@@ -44,6 +45,7 @@ class Door:
     async def start(self) -> None:
         """Listen. Raises OSError (address in use) or PostFault (certificate, users); then nothing listens."""
         self.reload()
+        keep_large_blocks_apart()
         loop = asyncio.get_running_loop()
         try:
             for post in self._posts:
