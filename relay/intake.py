@@ -127,6 +127,10 @@ class Intake:
         self._secret = secret
         self._clock = clock
 
+    def room(self) -> Reply | None:
+        """None when a mail can be stored now, else the refusal of MAIL."""
+        return NO_SPACE if self._spool.unhealthy() is not None else None
+
     def recipient(self, address: str) -> Reply | None:
         """None when we relay for `address`, or sent a mail from it; else the refusal: never an open relay."""
         directory = self._directory()

@@ -24,6 +24,9 @@ class PostFault(Exception):
 class Intake(Protocol):
     """Who decides about recipients and takes the mails."""
 
+    def room(self) -> Reply | None:
+        """None: a mail can be kept now, else the refusal of MAIL: it need not be sent to learn that it is in vain."""
+
     def recipient(self, address: str) -> Reply | None:
         """None: we relay for `address` ("postmaster" without domain is possible), else the refusal."""
 

@@ -56,6 +56,9 @@ class Recorder:
         self.arrived = asyncio.Event()
         self.go_on = asyncio.Event()
 
+    def room(self) -> Reply | None:
+        return None
+
     def recipient(self, address: str) -> Reply | None:
         if address.startswith("oops@"):
             raise RuntimeError("a secret of ours")
