@@ -111,11 +111,12 @@ class Stage:
             self._changed.notify_all()
 
     def submit(self, recipient: str, mail: bytes) -> Reply:
-        """Hand over one mail as the platform's SMTP client does; the reply to the final dot."""
+        """Hand over one mail as the platform's SMTP client does; the reply to the final dot, or the refusal before it."""
         with smtplib.SMTP("127.0.0.1", self.smtp, timeout=30) as client:
             client.ehlo("plateforme.jefacture.example")
-            client.mail("noreply@jefacture.example", [f"size={len(mail)}"])
-            code, text = client.rcpt(recipient)
+            code, text = client.mail("noreply@jefacture.example", [f"size={len(mail)}"])
+            if code == 250:
+                code, text = client.rcpt(recipient)
             if code == 250:
                 code, text = client.data(mail)
         enhanced, _, rest = text.decode("utf-8", "replace").partition(" ")

@@ -137,7 +137,8 @@ def test_fsync_fails(
     code = rig.wait_exit()
     tracer.wait()
     assert code not in (0, -signal.SIGKILL), f"exit {code}:\n{rig.tail()}"
-    assert not books.later or set(books.later) == {451}, books.later
+    # 421 when the queue manager met the fault first, and the door was closing already.
+    assert set(books.later) <= {451, 421}, books.later
     sink.behave()
     rig.start()
     assert submit(rig.smtp, invoice_mail("D3B"), books)
