@@ -9,7 +9,7 @@ from relay.settings.faults import TOP, Position
 from relay.settings.hosts import Endpoint
 from relay.settings.nodes import Mapping, find, nearest
 from relay.settings.schema import ListenYaml, RelayYaml, SmarthostYaml
-from relay.settings.secret_files import check_file, check_key, check_secret
+from relay.settings.secret_files import check_file, check_key, check_pair, check_secret
 from relay.settings.validate import File
 
 ANY = frozenset({"0.0.0.0", "::"})  # noqa: S104 - compared with, never bound
@@ -80,10 +80,13 @@ class Doors:
         def at(key: str) -> Position:
             return nearest(self._file.root, "listen", index, key)
 
+        chain = key = None
         if listen.certificate:
-            check_file(self._file, at("certificate"), self._directory, listen.certificate)
+            chain = check_file(self._file, at("certificate"), self._directory, listen.certificate)
         if listen.private_key:
-            check_secret(self._file, at("private_key"), self._directory, listen.private_key)
+            key = check_secret(self._file, at("private_key"), self._directory, listen.private_key)
+        if chain is not None and key is not None:
+            check_pair(self._file, at("certificate"), chain, key)
         if listen.users_file:
             check_secret(self._file, at("users_file"), self._directory, listen.users_file)
 

@@ -1,5 +1,6 @@
 """The files that relay.yaml names: there, readable, and a secret's file closed to others."""
 
+import ssl
 import stat
 from pathlib import Path
 
@@ -41,6 +42,26 @@ def check_secret(file: File, at: Position, directory: Path, name: str, *, empty:
     if link & stat.S_IWOTH and not link & stat.S_ISVTX:
         file.error(at, f"{path.parent}: anyone may replace this secret", f"chmod o-w {path.parent}")
     return path
+
+
+def check_pair(file: File, at: Position, certificate: Path, key: Path) -> None:
+    """A certificate chain and its private key, as the door loads them: PEM, and of each other."""
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, password=_no_password)
+    except ssl.SSLError as error:
+        if error.reason == "KEY_VALUES_MISMATCH":
+            what = f"{key} is not the private key of {certificate}"
+            file.error(at, what, "name the key that the certificate was made with")
+            return
+        what = f"{certificate} and {key} are no certificate and private key in PEM"
+        file.error(at, what, "write the chain with its own certificate first, and its key without a password")
+    except OSError:
+        return  # gone since it was checked: the door tells it
+
+
+def _no_password() -> str:
+    """Nobody is there to type one; without this OpenSSL would ask on the terminal."""
+    return ""
 
 
 def check_key(file: File, at: Position, directory: Path, name: str) -> None:

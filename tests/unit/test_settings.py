@@ -14,6 +14,7 @@ from relay.settings.load import load
 from relay.settings.settings import Endpoint, Listener, PasswordError, Settings, Smarthost
 from tests.support.config_faults import FIRM, RELAY, lines, write
 from tests.support.dkim_keys import pem
+from tests.support.door import self_signed
 from tests.support.many_clients import write as write_many
 
 ROOT = Path(__file__).parents[2]
@@ -41,9 +42,11 @@ def test_the_shared_example_is_sound_once_its_files_are_there(tmp_path: Path) ->
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(each, copy)
     (folder / "tls").mkdir()
-    for name in ("tls/fullchain.pem", "tls/privkey.pem", "users", "dkim.pem", "smarthost-password"):
+    for name in ("users", "dkim.pem", "smarthost-password"):
         (folder / name).write_bytes(pem("ed25519") if name == "dkim.pem" else b"secret\n")
         (folder / name).chmod(0o600)
+    for made, name in zip(self_signed(tmp_path), ("tls/fullchain.pem", "tls/privkey.pem"), strict=True):
+        shutil.move(made, folder / name)
     loaded = load(folder)
     assert loaded.settings is not None, lines(folder, loaded)
     assert loaded.settings.listen[1].certificate == str(folder / "tls/fullchain.pem")
