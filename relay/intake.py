@@ -129,7 +129,8 @@ class Intake:
 
     def room(self) -> Reply | None:
         """None when a mail can be stored now, else the refusal of MAIL."""
-        return NO_SPACE if self._spool.unhealthy() is not None else None
+        why = self._spool.unhealthy()
+        return None if why is None else self._later(new_queue_id(), NO_SPACE, why, time.perf_counter())
 
     def recipient(self, address: str) -> Reply | None:
         """None when we relay for `address`, or sent a mail from it; else the refusal: never an open relay."""

@@ -43,7 +43,7 @@ class Transfer(Conduct):
         elif not self.house.pace.admit(self.peer, self.house.limits().max_mails_per_minute_per_host):
             self._reject(TOO_FAST)
         elif (full := self.house.intake.room()) is not None:
-            self._reject(full)
+            self._refuse(full)
         else:
             self.transaction = Transaction(command)
             self.say(Reply(250, "2.1.0", "sender OK"))
