@@ -1,5 +1,7 @@
 """The decision table through the daemon in its own process: what arrives, and what the queue says, is the row's plan.
 
+Every mail that arrives is signed (DKIM), whatever its structure.
+
 All rows are run, in one daemon, its configuration reloaded for each group of settings (SIGHUP). The check of documents
 alone is replaced (see tests/support/told_daemon.py).
 """
@@ -27,6 +29,7 @@ from relay.model import Action, Disposition, Plan
 from relay.reason import SENTENCES, Reason
 from relay.reply import Reply
 from tests.support.decisions import Setting, setting
+from tests.support.dkim_keys import DOMAIN, SELECTOR, key, pem, verified
 from tests.support.table_stage import TableStage
 
 TABLE = Path(__file__).parents[1] / "unit" / "decisions"
@@ -108,7 +111,11 @@ async def table(tmp_path: Path) -> AsyncIterator[list[Row]]:
     (folder / "told.json").write_text(json.dumps(reports(all_rows)), encoding="utf-8")
     receiver = Receiver()
     await receiver.start()
-    stage = TableStage(folder, receiver.port, told=folder / "told.json")
+    key_file = folder / "dkim.pem"
+    key_file.write_bytes(pem("ed25519"))
+    key_file.chmod(0o600)
+    dkim = {"domain": DOMAIN, "selector": SELECTOR, "private_key": str(key_file)}
+    stage = TableStage(folder, receiver.port, told=folder / "told.json", relay={"dkim": dkim})
     try:
         await run(stage, receiver, all_rows)
         yield all_rows
@@ -130,6 +137,10 @@ def faults_of(row: Row) -> list[str]:
         return [] if row.reply.code == code and not row.arrivals else [f"answered {row.reply}, not {code}"]
     if row.reply.code != 250:
         return [f"answered {row.reply}"]
+    if not all(verified(each.content, key("ed25519")) for each in row.arrivals):
+        return ["dkimpy does not take our signature"]
+    if len(row.arrivals) != sum(line["state"] == "delivered" for line in row.queue):
+        return [f"{len(row.arrivals)} mails arrived"]
     seen, wanted = (
         outcome(row),
         [expected(plan, each) for plan, each in zip(row.decision.plans, row.row["expect"], strict=True)],
