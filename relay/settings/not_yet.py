@@ -6,8 +6,7 @@ Edit this table, and nothing else, when a feature comes to stand.
 from relay.settings.nodes import Mapping, Node, Scalar, Sequence
 from relay.settings.validate import File
 
-NO_EFFECT_YET: dict[str, str] = {
-}
+NO_EFFECT_YET: dict[str, str] = {}
 
 
 def warn(file: File) -> None:
