@@ -41,6 +41,7 @@ async def serve(folder: Path) -> int:
         await daemon.start()
     except NotStarted as error:
         print(error, file=sys.stderr)
+        daemon.failed(str(error))
         await daemon.close()
         return error.code
     except Exception as error:
@@ -82,6 +83,10 @@ class Daemon:
         gc.collect()
         gc.freeze()
         self._systemd.ready(f"listening on {', '.join(addresses)}")
+
+    def failed(self, why: str) -> None:
+        """Tell the service manager why there was no start: the first line of what the log says whole."""
+        self._systemd.status(why.partition("\n")[0])
 
     async def until_stopped(self) -> int:
         """Wait for SIGTERM (or a broken spool), drain, put everything away; the exit code."""

@@ -1,6 +1,7 @@
 """Bringing up what can fail for a reason that an operator can mend: each failure a sentence and an exit code."""
 
 import asyncio
+import os
 
 from relay.daemon.witness import Witness
 from relay.ops.events import Event
@@ -57,7 +58,7 @@ async def listen(settings: Settings, door: Door, http: Http | None) -> None:
             await http.start()
     except OSError as error:
         addresses = ", ".join(str(listener) for listener in settings.listen)
-        what = f"cannot listen ({addresses}; http {settings.http}): {error.strerror or error}"
-        raise NotStarted(TRY_LATER, what) from error
+        why = os.strerror(error.errno) if error.errno else str(error)
+        raise NotStarted(TRY_LATER, f"cannot listen ({addresses}; http {settings.http}): {why}") from error
     except PostFault as error:
         raise NotStarted(CONFIG_FAULT, str(error)) from error

@@ -1,6 +1,7 @@
 """Open a connection to the next hop, secure it, authenticate. Here and nowhere else stands aiosmtplib."""
 
 import asyncio
+import os
 import socket
 import ssl
 import time
@@ -68,7 +69,7 @@ async def _connect(route: Route) -> socket.socket:
             return attempt
         except OSError as error:  # TimeoutError is one
             attempt.close()
-            last = "no answer in time" if isinstance(error, TimeoutError) else str(error)
+            last = "no answer in time" if isinstance(error, TimeoutError) else os.strerror(error.errno or 0)
         except BaseException:
             attempt.close()
             raise
