@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.books import Balance, Books, balance
-from tests.support.rig import IN_FLIGHT, NextHop, Rig, wait_until
+from tests.support.rig import CONNECTIONS, IN_FLIGHT, NextHop, Rig, wait_until
 
 DEFAULTS = {"kills": 15, "cuts": 5, "queued": 1000}
 MEANING = {"kills": "kill -9 in K1 and K2 each", "cuts": "power cuts in P1", "queued": "mails queued in S3"}
@@ -150,6 +150,7 @@ def check(found: Balance, tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("\n".join(found.notes), encoding="utf-8")
     assert found.clean, "\n".join(found.notes[:20])
     assert found.mails > 0
+    assert found.dup_window <= CONNECTIONS * found.kills, f"{found.dup_window} duplicates in {found.kills} kills"
     assert found.worst_kill <= IN_FLIGHT, f"{found.worst_kill} duplicates in one kill"
 
 

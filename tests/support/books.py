@@ -76,6 +76,7 @@ class Balance:
     damaged: int
     dup_window: int
     dup_unheard: int
+    kills: int
     worst_kill: int
     longest: float
     notes: tuple[str, ...]
@@ -155,6 +156,7 @@ def balance(
         damaged,
         sum(window.values()),
         unheard,
+        len(kills),
         worst,
         longest,
         tuple(notes),
