@@ -30,7 +30,7 @@ CONNECTIONS = 4
 IN_FLIGHT = 2 * Limits().per_destination - 1
 """Deliveries to one destination that may be claimed and not settled at one instant: what a kill may double.
 
-A claim takes up to `per_destination` while one place is free. On the average it must be no more than the connections."""
+A claim takes up to `per_destination` while one place is free. The average must not exceed the connections."""
 
 SIRENS = ("732829320", "356000000", "552100554", "542051180")
 STRANGER = "775670417"
