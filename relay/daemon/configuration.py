@@ -67,6 +67,7 @@ class Configuration:
         self._metrics.reload_failed()
         for fault in faults:
             event_log(Event.RELOAD_FAILED, fault=fault)
+        event_log(Event.RELOAD_FAILED, clients=len(self.settings.terms.clients), text="the old configuration stays")
         return False
 
     def _follow(self, spool: Spool, pool: Pool) -> None:

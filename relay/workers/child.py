@@ -6,6 +6,7 @@ import resource
 import socket
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 from relay import wire
@@ -15,8 +16,8 @@ from relay.workers import frames, limits
 RETIRE_AFTER = 5000
 """Documents; memory was steady over 12,480 (shared/FACTURX.md), a library update may change that."""
 
-RETIRE_ABOVE = 700 * 1024
-"""KiB of peak resident size: a hostile document may have left it swollen."""
+RETIRE_ABOVE = 700 * 1024 * 1024
+"""Octets of resident size: a hostile document may have left it swollen."""
 
 
 def main() -> None:
@@ -43,9 +44,15 @@ def main() -> None:
 
 def _retires(served: int) -> str | None:
     """Why the parent should take another worker after this answer; words of ops.labels.Restart."""
-    if resource.getrusage(resource.RUSAGE_SELF).ru_maxrss > RETIRE_ABOVE:
+    if _resident() > RETIRE_ABOVE:
         return "memory"
     return "recycled" if served >= RETIRE_AFTER else None
+
+
+def _resident() -> int:
+    """Octets of memory in use now. Not ru_maxrss: across fork and exec it keeps the peak of the parent."""
+    with Path("/proc/self/statm").open("rb") as file:
+        return int(file.read().split()[1]) * resource.getpagesize()
 
 
 def _answer(header: dict[str, Any], channel: socket.socket) -> tuple[dict[str, Any], int]:

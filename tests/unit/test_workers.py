@@ -266,3 +266,17 @@ def _runs(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except (FileNotFoundError, ProcessLookupError):
         return False
+
+
+async def test_a_large_parent_does_not_make_its_workers_look_large() -> None:
+    """ru_maxrss of a child begins with the peak of its parent: no worker would last longer than one request."""
+    ballast = bytearray(800 * 1024 * 1024)
+    pool = Pool(1, 60)
+    await pool.start()
+    try:
+        for _ in range(3):
+            await pool.inspect([Candidate(samples.plain_pdf("x"))], Options(level="structure"))
+        assert pool.restarts == 0
+    finally:
+        await pool.close()
+    assert ballast
