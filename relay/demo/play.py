@@ -57,7 +57,7 @@ async def _act(stage: Stage, receiver: Receiver, say: Say) -> bool:
     acts = scenes()
     replies = [await asyncio.to_thread(stage.submit, scene.recipient, scene.mail()) for scene in acts]
     again = await asyncio.to_thread(stage.submit, acts[0].recipient, acts[0].mail())
-    await receiver.wait(sum(scene.to is not None for scene in acts), ARRIVAL_SECONDS)
+    await receiver.wait_relayed(sum(scene.to is not None for scene in acts), ARRIVAL_SECONDS)
     deliveries = await _settled(stage)
     endings = [_judge(scene, reply, receiver, deliveries) for scene, reply in zip(acts, replies, strict=True)]
     for number, ending in enumerate(endings, 1):

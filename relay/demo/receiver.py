@@ -4,6 +4,7 @@ aiosmtpd as it is, and none of our door: a peer of another make is the better wi
 """
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from email import message_from_bytes
 from email.message import Message
@@ -69,12 +70,24 @@ class Receiver:
             self._changed.notify_all()
         return "250 2.0.0 taken in"
 
+    @property
+    def relayed(self) -> list[Arrival]:
+        """What arrived of clients' mails: the relay's own notices have the null sender."""
+        return [each for each in self.arrivals if each.sender]
+
     async def wait(self, number: int, seconds: float) -> bool:
         """True once `number` mails are here, False after `seconds`."""
+        return await self._reached(lambda: len(self.arrivals) >= number, seconds)
+
+    async def wait_relayed(self, number: int, seconds: float) -> bool:
+        """True once `number` mails of clients are here, False after `seconds`."""
+        return await self._reached(lambda: len(self.relayed) >= number, seconds)
+
+    async def _reached(self, condition: Callable[[], bool], seconds: float) -> bool:
         async with self._changed:
             try:
                 async with asyncio.timeout(seconds):
-                    await self._changed.wait_for(lambda: len(self.arrivals) >= number)
+                    await self._changed.wait_for(condition)
             except TimeoutError:
                 return False
         return True

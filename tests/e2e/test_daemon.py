@@ -63,8 +63,8 @@ async def test_a_bad_reload_changes_nothing_and_shows_in_a_metric(stage: Stage, 
     assert "agiris_relay_config_last_reload_success 0.0" in page(stage, "/metrics")
     first = scene("R-1")
     assert stage.submit(MARTIN, first.mail()).code == 250
-    assert await receiver.wait(1, 30)
-    assert receiver.arrivals[0].recipient == "00012345@agiris.example"
+    assert await receiver.wait_relayed(1, 30)
+    assert receiver.relayed[0].recipient == "00012345@agiris.example"
 
 
 async def test_a_reload_is_in_force_for_the_next_mail(stage: Stage, receiver: Receiver) -> None:
@@ -73,13 +73,13 @@ async def test_a_reload_is_in_force_for_the_next_mail(stage: Stage, receiver: Re
     stage.send_signal(signal.SIGHUP)
     await stage.logged("reloaded")
     assert stage.submit(MARTIN, scene("R-2").mail()).code == 250
-    assert await receiver.wait(1, 30)
-    assert receiver.arrivals[0].recipient == "moved@agiris.example"
+    assert await receiver.wait_relayed(1, 30)
+    assert receiver.relayed[0].recipient == "moved@agiris.example"
 
 
 async def test_the_pages_tell_health_and_figures(stage: Stage, receiver: Receiver) -> None:
     assert stage.submit(MARTIN, scene("M-1").mail()).code == 250
-    assert await receiver.wait(1, 30)
+    assert await receiver.wait_relayed(1, 30)
     await stage.logged("delivered")
     metrics = page(stage, "/metrics")
     assert 'agiris_relay_mails_total{answer="accepted"} 1.0' in metrics
@@ -93,7 +93,7 @@ async def test_the_pages_tell_health_and_figures(stage: Stage, receiver: Receive
 async def test_one_queue_id_from_door_to_delivery_and_no_content_in_the_log(stage: Stage, receiver: Receiver) -> None:
     sent = scene("LOG-1")
     reply = stage.submit(MARTIN, sent.mail())
-    assert await receiver.wait(1, 30)
+    assert await receiver.wait_relayed(1, 30)
     await stage.logged("delivered")
     records = [json.loads(line) for line in stage.log.read_text(encoding="utf-8").splitlines()]
     story = [record["event"] for record in records if record.get("queue_id") == reply.text]

@@ -42,8 +42,8 @@ def body(mail: bytes) -> bytes:
 async def test_button_off_cuts_the_original_and_nothing_else(stage: Stage, receiver: Receiver) -> None:
     scene = pair(MARTIN, "E2E-1", BAKERY)
     assert stage.submit(scene.recipient, scene.mail()).code == 250
-    assert await receiver.wait(1, 30)
-    arrival = receiver.arrivals[0]
+    assert await receiver.wait_relayed(1, 30)
+    arrival = receiver.relayed[0]
     assert arrival.recipient == "00012345@agiris.example"
     assert list(arrival.documents()) == [scene.attached[0].sha256]
     sent, arrived = body(scene.mail()), body(arrival.content)
@@ -57,8 +57,8 @@ async def test_button_off_cuts_the_original_and_nothing_else(stage: Stage, recei
 async def test_button_on_leaves_every_octet_of_the_body(stage: Stage, receiver: Receiver) -> None:
     scene = pair(PETIT, "E2E-2", GARAGE)
     assert stage.submit(scene.recipient, scene.mail()).code == 250
-    assert await receiver.wait(1, 30)
-    arrival = receiver.arrivals[0]
+    assert await receiver.wait_relayed(1, 30)
+    arrival = receiver.relayed[0]
     assert arrival.recipient == "achats.petit@agiris.example"
     assert body(arrival.content) == body(scene.mail())
     assert arrival.message["To"] == "achats.petit@agiris.example"
@@ -76,7 +76,7 @@ async def test_another_clients_invoice_is_held_and_says_why(stage: Stage, receiv
         [*stage.command_line("queue", "show", reply.text)], capture_output=True, text=True, check=True
     ).stdout
     assert "neither seller nor buyer of the invoice is the client" in shown
-    assert receiver.arrivals == []
+    assert receiver.relayed == []
 
 
 async def test_another_known_clients_invoice_is_held_and_names_both(stage: Stage, receiver: Receiver) -> None:
@@ -84,7 +84,7 @@ async def test_another_known_clients_invoice_is_held_and_names_both(stage: Stage
     assert stage.submit(scene.recipient, scene.mail()).code == 250
     (delivery,) = await stage.command("queue", "list")
     assert (delivery["state"], delivery["reason"]) == ("held", "contradiction")
-    assert receiver.arrivals == []
+    assert receiver.relayed == []
 
 
 async def test_nothing_leaves_while_transmission_is_off(stage: Stage, receiver: Receiver) -> None:
@@ -92,7 +92,7 @@ async def test_nothing_leaves_while_transmission_is_off(stage: Stage, receiver: 
     assert stage.submit(scene.recipient, scene.mail()).code == 250
     (delivery,) = await stage.command("queue", "list")
     assert (delivery["state"], delivery["reason"]) == ("withheld", "transmission_off")
-    assert receiver.arrivals == []
+    assert receiver.relayed == []
 
 
 async def test_a_stranger_is_refused(stage: Stage) -> None:
@@ -112,12 +112,12 @@ async def test_what_was_accepted_survives_kill_9_and_arrives_once(
     again = Receiver(port=receiver.port)
     await again.start()
     assert await stage.start()
-    assert await again.wait(1, 30)
+    assert await again.wait_relayed(1, 30)
     # Another mail delivered later proves that the first is not sent a second time meanwhile.
     other = pair(MARTIN, "E2E-6", BAKERY)
     stage.submit(other.recipient, other.mail())
-    assert await again.wait(2, 30)
-    assert [each.message_id for each in again.arrivals] == [scene.message_id, other.message_id]
+    assert await again.wait_relayed(2, 30)
+    assert [each.message_id for each in again.relayed] == [scene.message_id, other.message_id]
     states = {each["queue_id"]: each["state"] for each in await stage.command("queue", "list")}
     assert states[reply.text] == "delivered"
     await again.close()
@@ -127,7 +127,7 @@ async def test_a_resubmission_gets_the_same_queue_id_and_is_sent_once(stage: Sta
     scene = pair(MARTIN, "E2E-7", BAKERY)
     first, second = (stage.submit(scene.recipient, scene.mail()) for _ in range(2))
     assert first == second
-    assert await receiver.wait(1, 30)
+    assert await receiver.wait_relayed(1, 30)
     assert len(await stage.command("queue", "list")) == 1
 
 
@@ -143,4 +143,4 @@ async def test_the_words_of_the_readme_send_a_mail(stage: Stage, receiver: Recei
         command = line.replace("127.0.0.1:2525", f"127.0.0.1:{stage.smtp}")
         done = subprocess.run(command, shell=True, cwd=tmp_path, capture_output=True, text=True)
         assert done.returncode == 0, done.stdout + done.stderr
-        assert await receiver.wait(number, 30)
+        assert await receiver.wait_relayed(number, 30)

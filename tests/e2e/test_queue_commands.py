@@ -33,9 +33,9 @@ async def test_held_mails_leave_once_after_the_yaml_is_mended_and_replan(stage: 
     assert [each["after"][0]["disposition"] for each in dry] == ["relay"] * 5
     assert {each["state"] for each in await stage.command("queue", "list")} == {"held"}
     await stage.command("queue", "replan", *ids)
-    assert await receiver.wait(5, 30)
-    assert sorted(each.message_id for each in receiver.arrivals) == sorted(each.message_id for each in sent)
-    assert {each.recipient for each in receiver.arrivals} == {"00012350@agiris.example"}
+    assert await receiver.wait_relayed(5, 30)
+    assert sorted(each.message_id for each in receiver.relayed) == sorted(each.message_id for each in sent)
+    assert {each.recipient for each in receiver.relayed} == {"00012350@agiris.example"}
 
 
 async def test_release_sends_what_was_withheld(stage: Stage, receiver: Receiver) -> None:
@@ -43,8 +43,8 @@ async def test_release_sends_what_was_withheld(stage: Stage, receiver: Receiver)
     queue_id = stage.submit(MARTIN, sent.mail()).text
     assert [each["state"] for each in await stage.command("queue", "list")] == ["held"]
     await stage.command("queue", "release", queue_id, "--reason", "checked")
-    assert await receiver.wait(1, 30)
-    assert receiver.arrivals[0].recipient == "00012345@agiris.example"
+    assert await receiver.wait_relayed(1, 30)
+    assert receiver.relayed[0].recipient == "00012345@agiris.example"
     (shown,) = await stage.command("queue", "show", queue_id)
     assert "released" in str(shown)
     assert "checked" in str(shown)
@@ -56,14 +56,14 @@ async def test_a_dropped_mail_never_leaves(stage: Stage, receiver: Receiver) -> 
     await stage.command("queue", "release", first)
     second = scene("DR-2")
     stage.submit(MARTIN, second.mail())
-    assert await receiver.wait(1, 30)
-    assert [each.message_id for each in receiver.arrivals] == [second.message_id]
+    assert await receiver.wait_relayed(1, 30)
+    assert [each.message_id for each in receiver.relayed] == [second.message_id]
 
 
 async def test_trace_finds_a_document_by_each_of_its_names(stage: Stage, receiver: Receiver) -> None:
     sent = scene("TR-1")
     queue_id = stage.submit(MARTIN, sent.mail()).text
-    assert await receiver.wait(1, 30)
+    assert await receiver.wait_relayed(1, 30)
     for term in (queue_id, sent.message_id, "TR-1", sent.attached[0].sha256, "00012345", BAKERY):
         found = await stage.command("trace", term)
         assert [each["queue_id"] for each in found] == [queue_id], term
@@ -88,4 +88,4 @@ async def test_explain_tells_the_same_and_writes_the_mail(stage: Stage, receiver
     assert told["mails"][0]["to"] == ["00012345@agiris.example"]
     assert told["mails"][0]["documents"][0]["verdict"] == "valid"
     assert out.read_bytes().endswith(sent.mail().partition(b"\r\n\r\n")[2])
-    assert receiver.arrivals == []
+    assert receiver.relayed == []
