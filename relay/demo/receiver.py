@@ -66,7 +66,8 @@ class Receiver:
         content: Any = envelope.original_content
         async with self._changed:
             for recipient in envelope.rcpt_tos:
-                self.arrivals.append(Arrival(recipient, envelope.mail_from or "", bytes(content)))
+                sender = (envelope.mail_from or "").strip("<>")  # aiosmtpd keeps the brackets of the null sender
+                self.arrivals.append(Arrival(recipient, sender, bytes(content)))
             self._changed.notify_all()
         return "250 2.0.0 taken in"
 
