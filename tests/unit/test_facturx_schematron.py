@@ -1,6 +1,7 @@
 """The fast rules differ in nothing from the official ones: over our invoices, their mutations and the corpus."""
 
 import itertools
+import os
 import random
 import re
 
@@ -13,7 +14,8 @@ from relay.facturx.profiles import FRENCH_RULES, PROFILES, Profile
 from relay.facturx.xml import parse
 from tests.support import corpus
 
-MUTATIONS = 40
+MUTATIONS = int(os.environ.get("RELAY_MUTATIONS", "40"))
+"""Documents for each profile and type code, ten of these; RELAY_MUTATIONS=240 is the long run."""
 
 
 @pytest.fixture(scope="module")
