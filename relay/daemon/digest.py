@@ -4,8 +4,8 @@ import asyncio
 import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import Protocol
 
+from relay.daemon.notices import Teller
 from relay.ops.events import Event
 from relay.ops.log import event_log
 from relay.reports.digest import Figures, digest
@@ -20,12 +20,6 @@ PATIENCE = 24 * 3600.0
 
 ROUND = 60.0
 _DAYS = {"daily": 1, "weekly": 7}
-
-
-class Teller(Protocol):
-    """Log and metrics (relay.daemon.witness)."""
-
-    def told(self, about: str, queue_id: str, deliveries: int) -> None: ...
 
 
 class Digests:

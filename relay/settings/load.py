@@ -12,7 +12,6 @@ from relay.settings.check_clients import Clients, names
 from relay.settings.check_relay import check_relay
 from relay.settings.faults import TOP, Fault, Faults
 from relay.settings.firm import read_firm
-from relay.settings.not_yet import warn
 from relay.settings.resolve import FirmParts, settings
 from relay.settings.schema import RelayYaml
 from relay.settings.settings import Settings
@@ -49,7 +48,6 @@ def _load(directory: Path, faults: Faults) -> Settings | None:
     relay = _relay(relay_file) if relay_file else None
     if relay_file and relay:
         check_relay(relay_file, relay, directory)
-        warn(relay_file)
     root = relay_file.root if relay_file else None
     clients = Clients(relay, names(root, "destinations", "agiris"), names(root, "smarthosts"))
     firms: list[FirmParts] = []
@@ -57,7 +55,6 @@ def _load(directory: Path, faults: Faults) -> Settings | None:
         if (file := _parse(directory, place, faults)) is not None:
             firms.append(read_firm(file, key, place))
             clients.check(file, firms[-1])
-            warn(file)
     clients.finish()
     if faults.errors or relay is None:
         return None
