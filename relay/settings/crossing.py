@@ -1,0 +1,95 @@
+"""The clients of all firms against each other: nothing may reach the wrong client, nothing may loop."""
+
+import re
+from typing import NamedTuple
+
+from relay.settings.claims import AGIRIS, DOSSIER, RECIPIENT, SIREN, SIRET, Claim
+from relay.settings.faults import Faults
+from relay.settings.scalars import fold
+
+
+class _Seen(NamedTuple):
+    """A claim and the file it stands in."""
+
+    file: str
+    claim: Claim
+
+    def seen_from(self, file: str) -> str:
+        where = f"line {self.claim.line}" if file == self.file else f"{self.file}:{self.claim.line}"
+        return f'"{self.claim.dossier}" ({where})'
+
+
+class Crossing:
+    """ours: the addresses that this relay takes, lower case; None when relay.yaml does not say."""
+
+    def __init__(self, ours: re.Pattern[str] | None, faults: Faults) -> None:
+        self._ours, self._faults = ours, faults
+        self._dossiers: dict[tuple[str, str], _Seen] = {}
+        self._addresses: dict[str, _Seen] = {}
+        self._agiris: list[_Seen] = []
+        self._sirens: dict[str, _Seen] = {}
+
+    def take(self, file: str, claims: list[Claim]) -> None:
+        """The claims of one firm's `file`; in the order of the files: the later of two is at fault."""
+        for claim in claims:
+            seen = _Seen(file, claim)
+            if claim.kind == DOSSIER:
+                self._dossier(seen)
+            elif claim.kind == RECIPIENT:
+                self._recipient(seen)
+            elif claim.kind == AGIRIS:
+                self._agiris.append(seen)
+            elif claim.kind in (SIREN, SIRET):
+                self._siren(seen)
+
+    def finish(self) -> None:
+        """What can be told only when every firm was seen: loops, and addresses with another client's number."""
+        for file, claim in self._agiris:
+            folded = fold(claim.value)
+            ours = self._ours is not None and self._ours.fullmatch(folded) is not None
+            if ours or folded in self._addresses or untagged(folded)[0] in self._addresses:
+                what = f"agiris_address {claim.value} is an address of this relay: mail would loop"
+                self._faults.error(file, claim.at, what, "write the address given by Agiris")
+        for file, claim in self._addresses.values():
+            other = self._dossiers.get((file, fold(untagged(claim.value)[1])))
+            if other is not None and other.claim.dossier != claim.dossier:
+                what = f'address {claim.value} of client "{claim.dossier}" bears the number of client '
+                what += f"{other.seen_from(file)}: mail could go to the wrong one"
+                self._faults.error(file, claim.at, what, "list it in the client whose number it bears")
+
+    def _dossier(self, seen: _Seen) -> None:
+        first = self._dossiers.setdefault((seen.file, fold(seen.claim.value)), seen)
+        if first is not seen:
+            what = f'client "{seen.claim.value}" is defined twice (first at line {first.claim.line})'
+            self._faults.error(seen.file, seen.claim.at, what, "remove one, or give it its own dossier")
+
+    def _recipient(self, seen: _Seen) -> None:
+        file, claim = seen
+        first = self._addresses.setdefault(fold(claim.value), seen)
+        if first is seen:
+            return
+        address = claim.value
+        if first.file == file and first.claim.dossier == claim.dossier:
+            if first.claim.value == address:
+                what = f'address {address} given twice in client "{claim.dossier}"'
+                self._faults.warning(file, claim.at, what, "remove one")
+            return
+        twin = "" if first.claim.value == address else f" (as {first.claim.value}: the two differ in case only)"
+        who = f"{first.seen_from(file)} and {seen.seen_from(file)}{twin}"
+        what = f"address {address} is claimed by clients {who}: mail could go to the wrong one"
+        self._faults.error(file, claim.at, what, "give each client its own address")
+
+    def _siren(self, seen: _Seen) -> None:
+        first = self._sirens.setdefault(seen.claim.value, seen)
+        if first is not seen and not (first.claim.kind == seen.claim.kind == SIRET):
+            who = f"{first.seen_from(seen.file)} and {seen.seen_from(seen.file)}"
+            what = f"SIREN {seen.claim.value} is the one of clients {who}: an invoice known by SIREN only will be held"
+            fix = "give each client its siret, or leave it if each has its own recipients"
+            self._faults.warning(seen.file, seen.claim.at, what, fix)
+
+
+def untagged(address: str) -> tuple[str, str]:
+    """("local@domain", "tag") of "local+tag@domain"; the tag is "" when there is none."""
+    local, _, domain = address.rpartition("@")
+    base, _, tag = local.partition("+")
+    return f"{base}@{domain}", tag
