@@ -121,12 +121,16 @@ async def _authenticate(client: SMTP, route: Route) -> None:
         return
     if client.get_transport_info("sslcontext") is None:
         raise Unreachable(failure(Stage.AUTH, Trouble.NO_TLS, "no password is sent in clear"))
-    methods = {"plain": client.auth_plain, "login": client.auth_login, "cram-md5": client.auth_crammd5}
+    if route.token is None:
+        methods = {"plain": client.auth_plain, "login": client.auth_login, "cram-md5": client.auth_crammd5}
+    else:
+        methods = {"xoauth2": client.auth_xoauth2}
     method = next((methods[name] for name in methods if name in client.server_auth_methods), None)
     if method is None:
-        raise Unreachable(failure(Stage.AUTH, Trouble.NO_AUTH))
+        raise Unreachable(failure(Stage.AUTH, Trouble.NO_AUTH, f"none of {', '.join(methods).upper()}"))
+    secret = route.password or "" if route.token is None else route.token
     try:
-        await method(route.username.encode(), (route.password or "").encode(), timeout=route.timeouts.auth)
+        await method(route.username.encode(), secret.encode(), timeout=route.timeouts.auth)
     except (SMTPException, OSError) as error:
         raise Unreachable(_meaning(Stage.AUTH, error)) from error
 

@@ -39,7 +39,8 @@ class Route:
 
     name: of the smarthost in the settings, for logs. hostname: what we call ourselves in EHLO.
     ca_file: certificates to trust in place of the system's. connections: at most so many at a time.
-    A username needs TLS: without it the mail is deferred and no password leaves.
+    A username needs TLS: without it the mail is deferred and no password leaves. token: an access token, given by
+    XOAUTH2 in place of a password.
     """
 
     host: str
@@ -47,6 +48,7 @@ class Route:
     tls: Tls = Tls.REQUIRED
     username: str | None = None
     password: str | None = field(default=None, repr=False)
+    token: str | None = field(default=None, repr=False)
     connections: int = 4
     name: str = "default"
     hostname: str = "localhost"

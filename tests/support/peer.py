@@ -61,7 +61,7 @@ EXTENSIONS = ("PIPELINING", "SIZE 104857600", "8BITMIME", "SMTPUTF8", "ENHANCEDS
 class Peer:
     """host, port: where it listens (0: a free port). tls: none | starttls | implicit, with `certificate`.
 
-    users: name -> password; AUTH is offered when there are any. esmtp False: EHLO is answered 502, HELO only.
+    users: name -> password, or token; AUTH is offered when there are any. esmtp False: EHLO is answered 502, HELO only.
     """
 
     host: str = "127.0.0.1"

@@ -1,13 +1,13 @@
 """One connection of the scripted next hop."""
 
 import asyncio
-import base64
 import socket
 import struct
 import time
 from dataclasses import dataclass
 from typing import Any
 
+from tests.support.peer_auth import METHODS, REFUSED_TOKEN, credentials
 from tests.support.peer_script import Behaviour, Later, Raw, Reset, Say, Silence, Stall, Tarpit
 
 READ = 1 << 18
@@ -143,7 +143,7 @@ class Session:
         if self.peer.tls == "starttls" and not self.secure:
             offers.append("STARTTLS")
         if self.peer.users:
-            offers.append("AUTH PLAIN LOGIN")
+            offers.append(f"AUTH {' '.join(METHODS)}")
         words = [self.peer.name, *offers]
         lines = [f"250{'-' if index < len(words) - 1 else ' '}{word}" for index, word in enumerate(words)]
         await self.answer("ehlo", argument, "\r\n".join(lines))
@@ -163,20 +163,13 @@ class Session:
         self.reset()
 
     async def do_auth(self, argument: str) -> None:
-        method, _, initial = argument.partition(" ")
-        if method.upper() == "PLAIN":
-            if not initial:
-                await self.say("334 ")
-                initial = (await self.line()).decode()
-            _, name, password = base64.b64decode(initial).decode().split("\0")
-        else:
-            if not initial:
-                await self.say("334 VXNlcm5hbWU6")
-                initial = (await self.line()).decode()
-            name = base64.b64decode(initial).decode()
-            await self.say("334 UGFzc3dvcmQ6")
-            password = base64.b64decode(await self.line()).decode()
-        right = self.peer.users.get(name) == password
+        name, secret = await credentials(argument, self.say, self.line)
+        right = self.peer.users.get(name) == secret
+        if not right and argument.upper().startswith(
+            "XOAUTH2"
+        ):  # the reason as a challenge, to which nothing is answered
+            await self.say(f"334 {REFUSED_TOKEN}")
+            assert await self.line() == b""
         if await self.answer("auth", name, "235 2.7.0 welcome" if right else "535 5.7.8 wrong") and right:
             self.user = name
 

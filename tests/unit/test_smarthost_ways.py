@@ -3,6 +3,7 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,7 @@ async def test_no_address_answers(out: Smarthosts, monkeypatch: pytest.MonkeyPat
     assert isinstance(found, Deferred) and found.stage is Stage.CONNECT and "smtp.example" in found.reply.text
 
 
-@pytest.mark.parametrize("method", ["PLAIN", "LOGIN"])
+@pytest.mark.parametrize("method", ["PLAIN", "LOGIN", "LOGIN XOAUTH2"])
 async def test_the_method_that_is_offered_is_used(out: Smarthosts, tmp_path: Path, method: str) -> None:
     certificate = self_signed(tmp_path)
     async with Peer(tls="starttls", certificate=certificate, users={"relay": "s3crêt"}) as peer:
@@ -60,4 +61,39 @@ async def test_the_method_that_is_offered_is_used(out: Smarthosts, tmp_path: Pat
         found = await out.send(to, "b@relay.example", [TO], [MAIL])
         assert isinstance(found[TO], Delivered), found
         assert peer.mails[0].user == "relay"
-        assert [line.split()[1] for line in peer.commands if line.startswith("AUTH")] == [method]
+        assert [line.split()[1] for line in peer.commands if line.startswith("AUTH")] == [method.split()[0]]
+
+
+async def test_a_token_is_given_by_xoauth2_and_never_as_a_password(out: Smarthosts, tmp_path: Path) -> None:
+    certificate = self_signed(tmp_path)
+    async with Peer(tls="starttls", certificate=certificate, users={"relay@firm.example": "ya29.token"}) as peer:
+        to = Route(peer.host, peer.port, Tls.REQUIRED, "relay@firm.example", ca_file=str(certificate[0]))
+        to = replace(to, token="ya29.token")
+        found = await out.send(to, "b@relay.example", [TO], [MAIL])
+        assert isinstance(found[TO], Delivered), found
+        assert peer.mails[0].user == "relay@firm.example"
+        peer.on("ehlo", Say("250-peer.example\r\n250-STARTTLS\r\n250 AUTH PLAIN LOGIN"), times=2)
+        found = await out.send(replace(to, token="ya29.other"), "b@relay.example", [TO], [MAIL])
+        assert isinstance(found[TO], Deferred) and found[TO].alert and found[TO].reply.text.endswith("none of XOAUTH2")
+        assert len([line for line in peer.commands if line.startswith("AUTH")]) == 1
+
+
+async def test_a_token_that_has_expired_is_deferred_with_an_alert(out: Smarthosts, tmp_path: Path) -> None:
+    """The next hop tells the reason as a challenge; only after an empty answer it refuses (334, then 535)."""
+    certificate = self_signed(tmp_path)
+    async with Peer(tls="starttls", certificate=certificate, users={"relay": "fresh"}) as peer:
+        to = Route(peer.host, peer.port, Tls.REQUIRED, "relay", token="ya29.stale", ca_file=str(certificate[0]))
+        found = (await out.send(to, "b@relay.example", [TO], [MAIL]))[TO]
+        assert isinstance(found, Deferred) and found.alert and found.stage is Stage.AUTH
+        assert found.reply.code == 535
+        assert "ya29.stale" not in repr(to) + str(found)
+        assert isinstance((await out.send(replace(to, token="fresh"), "b@relay.example", [TO], [MAIL]))[TO], Delivered)
+
+
+async def test_a_token_refused_without_a_challenge_is_deferred_as_well(out: Smarthosts, tmp_path: Path) -> None:
+    certificate = self_signed(tmp_path)
+    async with Peer(tls="starttls", certificate=certificate, users={"relay": "fresh"}) as peer:
+        peer.on("auth", Say("535 5.7.3 Authentication unsuccessful"))
+        to = Route(peer.host, peer.port, Tls.REQUIRED, "relay", token="fresh", ca_file=str(certificate[0]))
+        found = (await out.send(to, "b@relay.example", [TO], [MAIL]))[TO]
+        assert isinstance(found, Deferred) and found.alert and found.reply.enhanced == "5.7.3"
