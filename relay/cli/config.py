@@ -10,14 +10,14 @@ import click
 
 from relay import wire
 from relay.cli.context import CONFIG_FAULT, NO, OK, Context, options
-from relay.export.terms import Client
+from relay.export.terms import Client, Firm
 from relay.settings.json_schema import schemas
 from relay.settings.load import load
 from relay.settings.scalars import as_duration, as_size
 from relay.settings.settings import Settings
 
 SHOWN = (
-    *("name", "siren", "siret", "share_with_firm", "connection", "transmit_documents", "original_pdf"),
+    *("name", "siren", "siret", "share_with_firm", "connection", "link_name", "transmit_documents", "original_pdf"),
     *("addresses", "destination", "smarthost", "recipients", "kinds"),
 )
 
@@ -95,10 +95,10 @@ def show(settings: Settings, directory: Path, as_json: bool, dossier: str | None
         for client in clients:
             click.echo(json.dumps(wire.plain(client), ensure_ascii=False))
         return OK
-    for line in _flat(daemon):
-        click.echo(line)
+    if daemon:
+        click.echo("\n".join(_flat(daemon)))
     for client in clients:
-        click.echo("\n".join(client_lines(client, directory)))
+        click.echo("\n".join(client_lines(client, settings.terms.firms[client.firm], directory)))
     return OK
 
 
@@ -110,6 +110,8 @@ def relay_values(settings: Settings, *, units: bool = False) -> dict[str, Any]:
     values: dict[str, Any] = wire.plain(settings)
     terms = values.pop("terms")
     del terms["clients"]
+    for firm in terms["firms"].values():
+        del firm["origins"]
     values["accept"] = {"recipients": terms.pop("recipients"), **values["accept"]}
     terms["identify"] = [step["header"] or step["by"] for step in terms["identify"]]
     for smarthost in values["smarthosts"].values():
@@ -134,17 +136,25 @@ def with_units(values: dict[str, Any]) -> dict[str, Any]:
     return written
 
 
-def client_lines(client: Client, directory: Path) -> Iterator[str]:
+def client_lines(client: Client, firm: Firm, directory: Path) -> Iterator[str]:
     """One client for a person: value and origin of every setting."""
     yield f"client {client.key}"
+    yield from _line("firm", firm.name, firm.origins.get("name"), directory)
+    yield from _line("operator", firm.operator, firm.origins.get("operator"), directory)
     for key in SHOWN:
-        value = wire.plain(getattr(client, key))
-        origin = client.origins.get(key)
-        name = "agiris_address" if key == "addresses" else key
-        if key == "addresses" and len(set(value.values())) == 1:
-            value = next(iter(value.values()))
-        if value in (None, "", [], {}) and origin is None:
+        value, origin = wire.plain(getattr(client, key)), client.origins.get(key)
+        if key != "addresses":
+            yield from _line(key, value, origin, directory)
             continue
+        kinds = {kind: client.origins[f"addresses.{kind}"] for kind in value if f"addresses.{kind}" in client.origins}
+        if not kinds:
+            yield from _line("agiris_address", next(iter(value.values())), origin, directory)
+        for kind, place in kinds.items():
+            yield from _line(f"agiris_address.{kind}", value[kind], place, directory)
+
+
+def _line(name: str, value: Any, origin: str | None, directory: Path) -> Iterator[str]:
+    if origin is not None or value not in (None, "", [], {}):
         yield f"  {name}: {_word(value)}  ({directory / origin if origin else 'default'})"
 
 

@@ -97,6 +97,7 @@ class Client:
     recipients: tuple[str, ...] = ()
     origins: Mapping[str, str] = field(default_factory=dict)
     kinds: Mapping[str, Role] = field(default_factory=dict)
+    link_name: str = ""
 
     @property
     def key(self) -> str:
@@ -105,11 +106,12 @@ class Client:
 
 @dataclass(frozen=True, slots=True)
 class Firm:
-    """One accounting firm. key: its file's name. operator: who gets the notices, or None."""
+    """One accounting firm. key: its file's name. operator: who gets the notices, or None. origins: as of a Client."""
 
     key: str
     name: str
     operator: str | None = None
+    origins: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

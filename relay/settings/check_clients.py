@@ -46,12 +46,20 @@ class Clients:
         self._by_siren = "siren" in ways
         self._explicit = self.relay is not None and "recipients" in self.relay.accept.model_fields_set
 
+    def check_defaults(self, file: File) -> None:
+        """The names under `defaults` of relay.yaml."""
+        node = find(file.root, "defaults")
+        for key in ("destination", "smarthost"):
+            if node is not None and self.relay is not None and self._by_default(key):
+                self._name(file, node, node.at, key, getattr(self.relay.defaults, key))
+
     def check(self, file: File, firm: FirmParts) -> None:
         """All faults of one firm; call it for every firm, in the order of their files."""
         for name, (connection, node) in firm.connections.items():
             at = _key(file.root, "connections", name)
-            self._name(file, node, at, "destination", connection.destination)
-            self._name(file, node, at, "smarthost", connection.smarthost)
+            for key in ("destination", "smarthost"):
+                if key in connection.model_fields_set or not self._by_default(key):
+                    self._name(file, node, at, key, getattr(connection, key))
         given = find(file.root, "connections")
         connections = list(given.entries) if isinstance(given, Mapping) else None
         for client, node in firm.clients:
@@ -65,6 +73,9 @@ class Clients:
             self._agiris_addresses(file, client, node)
             self._siren(file, client, node)
             self._reachable(file, client, node)
+
+    def _by_default(self, key: str) -> bool:
+        return self.relay is not None and key in self.relay.defaults.model_fields_set
 
     def _name(self, file: File, node: Node, at: Position, key: str, name: str | None) -> None:
         known = self.destinations if key == "destination" else self.smarthosts

@@ -1,7 +1,7 @@
 """One firm's file: head, connections and clients read one by one, so that a fault in one does not hide the next."""
 
 from relay.settings.firm_schema import ClientYaml, ConnectionYaml, FirmHead
-from relay.settings.nodes import Mapping, Sequence, find, plain
+from relay.settings.nodes import Mapping, Sequence, find, line_of, plain
 from relay.settings.resolve import FirmParts
 from relay.settings.validate import File
 
@@ -12,6 +12,9 @@ def read_firm(file: File, key: str, place: str) -> FirmParts:
     file.tell_twice()
     head = file.read(FirmHead, file.root, data)
     parts = FirmParts(key, place, head.firm if head else "", head.operator if head else None, {}, [])
+    for name, said in (("name", "firm"), ("operator", "operator")):
+        if find(file.root, said) is not None:
+            parts.origins[name] = f"{place}:{line_of(file.root, said)}"
     _connections(file, parts, data)
     _clients(file, parts, data)
     return parts

@@ -15,15 +15,27 @@ def _type(value: str) -> str:
     raise Bad(f'type "{value}" is not served by this relay', 'write "email" (E-mail destinataire)')
 
 
-class ConnectionYaml(Strict):
-    """`connections.<key>`: Paramètres d'export, one connection shared by many clients."""
+class ExportYaml(Strict):
+    """Settings of an export that are inherited: `defaults` of relay.yaml, connection, client; the last word wins."""
 
-    link_name: Text = ""
-    type: Annotated[str, Read(_type, {"enum": ["email"]})] = "email"
     transmit_documents: Bool = True
     original_pdf: Bool = False
     destination: Name = "agiris"
     smarthost: Name = "default"
+
+
+class DefaultsYaml(ExportYaml):
+    """`defaults:` of relay.yaml, for all firms of the host: in force where firm, connection and client say nothing."""
+
+    operator: Email | None = None
+    share_with_firm: Bool = True
+
+
+class ConnectionYaml(ExportYaml):
+    """`connections.<key>`: Paramètres d'export, one connection shared by many clients."""
+
+    link_name: Text = ""
+    type: Annotated[str, Read(_type, {"enum": ["email"]})] = "email"
 
 
 class AddressesYaml(Strict):
@@ -52,7 +64,7 @@ def _addresses(value: Any) -> Any:
 
 
 class ClientYaml(Strict):
-    """One client (*dossier*). What it does not say comes from its connection."""
+    """One client (*dossier*). What it does not say comes from its connection, then from `defaults` of relay.yaml."""
 
     dossier: Name
     name: Text = ""

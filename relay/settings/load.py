@@ -12,6 +12,7 @@ from relay.settings.check_clients import Clients, names
 from relay.settings.check_relay import check_relay
 from relay.settings.faults import TOP, Fault, Faults
 from relay.settings.firm import read_firm
+from relay.settings.inherit import Layer
 from relay.settings.resolve import FirmParts, settings
 from relay.settings.schema import RelayYaml
 from relay.settings.settings import Settings
@@ -50,15 +51,17 @@ def _load(directory: Path, faults: Faults) -> Settings | None:
         check_relay(relay_file, relay, directory)
     root = relay_file.root if relay_file else None
     clients = Clients(relay, names(root, "destinations", "agiris"), names(root, "smarthosts"))
+    if relay_file:
+        clients.check_defaults(relay_file)
     firms: list[FirmParts] = []
     for key, place in _firm_files(directory, faults):
         if (file := _parse(directory, place, faults)) is not None:
             firms.append(read_firm(file, key, place))
             clients.check(file, firms[-1])
     clients.finish()
-    if faults.errors or relay is None:
+    if faults.errors or relay is None or root is None:
         return None
-    return settings(directory, relay, firms)
+    return settings(directory, relay, Layer(RELAY, relay.defaults, nodes.find(root, "defaults")), firms)
 
 
 def _signatures(directory: Path) -> dict[Path, tuple[int, ...]]:

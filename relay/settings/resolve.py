@@ -1,23 +1,26 @@
-"""Models to Settings: defaults filled in, inheritance connection -> client resolved, the origin of each value noted."""
+"""Models to Settings: defaults filled in, what is inherited resolved, the origin of each value noted."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
 from relay.export.terms import Addresses, Check, Client, Destination, Firm, Identify, Kinds, Level, Policy, Terms
 from relay.model import Retry, Role
 from relay.settings.firm_schema import ClientYaml, ConnectionYaml
-from relay.settings.nodes import Node, line_of
+from relay.settings.inherit import INHERITED, Layer, inherited
+from relay.settings.nodes import Mapping as Tree
+from relay.settings.nodes import Node, find, line_of
 from relay.settings.schema import CheckYaml, DkimYaml, HeaderYaml, ListenYaml, RelayYaml, SmarthostYaml
 from relay.settings.settings import Accept, Dkim, Endpoint, Listener, Log, Settings, Smarthost, resolve_path
-
-INHERITED = ("transmit_documents", "original_pdf", "destination", "smarthost")
 
 
 @dataclass(slots=True)
 class FirmParts:
-    """What is sound in one firm's file, with its nodes. place: its path from the configuration's folder."""
+    """What is sound in one firm's file, with its nodes. place: its path from the configuration's folder.
+
+    origins: of `name` and, if it is said, of `operator`.
+    """
 
     key: str
     place: str
@@ -25,13 +28,14 @@ class FirmParts:
     operator: str | None
     connections: dict[str, tuple[ConnectionYaml, Node]]
     clients: list[tuple[ClientYaml, Node]]
+    origins: dict[str, str] = field(default_factory=dict)
 
 
-def settings(directory: Path, relay: RelayYaml, firms: Iterable[FirmParts]) -> Settings:
-    """The Settings of files that have no fault."""
+def settings(directory: Path, relay: RelayYaml, top: Layer, firms: Iterable[FirmParts]) -> Settings:
+    """The Settings of files that have no fault. top: `defaults` of relay.yaml."""
     firms = list(firms)
     return Settings(
-        terms=_terms(relay, firms),
+        terms=_terms(relay, top, firms),
         listen=tuple(_listener(directory, each) for each in relay.listen),
         accept=Accept(**relay.accept.model_dump(exclude={"recipients"})),
         smarthosts={name: _smarthost(directory, name, each) for name, each in relay.smarthosts.items()},
@@ -50,12 +54,12 @@ def _dkim(directory: Path, dkim: DkimYaml | None) -> Dkim | None:
     return None if dkim is None else Dkim(dkim.domain, dkim.selector, resolve_path(directory, dkim.private_key))
 
 
-def _terms(relay: RelayYaml, firms: list[FirmParts]) -> Terms:
+def _terms(relay: RelayYaml, top: Layer, firms: list[FirmParts]) -> Terms:
     given = {"agiris": Destination()} | {
         name: Destination(name=name, **{**each.model_dump(), "attachment_types": tuple(each.attachment_types)})
         for name, each in relay.destinations.items()
     }
-    clients = (client(firm, model, node) for firm in firms for model, node in firm.clients)
+    clients = (client(firm, model, node, top) for firm in firms for model, node in firm.clients)
     return Terms(
         hostname=relay.hostname,
         recipients=tuple(relay.accept.recipients),
@@ -64,7 +68,7 @@ def _terms(relay: RelayYaml, firms: list[FirmParts]) -> Terms:
         ),
         check=_check(relay.check),
         destinations=given,
-        firms={firm.key: Firm(firm.key, firm.name, firm.operator) for firm in firms},
+        firms={firm.key: head(firm, top) for firm in firms},
         clients={each.key: each for each in clients},
         return_path=relay.return_path,
         kinds=Kinds(relay.kinds.header, tuple(relay.kinds.statement_names)),
@@ -84,20 +88,29 @@ def _check(check: CheckYaml) -> Check:
     )
 
 
-def client(firm: FirmParts, model: ClientYaml, node: Node) -> Client:
-    """One client with its connection's settings; what it says itself goes before."""
+def head(firm: FirmParts, top: Layer) -> Firm:
+    """The firm itself. top: `defaults` of relay.yaml."""
+    if firm.operator is not None or not top.says("operator"):
+        return Firm(firm.key, firm.name, firm.operator, firm.origins)
+    return Firm(firm.key, firm.name, top.value("operator"), firm.origins | {"operator": top.origin("operator")})
+
+
+def client(firm: FirmParts, model: ClientYaml, node: Node, top: Layer) -> Client:
+    """One client with what its connection and the host's defaults say; what it says itself goes before."""
     connection, connection_node = firm.connections[model.connection]
     origins: dict[str, str] = {}
     for key in model.model_fields_set - {"agiris_address"}:
         origins[key] = f"{firm.place}:{line_of(node, key)}"
     origins["addresses"] = f"{firm.place}:{line_of(node, 'agiris_address')}"
+    if isinstance(by_kind := find(node, "agiris_address"), Tree):
+        for kind in by_kind.entries:
+            origins[f"addresses.{kind}"] = f"{firm.place}:{line_of(by_kind, kind)}"
+    layers = (Layer(firm.place, model, node), Layer(firm.place, connection, connection_node), top)
     values = {}
     for key in INHERITED:
-        values[key] = getattr(model, key)
-        if values[key] is None:
-            values[key] = getattr(connection, key)
-            if key in connection.model_fields_set:
-                origins[key] = f"{firm.place}:{line_of(connection_node, key)}"
+        value, origin = inherited(key, layers)
+        if origin is not None:
+            values[key], origins[key] = value, origin
     to = model.agiris_address
     return Client(
         firm=firm.key,
@@ -105,7 +118,6 @@ def client(firm: FirmParts, model: ClientYaml, node: Node) -> Client:
         name=model.name,
         siren=model.siren,
         siret=model.siret,
-        share_with_firm=model.share_with_firm,
         connection=model.connection,
         addresses=Addresses(to.purchases, to.sales, to.credit_notes, to.statements),
         recipients=tuple(model.recipients),

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field
 
 from relay.report import Severity
+from relay.settings.firm_schema import DefaultsYaml
 from relay.settings.hosts import Endpoint, address
 from relay.settings.kinds import (
     Bool,
@@ -182,6 +183,7 @@ class RelayYaml(Strict):
     )
     kinds: KindsYaml = KindsYaml.model_construct()
     check: CheckYaml = Field(default_factory=CheckYaml.model_construct)
+    defaults: DefaultsYaml = DefaultsYaml.model_construct()
     destinations: dict[Name, DestinationYaml] = Field(default={})
     smarthosts: Annotated[dict[Name, SmarthostYaml], Field(min_length=1)]
     return_path: Email = "bounces@export.relay.example"

@@ -23,7 +23,7 @@ CASES = [
         "",
         "smarthost: {}\n",
         [
-            'relay.yaml:3:1: error: unknown key "smarthost" in the file. Fix: Did you mean "smarthosts"? The keys are: accept, check, destinations, digest, dkim, hostname, http, identify, keep_delivered, kinds, language, listen, …',
+            'relay.yaml:3:1: error: unknown key "smarthost" in the file. Fix: Did you mean "smarthosts"? The keys are: accept, check, defaults, destinations, digest, dkim, hostname, http, identify, keep_delivered, kinds, language, …',
         ],
     ),
     (
