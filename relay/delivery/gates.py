@@ -36,14 +36,17 @@ class Gates:
             self._sent.setdefault(destination, deque()).append(self._clock())
         return pause
 
-    def closed(self) -> frozenset[str]:
-        """Destinations for which nothing more should be claimed."""
+    def room(self) -> dict[str, int]:
+        """How many more each destination takes now, those left out that have all their slots free."""
         names = self._inside.keys() | self._sent.keys()
-        return frozenset(name for name in names if self._inside[name] >= self._slots or self._used_up(name))
+        return {name: room for name in names if (room := self._room(name)) < self._slots}
 
-    def _used_up(self, destination: str) -> bool:
+    def _room(self, destination: str) -> int:
+        free = self._slots - self._inside[destination]
         rate = self._rate(destination)
-        return rate > 0 and len(self._recent(destination)) + self._waiting[destination] >= rate
+        if rate > 0:
+            free = min(free, rate - len(self._recent(destination)) - self._waiting[destination])
+        return max(0, free)
 
     def _pause(self, destination: str) -> float:
         rate, recent = self._rate(destination), self._recent(destination)

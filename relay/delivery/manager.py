@@ -125,11 +125,13 @@ class QueueManager:
         room = min(self._limits.attempts - len(self._tasks), self._limits.per_destination)
         if room <= 0:
             return False
-        due = await self._spool.due()
+        places = self._gates.room()
+        due = await self._spool.due([name for name, free in places.items() if not free])
         now = self._clock()
         if due is None or due > now:
             return False
-        claims = await self._spool.claim(now, self._limits.lease, room, self._gates.closed())
+        # Asked again, for some have ended meanwhile; none has begun, so no destination gets more than its slots.
+        claims = await self._spool.claim(now, self._limits.lease, room, self._gates.room())
         for claim in claims:
             self._gates.enter(claim.delivery.destination)
             task = asyncio.create_task(self._deliver(claim), name=f"deliver {claim.delivery.id}")

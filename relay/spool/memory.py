@@ -3,7 +3,7 @@
 import secrets
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from relay.lifecycle import Transition, bounced, claimed, clamp, latest, order, settled
@@ -19,7 +19,7 @@ from relay.spool.entry import (
     terms_of,
     uncovered,
 )
-from relay.spool.port import Query, Record, Stats, Stored, Tally, Windows
+from relay.spool.port import NOWHERE_FULL, Query, Record, Stats, Stored, Tally, Windows
 from relay.spool.tally import Tallies
 
 
@@ -106,22 +106,20 @@ class MemorySpool:
         return (entry for kept in self._mails.values() for entry in kept.entries.values())
 
     async def claim(
-        self, now: float, lease: float, limit: int, skip: frozenset[str] = frozenset()
+        self, now: float, lease: float, limit: int, room: Mapping[str, int] = NOWHERE_FULL
     ) -> tuple[Claim, ...]:
         for entry in self._entries():
             entry.delivery = clamp(entry.delivery, now, self.ceiling)
-        due = [
-            each
-            for each in self._entries()
-            if (at := each.due()) is not None and at <= now and each.delivery.destination not in skip
-        ]
+        due = [each for each in self._entries() if (at := each.due()) is not None and at <= now]
         fresh = [each for each in due if each.delivery.state is State.QUEUED]
         share = newest_share(self._turn, limit)
         self._turn += limit
         by_arrival = sorted(enumerate(fresh), key=lambda item: (item[1].delivery.arrived, item[0]), reverse=True)
-        newest = [each for _, each in by_arrival[:share]]
-        oldest = sorted((each for each in due if each not in newest), key=lambda each: each.due() or 0.0)
-        claims = [self._claim(each, now, lease) for each in oldest[: limit - len(newest)] + newest]
+        taken: Counter[str] = Counter()
+        newest = _fitting([each for _, each in by_arrival], share, limit, room, taken)
+        rest = sorted((each for each in due if each not in newest), key=lambda each: each.due() or 0.0)
+        oldest = _fitting(rest, limit - len(newest), limit, room, taken)
+        claims = [self._claim(each, now, lease) for each in oldest + newest]
         return tuple(each for each in claims if each is not None)
 
     def _claim(self, entry: _Entry, now: float, lease: float) -> Claim | None:
@@ -159,10 +157,11 @@ class MemorySpool:
         kept = self._mails.get(queue_id)
         return kept.mail if kept else None
 
-    async def due(self) -> float | None:
+    async def due(self, full: Collection[str] = ()) -> float | None:
         now = self._clock()
-        times = [at for each in self._entries() if (at := each.due()) is not None]
-        waiting = [each.delivery.next_attempt for each in self._entries() if each.delivery.next_attempt is not None]
+        open_ = [each for each in self._entries() if each.delivery.destination not in full]
+        times = [at for each in open_ if (at := each.due()) is not None]
+        waiting = [each.delivery.next_attempt for each in open_ if each.delivery.next_attempt is not None]
         if waiting and max(waiting) > latest(now, self.ceiling):
             return min(now, *times)
         return min(times, default=None)
@@ -292,3 +291,16 @@ def _over(kept: _Kept, before: float, withheld: float | None) -> bool:
 
     latest_end = before if withheld is None else max(before, withheld)
     return kept.mail.arrived < latest_end and all(ended(each) for each in kept.entries.values())
+
+
+def _fitting(
+    entries: Iterable[_Entry], most: int, limit: int, room: Mapping[str, int], taken: Counter[str]
+) -> list[_Entry]:
+    """The first `most` that find room at their destination; counted in `taken`."""
+    found: list[_Entry] = []
+    for each in entries:
+        destination = each.delivery.destination
+        if len(found) < most and taken[destination] < room.get(destination, limit):
+            taken[destination] += 1
+            found.append(each)
+    return found

@@ -7,12 +7,16 @@ Errors: `SpoolFull` (no space: try later, nothing was stored), `SpoolBroken` (th
 more: the daemon must stop and read the spool again), `SpoolBusy` (another daemon owns it).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Protocol
 
 from relay.lifecycle import Transition
 from relay.model import Claim, Delivery, Event, Mail, Order, Plan, State
+
+NOWHERE_FULL: Mapping[str, int] = MappingProxyType({})
+"""No destination takes less than is asked for."""
 
 
 class SpoolError(Exception):
@@ -124,15 +128,15 @@ class Spool(Protocol):
         """
 
     async def claim(
-        self, now: float, lease: float, limit: int, skip: frozenset[str] = frozenset()
+        self, now: float, lease: float, limit: int, room: Mapping[str, int] = NOWHERE_FULL
     ) -> tuple[Claim, ...]:
         """Lease up to `limit` due deliveries for `lease` seconds, oldest due first; durable before it returns.
 
         Due: queued or deferred with next_attempt <= now, or active with an expired lease. Each claim counts an attempt
         and an unsettled claim; a delivery already twice unsettled is set held (UNSETTLED) instead of being claimed.
-        `skip`: names of destinations that take nothing now. One in four goes to the newest arrival never attempted, so
-        that a long queue does not make a new mail wait for its end. A next attempt further ahead than `ceiling` (the
-        clock was set back) is brought to now + ceiling.
+        `room`: how many each destination takes now, those that take `limit` left out; no claim goes beyond it. One in
+        four goes to the newest arrival never attempted, so that a long queue does not make a new mail wait for its end.
+        A next attempt further ahead than `ceiling` (the clock was set back) is brought to now + ceiling.
         """
 
     async def renew(self, claim: Claim, lease: float) -> bool:
@@ -149,8 +153,9 @@ class Spool(Protocol):
         """The mail with its raw octets, or None when unknown or purged. Raises nothing for a corrupt one: it is set
         aside (all its deliveries held) and counted."""
 
-    async def due(self) -> float | None:
-        """When the next delivery is due (epoch seconds), or None. Cheap, and sees what other processes ordered."""
+    async def due(self, full: Collection[str] = ()) -> float | None:
+        """When the next delivery is due (epoch seconds) for a destination not in `full`, or None. Cheap, and sees what
+        other processes ordered."""
 
     async def find(self, query: Query) -> tuple[Delivery, ...]:
         """Deliveries that match, oldest arrival first."""

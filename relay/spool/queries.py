@@ -3,7 +3,6 @@
 
 import sqlite3
 
-from relay.lifecycle import latest
 from relay.model import Delivery, Plan, State
 from relay.spool import rows
 from relay.spool.entry import WHOLE_MAIL, bare
@@ -43,18 +42,6 @@ _MAILS_OF_TERM = (
     "SELECT mail FROM terms WHERE term = ? UNION SELECT id FROM mails WHERE queue_id = ?"
     " UNION SELECT mail FROM deliveries WHERE dossier = ?"
 )
-
-
-def due(db: sqlite3.Connection, now: float, ceiling: float) -> float | None:
-    """When the next delivery is due; `now` when one stands further ahead than it can, for `claim` to bring it back."""
-    first, strayed = db.execute(
-        "SELECT (SELECT MIN(due) FROM deliveries WHERE due IS NOT NULL),"
-        " EXISTS (SELECT 1 FROM deliveries INDEXED BY deliveries_due"
-        " WHERE due > ? AND state IN ('queued', 'deferred'))",
-        (latest(now, ceiling),),
-    ).fetchone()
-    known: float | None = min(now, first) if strayed else first
-    return known
 
 
 def stats(db: sqlite3.Connection, octets: int, free: int | None, corrupt: int) -> Stats:

@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import sqlite3
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from hashlib import sha256
@@ -20,11 +20,22 @@ import structlog
 from relay.lifecycle import Transition
 from relay.model import Claim, Delivery, Mail, Order, Plan
 from relay.ops import events
-from relay.spool import database, place, purge, queries, rows, verbs
+from relay.spool import database, place, purge, queries, rows, verbs, waiting
 from relay.spool.checkpoint import Checkpointer
 from relay.spool.content import BlobContent
 from relay.spool.faults import meaning
-from relay.spool.port import Query, Record, SpoolBroken, SpoolError, SpoolFull, Stats, Stored, Tally, Windows
+from relay.spool.port import (
+    NOWHERE_FULL,
+    Query,
+    Record,
+    SpoolBroken,
+    SpoolError,
+    SpoolFull,
+    Stats,
+    Stored,
+    Tally,
+    Windows,
+)
 from relay.spool.tally import Tallies
 from relay.spool.writer import Writer
 
@@ -87,10 +98,10 @@ class SqliteSpool:
             raise
 
     async def claim(
-        self, now: float, lease: float, limit: int, skip: frozenset[str] = frozenset()
+        self, now: float, lease: float, limit: int, room: Mapping[str, int] = NOWHERE_FULL
     ) -> tuple[Claim, ...]:
         turn, self._turn = self._turn, self._turn + limit
-        return await self._change(lambda db: self._verbs.claim(db, now, lease, limit, skip, turn, self.ceiling))
+        return await self._change(lambda db: self._verbs.claim(db, now, lease, limit, room, turn, self.ceiling))
 
     async def renew(self, claim: Claim, lease: float) -> bool:
         return await self._change(lambda db: verbs.renew(db, claim, lease))
@@ -129,9 +140,9 @@ class SqliteSpool:
             self._corrupt += 1
             log.error(events.Event.MAIL_CORRUPT, queue_id=queue_id)
 
-    async def due(self) -> float | None:
+    async def due(self, full: Collection[str] = ()) -> float | None:
         now = self._clock()
-        return await self._read(lambda db: queries.due(db, now, self.ceiling))
+        return await self._read(lambda db: waiting.due(db, now, self.ceiling, full))
 
     async def find(self, query: Query) -> tuple[Delivery, ...]:
         return await self._read(lambda db: queries.find(db, query))

@@ -3,21 +3,20 @@
 
 import secrets
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from json import dumps
 
 from relay import wire
-from relay.lifecycle import Transition, bounced, claimed, latest, order, settled
+from relay.lifecycle import Transition, bounced, claimed, order, settled
 from relay.model import Claim, Delivery, Event, Mail, Order, Plan, State
-from relay.spool import rows
+from relay.spool import rows, waiting
 from relay.spool.content import BlobContent
 from relay.spool.entry import (
     ORDER_EVENTS,
     STAY,
     Planted,
     first_events,
-    newest_share,
     plant,
     set_aside,
     terms_of,
@@ -26,7 +25,6 @@ from relay.spool.entry import (
 from relay.spool.port import Stored, Windows
 
 _LIVES = "state NOT IN ('failed', 'dropped')"
-_SERVED = "due <= ? AND destination NOT IN (SELECT value FROM json_each(?))"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,23 +75,12 @@ class Verbs:
         now: float,
         lease: float,
         limit: int,
-        skip: frozenset[str],
+        room: Mapping[str, int],
         turn: int,
         ceiling: float,
     ) -> tuple[Claim, ...]:
-        db.execute(
-            "UPDATE deliveries INDEXED BY deliveries_due SET due = ? WHERE due > ? AND state IN ('queued', 'deferred')",
-            (now + ceiling, latest(now, ceiling)),
-        )
-        passed = dumps(sorted(skip))
-        newest = rows.deliveries(
-            db,
-            f"state = 'queued' AND {_SERVED} ORDER BY arrived DESC, mail DESC, number DESC LIMIT ?",
-            *(now, passed, newest_share(turn, limit)),
-        )
-        taken = {each.id for each in newest}
-        oldest = rows.deliveries(db, f"{_SERVED} ORDER BY due, mail, number LIMIT ?", now, passed, limit)
-        chosen = [each for each in oldest if each.id not in taken][: limit - len(newest)] + newest
+        waiting.bring_back(db, now, ceiling)
+        chosen = waiting.choose(db, now, limit, room, turn)
         claims = (_claim(db, each, now, lease) for each in chosen)
         return tuple(each for each in claims if each is not None)
 

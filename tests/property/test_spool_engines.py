@@ -8,6 +8,7 @@ import asyncio
 import shutil
 import sqlite3
 import tempfile
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from itertools import count
 from pathlib import Path
@@ -107,10 +108,18 @@ class Engines(RuleBasedStateMachine):
         if not stored.duplicate:
             self.answered[given.queue_id] = given
 
-    @rule(limit=st.integers(1, 4), skip=st.sampled_from([frozenset(), frozenset({"slow"})]))
-    def claim(self, limit: int, skip: frozenset[str]) -> None:
-        ours, theirs = self.both(lambda spool: spool.claim(self.now, 120.0, limit, skip))
+    @rule(
+        limit=st.integers(1, 6),
+        room=st.dictionaries(st.sampled_from(["agiris", "slow"]), st.integers(0, 3), max_size=2),
+    )
+    def claim(self, limit: int, room: dict[str, int]) -> None:
+        full = [name for name, free in room.items() if not free]
+        due = self.agreed(lambda spool: spool.due(full))
+        ours, theirs = self.both(lambda spool: spool.claim(self.now, 120.0, limit, room))
         assert [(each.delivery, each.lease) for each in ours] == [(each.delivery, each.lease) for each in theirs]
+        taken = Counter(each.delivery.destination for each in ours)
+        assert all(count <= room.get(name, limit) for name, count in taken.items()) and taken.total() <= limit
+        assert not ours or (due is not None and due <= self.now), "what is due for a destination with room is told"
         self.claims += zip(ours, theirs, strict=True)
 
     def each_its_own(self, claims: tuple[Claim, Claim], verb: Callable[[Spool, Claim], Awaitable[Any]]) -> Any:

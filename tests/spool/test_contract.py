@@ -136,8 +136,20 @@ class TestClaim:
     async def test_a_destination_that_takes_nothing_is_passed_over(self, spool: Spool, clock: Clock) -> None:
         await spool.store(mail(plan("a@x", destination="slow")))
         await spool.store(mail(plan("b@x", destination="agiris")))
-        claims = await spool.claim(clock.now, 60, 9, frozenset({"slow"}))
+        claims = await spool.claim(clock.now, 60, 9, {"slow": 0})
         assert [each.delivery.recipient for each in claims] == ["b@x"]
+        assert await spool.due(["slow"]) == clock.now + 60
+        assert await spool.due(["slow", "agiris"]) is None
+
+    async def test_no_destination_gets_more_than_its_room(self, spool: Spool, clock: Clock) -> None:
+        for number in range(12):
+            name = "slow" if number < 9 else "agiris"
+            await spool.store(mail(plan(f"{number}@x", destination=name), at=clock.now - 100 + number))
+        claims = await spool.claim(clock.now, 60, 6, {"slow": 2})
+        # One of the six is for the newest arrival; the two oldest have all the room there is at "slow".
+        assert sorted(int((each.delivery.recipient or "")[:-2]) for each in claims) == [0, 1, 9, 10, 11]
+        assert len(await spool.claim(clock.now, 60, 3, {"slow": 1, "agiris": 5})) == 1
+        assert len(await spool.claim(clock.now, 60, 9)) == 6
 
     async def test_one_in_four_is_for_the_newest_arrival(self, spool: Spool, clock: Clock) -> None:
         for number in range(20):

@@ -18,7 +18,7 @@ from relay.lifecycle import step
 from relay.model import Order, Retry, State
 from relay.reason import Reason
 from relay.reply import Delivered, Reply
-from relay.spool import database, place
+from relay.spool import database, place, waiting
 from relay.spool import sqlite as engine
 from relay.spool.open import open_spool
 from relay.spool.port import Query, SpoolBroken, SpoolBusy, SpoolError, SpoolFull
@@ -386,14 +386,27 @@ class TestSpace:
         await spool.close()
         assert path.stat().st_size < 1_000_000
 
-    async def test_the_queue_is_found_by_its_indexes(self, path: Path) -> None:
+    @pytest.mark.parametrize("statement", [waiting._OLDEST, waiting._DESTINATIONS])
+    async def test_what_is_due_is_found_by_the_index_of_a_destination(self, path: Path, statement: str) -> None:
         spool = opened(path)
         with sqlite3.connect(path) as connection:
-            plan = connection.execute(
-                "EXPLAIN QUERY PLAN SELECT * FROM deliveries WHERE due <= 1 ORDER BY due, mail, number LIMIT 5"
-            ).fetchall()
+            values = ("agiris", 1.0, 5) if "?" in statement else ()
+            plan = connection.execute(f"EXPLAIN QUERY PLAN {statement}", values).fetchall()
         connection.close()
-        assert [row[3] for row in plan] == ["SEARCH deliveries USING INDEX deliveries_due (due<?)"]
+        looked = [row[3] for row in plan if "deliveries" in row[3]]
+        assert looked and all(each.startswith("SEARCH") and "INDEX deliveries_due" in each for each in looked), plan
+        assert not any("TEMP B-TREE" in row[3] for row in plan)
+        await spool.close()
+
+    async def test_a_spool_of_an_older_relay_is_brought_up_to_date(self, path: Path) -> None:
+        path.parent.mkdir()
+        with sqlite3.connect(path) as connection:
+            connection.executescript(dict(database.migrations())[1] + "PRAGMA user_version = 1;")
+        connection.close()
+        spool, given = opened(path), mail(at=1.0)
+        await spool.store(given)
+        assert await spool.due() == 1.0
+        assert [each.delivery.queue_id for each in await spool.claim(2.0, 60, 1)] == [given.queue_id]
         await spool.close()
 
     def test_synchronous_full_in_wal_mode(self, path: Path) -> None:

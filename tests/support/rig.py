@@ -27,10 +27,11 @@ ROOT = Path(os.environ.get("RELAY_TREE", Path(__file__).parents[2]))
 """The tree whose `relay` runs: a sabotaged copy can be put under the same tests."""
 
 CONNECTIONS = 4
-IN_FLIGHT = 2 * Limits().per_destination - 1
+IN_FLIGHT = Limits().per_destination
 """Deliveries to one destination that may be claimed and not settled at one instant: what a kill may double.
 
-A claim takes up to `per_destination` while one place is free. The average must not exceed the connections."""
+The limit is hard: a claim takes no more than a destination has places free. The average must not exceed the
+connections: the others in flight wait for one, or for the record of an answer already heard."""
 
 SIRENS = ("732829320", "356000000", "552100554", "542051180")
 STRANGER = "775670417"

@@ -1,0 +1,99 @@
+# ruff: noqa: S608 (statements are put together from constants of this package; values are always bound)
+"""What waits, destination by destination: when the next is due, and which a claim takes.
+
+Always by the index of one destination: however long the queue of one that is full, it is never looked through.
+"""
+
+import sqlite3
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping
+
+from relay.lifecycle import latest
+from relay.model import Delivery
+from relay.spool import rows
+from relay.spool.entry import newest_share
+
+_DESTINATIONS = """
+    WITH RECURSIVE waiting (name) AS (
+        SELECT MIN(destination) FROM deliveries WHERE due IS NOT NULL
+        UNION ALL
+        SELECT (SELECT MIN(destination) FROM deliveries WHERE due IS NOT NULL AND destination > waiting.name)
+        FROM waiting WHERE name IS NOT NULL)
+    SELECT name, (SELECT MIN(due) FROM deliveries WHERE destination = name AND due IS NOT NULL)
+    FROM waiting WHERE name IS NOT NULL
+"""
+_STRAYED = "destination = ? AND due > ? AND state IN ('queued', 'deferred')"
+_OLDEST = (
+    "SELECT due, mail, number FROM deliveries INDEXED BY deliveries_due WHERE destination = ? AND due <= ?"
+    " ORDER BY due, mail, number LIMIT ?"
+)
+_NEWEST = (
+    "SELECT arrived, mail, number FROM deliveries INDEXED BY deliveries_by_state WHERE state = 'queued'"
+    " AND destination = ? AND due <= ? ORDER BY arrived DESC, mail DESC, number DESC LIMIT ?"
+)
+
+_Place = tuple[int, int]
+"""mails.id and number of a delivery."""
+
+
+def due(db: sqlite3.Connection, now: float, ceiling: float, full: Collection[str]) -> float | None:
+    """When the next delivery is due for a destination not in `full`; `now` when one stands further ahead than it can,
+    for a claim to bring it back."""
+    times = []
+    for name, first in _destinations(db):
+        if name not in full:
+            times.append(min(now, first) if _strayed(db, name, now, ceiling) else first)
+    return min(times, default=None)
+
+
+def bring_back(db: sqlite3.Connection, now: float, ceiling: float) -> None:
+    """What a clock set back has carried away is due at `now + ceiling`."""
+    for name, _ in _destinations(db):
+        db.execute(
+            f"UPDATE deliveries INDEXED BY deliveries_due SET due = ? WHERE {_STRAYED}",
+            (now + ceiling, name, latest(now, ceiling)),
+        )
+
+
+def choose(db: sqlite3.Connection, now: float, limit: int, room: Mapping[str, int], turn: int) -> list[Delivery]:
+    """Up to `limit` due deliveries, oldest due first and then those that go to the newest arrivals; of no destination
+    more than its `room` (of one not named there, `limit`)."""
+    open_ = {name: min(limit, room.get(name, limit)) for name, first in _destinations(db) if first <= now}
+    newest, taken = _newest(db, now, newest_share(turn, limit), open_)
+    oldest: list[tuple[float, int, int]] = []
+    for name, most in open_.items():
+        found = db.execute(_OLDEST, (name, now, max(0, most))).fetchall()
+        oldest += [row for row in found if row[1:] not in newest][: max(0, most - taken[name])]
+    chosen = [(mail, number) for _, mail, number in sorted(oldest)[: limit - len(newest)]] + newest
+    return list(_read(db, chosen))
+
+
+def _newest(
+    db: sqlite3.Connection, now: float, share: int, open_: Mapping[str, int]
+) -> tuple[list[_Place], Counter[str]]:
+    """The newest arrivals never attempted, newest first, and how many of each destination."""
+    found = [
+        (*row, name)
+        for name, most in open_.items()
+        for row in db.execute(_NEWEST, (name, now, max(0, min(share, most))))
+    ]
+    chosen = sorted(found, reverse=True)[:share]
+    return [(mail, number) for _, mail, number, _ in chosen], Counter(name for *_, name in chosen)
+
+
+def _destinations(db: sqlite3.Connection) -> list[tuple[str, float]]:
+    """Each destination something waits for, and when its first is due."""
+    return db.execute(_DESTINATIONS).fetchall()
+
+
+def _strayed(db: sqlite3.Connection, destination: str, now: float, ceiling: float) -> bool:
+    found = db.execute(
+        f"SELECT 1 FROM deliveries INDEXED BY deliveries_due WHERE {_STRAYED} LIMIT 1",
+        (destination, latest(now, ceiling)),
+    )
+    return found.fetchone() is not None
+
+
+def _read(db: sqlite3.Connection, places: list[_Place]) -> Iterator[Delivery]:
+    for mail, number in places:
+        yield from rows.deliveries(db, "mail = ? AND number = ?", mail, number)
