@@ -1,7 +1,6 @@
 """Open a connection to the next hop, secure it, authenticate. Here and nowhere else stands aiosmtplib."""
 
 import asyncio
-import os
 import socket
 import ssl
 import time
@@ -16,64 +15,51 @@ from aiosmtplib import (
 )
 
 from relay.reply import Outcome, Stage, Trouble, classify, failure, remote
+from relay.smarthost.connect import connect, hosts
 from relay.smarthost.dialogue import Dialogue
+from relay.smarthost.mx import MailExchangers
 from relay.smarthost.route import Route, Tls
+from relay.smarthost.unreachable import Unreachable
 
 _NO_EHLO = frozenset({500, 501, 502, 504})  # rfc5321#4.1.4: then HELO is tried
 
 
-class Unreachable(Exception):
-    """No usable connection came about; `outcome` says what that means for the mail."""
+async def dial(route: Route, exchangers: MailExchangers) -> Dialogue:
+    """A connection ready for MAIL, with the first host of the route that gives one. Raises Unreachable.
 
-    def __init__(self, outcome: Outcome) -> None:
-        super().__init__(str(outcome.reply))
-        self.outcome = outcome
+    A host that refuses our password ends it: the next one knows no other, and would count one more guess. So does
+    time, once the hosts tried have had as much as one may take for its greeting.
+    """
+    trust = _trust(route)
+    failures: list[Unreachable] = []
+    last_start = time.monotonic() + route.timeouts.greeting
+    for host in await hosts(route, exchangers):
+        try:
+            return await _open(route, host, trust, await connect(route, host, exchangers))
+        except Unreachable as unreachable:
+            failures.append(unreachable)
+        if failures[-1].at_auth or time.monotonic() > last_start:
+            break
+    raise next((each for each in failures if each.alerts), failures[-1])
 
 
-async def dial(route: Route) -> Dialogue:
-    """A connection ready for MAIL. Raises Unreachable."""
+async def _open(route: Route, host: str, trust: ssl.SSLContext | None, connected: socket.socket) -> Dialogue:
+    """host: the name that its certificate must bear."""
     client = SMTP(
-        hostname=route.host,
+        hostname=host,
         local_hostname=route.hostname,
         use_tls=route.tls is Tls.IMPLICIT,
         start_tls=False,
-        tls_context=_trust(route),
+        tls_context=trust,
     )
     try:
-        await _greet(client, route, await _connect(route))
+        await _greet(client, route, connected)
         await _secure(client, route)
         await _authenticate(client, route)
         return _take_over(client)
     except BaseException:
         client.close()
         raise
-
-
-async def _connect(route: Route) -> socket.socket:
-    """A connected socket: each address of the host is tried in turn."""
-    loop, limit = asyncio.get_running_loop(), route.timeouts.connect
-    try:
-        async with asyncio.timeout(limit):
-            found = await loop.getaddrinfo(route.host, route.port, type=socket.SOCK_STREAM)
-    except TimeoutError:
-        raise Unreachable(failure(Stage.DNS, Trouble.UNRESOLVED, f"{route.host}: no answer in time")) from None
-    except (OSError, UnicodeError) as error:
-        raise Unreachable(failure(Stage.DNS, Trouble.UNRESOLVED, f"{route.host}: {error}")) from error
-    last = "no address"
-    for family, kind, protocol, _, address in found:
-        attempt = socket.socket(family, kind, protocol)
-        attempt.setblocking(False)
-        try:
-            async with asyncio.timeout(limit):
-                await loop.sock_connect(attempt, address)
-            return attempt
-        except OSError as error:  # TimeoutError is one
-            attempt.close()
-            last = "no answer in time" if isinstance(error, TimeoutError) else os.strerror(error.errno or 0)
-        except BaseException:
-            attempt.close()
-            raise
-    raise Unreachable(failure(Stage.CONNECT, Trouble.UNREACHABLE, f"{route.host}:{route.port}: {last}"))
 
 
 async def _greet(client: SMTP, route: Route, connected: socket.socket) -> None:

@@ -11,10 +11,12 @@ import structlog
 from relay.ops.events import Event
 from relay.reply import Outcome, Stage, Trouble, failure
 from relay.smarthost.content import Octets, prepare
-from relay.smarthost.dial import Unreachable, dial
+from relay.smarthost.dial import dial
 from relay.smarthost.dialogue import Dialogue
+from relay.smarthost.mx import MailExchangers
 from relay.smarthost.route import Route
 from relay.smarthost.transaction import Letter, Outcomes, Stale, Transaction
+from relay.smarthost.unreachable import Unreachable
 
 log = structlog.get_logger(__name__)
 
@@ -65,14 +67,24 @@ class _Pool:
 class Smarthosts:
     """Sends mails. idle: seconds a connection waits for more. uses, age (seconds): when it is renewed all the same.
 
-    patience: seconds that mails wait for the one which tries a next hop that was down.
+    patience: seconds that mails wait for the one which tries a next hop that was down. exchangers: by themselves asked
+    for as /etc/resolv.conf says.
     """
 
-    def __init__(self, *, idle: float = 20.0, uses: int = 100, age: float = 300.0, patience: float = 2.0) -> None:
+    def __init__(
+        self,
+        *,
+        idle: float = 20.0,
+        uses: int = 100,
+        age: float = 300.0,
+        patience: float = 2.0,
+        exchangers: MailExchangers | None = None,
+    ) -> None:
         self._idle = idle
         self._uses = uses
         self._age = age
         self._patience = patience
+        self._exchangers = exchangers or MailExchangers()
         self._pools: dict[Route, _Pool] = {}
 
     async def send(
@@ -152,7 +164,7 @@ class Smarthosts:
 
     async def _dial(self, pool: _Pool, route: Route) -> Dialogue:
         try:
-            dialogue = await dial(route)
+            dialogue = await dial(route, self._exchangers)
         except Unreachable as unreachable:
             pool.down = unreachable.outcome
             raise

@@ -39,6 +39,8 @@ class Route:
 
     name: of the smarthost in the settings, for logs. hostname: what we call ourselves in EHLO.
     ca_file: certificates to trust in place of the system's. connections: at most so many at a time.
+    mx: `host` is a domain whose mail exchangers are asked for. mx_names: which names they may have (a pattern:
+    `*.provider.example`); none: the domain's own and those below it.
     A username needs TLS: without it the mail is deferred and no password leaves. token: an access token, given by
     XOAUTH2 in place of a password.
     """
@@ -54,3 +56,5 @@ class Route:
     hostname: str = "localhost"
     ca_file: str | None = None
     timeouts: Timeouts = Timeouts()
+    mx: bool = False
+    mx_names: tuple[str, ...] = ()

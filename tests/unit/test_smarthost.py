@@ -371,7 +371,7 @@ async def test_a_cancelled_send_leaves_no_connection_half_way(peer: Peer, out: S
 async def test_the_unforeseen_is_deferred_with_an_alert(
     peer: Peer, out: Smarthosts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("relay.smarthost.pool.dial", lambda route: 1 / 0)
+    monkeypatch.setattr("relay.smarthost.pool.dial", lambda *_: 1 / 0)
     outcome = await send(out, route(peer))
     assert isinstance(outcome, Deferred) and outcome.alert and outcome.stage is Stage.INTERNAL
     assert outcome.reply.enhanced == "4.3.0"
