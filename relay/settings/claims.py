@@ -10,7 +10,7 @@ DOSSIER, RECIPIENT, AGIRIS, SIREN, SIRET = "dossier", "recipient", "agiris", "si
 
 
 class Claim(NamedTuple):
-    """kind: dossier | recipient | agiris | siren | siret (a SIREN told apart by its SIRET). line, column: of `value`."""
+    """kind: dossier | recipient | agiris | siren | siret (a SIREN told apart by its SIRET). line, column: of value."""
 
     kind: str
     dossier: str

@@ -1,6 +1,7 @@
 """The clients of all firms against each other: nothing may reach the wrong client, nothing may loop."""
 
 import re
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from relay.settings.claims import AGIRIS, DOSSIER, RECIPIENT, SIREN, SIRET, Claim
@@ -29,7 +30,7 @@ class Crossing:
         self._agiris: list[_Seen] = []
         self._sirens: dict[str, _Seen] = {}
 
-    def take(self, file: str, claims: list[Claim]) -> None:
+    def take(self, file: str, claims: Iterable[Claim]) -> None:
         """The claims of one firm's `file`; in the order of the files: the later of two is at fault."""
         for claim in claims:
             seen = _Seen(file, claim)

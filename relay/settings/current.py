@@ -7,7 +7,7 @@ from pathlib import Path
 from relay.export.terms import Client
 from relay.report import Severity
 from relay.settings.faults import Fault
-from relay.settings.handover import load_apart
+from relay.settings.handover import NONE, Firms, load_apart
 from relay.settings.settings import STATIC, Settings
 
 SLICE = 500
@@ -15,11 +15,15 @@ SLICE = 500
 
 @dataclass(frozen=True, slots=True)
 class ReloadResult:
-    """ok: the new settings are in force. faults: the errors that stopped them. warnings: to be told in any case."""
+    """ok: the new settings are in force. faults: the errors that stopped them. warnings: to be told in any case.
+
+    reread: files of firms that were read again, the others being as they were.
+    """
 
     ok: bool
     faults: tuple[Fault, ...] = ()
     warnings: tuple[Fault, ...] = ()
+    reread: int = 0
 
 
 class Current:
@@ -31,6 +35,7 @@ class Current:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self._settings: Settings | None = None
+        self._firms: Firms = NONE
         self._one_at_a_time = asyncio.Lock()
 
     @property
@@ -46,21 +51,20 @@ class Current:
         allow_loss: accept that all, or more than a tenth, of the clients disappear.
         """
         async with self._one_at_a_time:
-            new, found = await load_apart(self.directory)
-            errors = tuple(fault for fault in found if fault.severity is Severity.ERROR)
-            warnings = tuple(fault for fault in found if fault.severity is not Severity.ERROR)
+            taken = await load_apart(self.directory, self._firms)
+            new = taken.settings
+            errors = tuple(fault for fault in taken.faults if fault.severity is Severity.ERROR)
+            warnings = tuple(fault for fault in taken.faults if fault.severity is not Severity.ERROR)
             if new is None:
                 return ReloadResult(False, errors, warnings)
             if self._settings is not None:
                 if not allow_loss and (loss := _loss(self.directory, self._settings, new)) is not None:
                     return ReloadResult(False, (loss,), warnings)
                 warnings += _restart_needed(self.directory, self._settings, new)
-            old, self._settings = self._settings, new
-            if old is not None:
-                replaced = list(old.terms.clients.values())
-                del old
-                await _let_go(replaced)
-            return ReloadResult(True, (), warnings)
+            replaced = [] if self._settings is None else list(self._settings.terms.clients.values())
+            self._settings, self._firms = new, taken.firms
+            await _let_go(replaced)
+            return ReloadResult(True, (), warnings, taken.reread)
 
 
 async def _let_go(replaced: list[Client]) -> None:

@@ -44,7 +44,6 @@ class Faults:
 
     def __init__(self) -> None:
         self._found: dict[Fault, None] = {}
-
         self._dropped = {Severity.ERROR: 0, Severity.WARNING: 0}
 
     def error(self, file: str, at: Position, what: str, fix: str = "") -> None:
@@ -58,6 +57,27 @@ class Faults:
             self._found[fault] = None
         else:
             self._dropped[fault.severity] += 1
+
+    def merge(self, other: "Faults") -> None:
+        """Add what `other` found."""
+        self.take(other._found)
+        for severity, count in other._dropped.items():
+            self._dropped[severity] += count
+
+    def take(self, found: Iterable[Fault]) -> None:
+        """Add faults found before."""
+        for fault in found:
+            self._add(fault)
+
+    @property
+    def dropped(self) -> int:
+        """How many are only counted."""
+        return sum(self._dropped.values())
+
+    @property
+    def found(self) -> tuple[Fault, ...]:
+        """The faults remembered, in the order they were told."""
+        return tuple(self._found)
 
     @property
     def errors(self) -> int:

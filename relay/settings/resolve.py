@@ -31,11 +31,10 @@ class FirmParts:
     origins: dict[str, str] = field(default_factory=dict)
 
 
-def settings(directory: Path, relay: RelayYaml, top: Layer, firms: Iterable[FirmParts]) -> Settings:
-    """The Settings of files that have no fault. top: `defaults` of relay.yaml."""
-    firms = list(firms)
+def settings(directory: Path, relay: RelayYaml, firms: Iterable[Firm], clients: Iterable[Client]) -> Settings:
+    """The Settings of files that have no fault."""
     return Settings(
-        terms=_terms(relay, top, firms),
+        terms=_terms(relay, firms, clients),
         listen=tuple(_listener(directory, each) for each in relay.listen),
         accept=Accept(**relay.accept.model_dump(exclude={"recipients"})),
         smarthosts={name: _smarthost(directory, name, each) for name, each in relay.smarthosts.items()},
@@ -54,12 +53,11 @@ def _dkim(directory: Path, dkim: DkimYaml | None) -> Dkim | None:
     return None if dkim is None else Dkim(dkim.domain, dkim.selector, resolve_path(directory, dkim.private_key))
 
 
-def _terms(relay: RelayYaml, top: Layer, firms: list[FirmParts]) -> Terms:
+def _terms(relay: RelayYaml, firms: Iterable[Firm], clients: Iterable[Client]) -> Terms:
     given = {"agiris": Destination()} | {
         name: Destination(name=name, **{**each.model_dump(), "attachment_types": tuple(each.attachment_types)})
         for name, each in relay.destinations.items()
     }
-    clients = (client(firm, model, node, top) for firm in firms for model, node in firm.clients)
     return Terms(
         hostname=relay.hostname,
         recipients=tuple(relay.accept.recipients),
@@ -68,7 +66,7 @@ def _terms(relay: RelayYaml, top: Layer, firms: list[FirmParts]) -> Terms:
         ),
         check=_check(relay.check),
         destinations=given,
-        firms={firm.key: head(firm, top) for firm in firms},
+        firms={each.key: each for each in firms},
         clients={each.key: each for each in clients},
         return_path=relay.return_path,
         kinds=Kinds(relay.kinds.header, tuple(relay.kinds.statement_names)),
@@ -143,7 +141,8 @@ def _listener(directory: Path, listen: ListenYaml) -> Listener:
 
 def _smarthost(directory: Path, name: str, model: SmarthostYaml) -> Smarthost:
     values: Mapping[str, object] = model.model_dump()
-    return Smarthost(name=name, **{**values, "password_file": _file(directory, model.password_file)})  # type: ignore[arg-type]
+    files = {key: _file(directory, getattr(model, key)) for key in ("password_file", "token_file")}
+    return Smarthost(name=name, **{**values, **files, "mx_names": tuple(model.mx_names)})  # type: ignore[arg-type]
 
 
 def _file(directory: Path, name: str | None) -> str | None:

@@ -18,11 +18,8 @@ _ODD_INDENT = re.compile(rf"^[ ]*([{INVISIBLE}])", re.MULTILINE)
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\x80-\x84\x86-\x9f]|\r(?!\n)")
 
 
-def read(path: Path, file: str, faults: Faults) -> str | None:
-    """The text of `path`, or None with the faults told. `file`: its name in the faults."""
-    octets = _octets(path, file, faults)
-    if octets is None:
-        return None
+def decode(octets: bytes, file: str, faults: Faults) -> str | None:
+    """The text of a file's octets, or None with the faults told. `file`: its name in the faults."""
     text = _decode(octets, file, faults)
     if text is None:
         return None
@@ -55,20 +52,21 @@ def open_regular(path: Path) -> BinaryIO:
     return path.open("rb")
 
 
-def _octets(path: Path, file: str, faults: Faults) -> bytes | None:
+def octets(path: Path, file: str, faults: Faults) -> bytes | None:
+    """The octets of `path`, or None with the faults told; what is said of its mode is told too."""
     try:
         with open_regular(path) as stream:
             if os.fstat(stream.fileno()).st_mode & stat.S_IWOTH:
                 what = "anyone on this machine can write this file, and so redirect invoices"
                 faults.warning(file, TOP, what, f"chmod o-w {path}")
-            octets = stream.read(MAX_SIZE + 1)
+            content = stream.read(MAX_SIZE + 1)
     except OSError as error:
         faults.error(file, TOP, *unreadable(error))
         return None
-    if len(octets) > MAX_SIZE:
+    if len(content) > MAX_SIZE:
         faults.error(file, TOP, "the file is larger than 16 MiB", "split it into one file for each firm")
         return None
-    return octets
+    return content
 
 
 def user() -> str:

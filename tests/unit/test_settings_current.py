@@ -1,7 +1,6 @@
 """Current: a reload puts everything in force or nothing."""
 
 import asyncio
-import json
 from pathlib import Path
 
 import pytest
@@ -9,10 +8,12 @@ import pytest
 from relay.report import Severity
 from relay.settings import child, handover
 from relay.settings.current import Current
-from relay.settings.handover import Broken, receive
+from relay.settings.handover import NONE, Broken, Firms, Taken, receive
 from relay.settings.load import load
 from tests.support.config_faults import FIRM, RELAY, write
 from tests.support.many_clients import write as write_many
+
+SILENT = FIRM.replace("original_pdf: false", "link_name: Agiris")
 
 
 async def current(folder: Path) -> Current:
@@ -97,24 +98,94 @@ async def test_a_child_that_dies_is_a_fault(tmp_path: Path, monkeypatch: pytest.
     assert "the process that reads the configuration failed" in result.faults[0].what
 
 
+async def replay(lines: list[bytes], before: Firms = NONE) -> Taken:
+    source = iter(lines)
+
+    async def readline() -> bytes:
+        return next(source, b"")
+
+    return await receive(readline, before)
+
+
 async def test_what_the_child_says_is_taken_whole_or_not_at_all(tmp_path: Path) -> None:
     loaded = load(write_many(tmp_path / "config", 120, 3))
     sent = [line + b"\n" for line in child.lines(loaded)]
-    assert len(sent) == 2 + 3 + 1
-
-    async def replay(lines: list[bytes]) -> object:
-        source = iter(lines)
-
-        async def readline() -> bytes:
-            return next(source, b"")
-
-        return await receive(readline)
-
-    assert await replay(sent) == (loaded.settings, loaded.faults)
+    assert [line.split(b" ")[0].decode() for line in sent] == [
+        *("faults", "settings"),
+        *(["firm", "clients", "claims", "claims", "claims", "claims"] * 3),
+        "end",
+    ]
+    taken = await replay(sent)
+    assert (taken.settings, taken.faults, taken.reread) == (loaded.settings, loaded.faults, 3)
     for end in range(len(sent)):
         with pytest.raises(Broken):
             await replay(sent[:end])
+    for lost in range(1, len(sent)):
+        if sent[lost].startswith((b"settings", b"clients", b"end")):
+            with pytest.raises(Broken):
+                await replay([*sent[:lost], *sent[lost + 1 :]])
     with pytest.raises(Broken):
-        await replay([*sent[:2], *sent[3:]])
+        await replay([*sent[:-1], b"end 119\n"])
+
+
+async def test_only_what_has_changed_is_read_again(tmp_path: Path) -> None:
+    folder = write_many(tmp_path / "config", 120, 3)
+    live = Current(folder)
+    assert (await live.reload()).reread == 3
+    before = dict(live.settings.terms.clients)
+    assert (await live.reload()).reread == 0
+    changed = folder / "firms" / "cabinet-0001.yaml"
+    changed.write_text(changed.read_text().replace("original_pdf: false", "original_pdf: true"))
+    assert (await live.reload()).reread == 1
+    assert live.settings == load(folder).settings
+    after = live.settings.terms.clients
+    assert {key.split("/")[0] for key in before if after[key] is not before[key]} == {"cabinet-0001"}
+
+
+async def test_relay_yaml_touches_all_that_is_inherited_from_it(tmp_path: Path) -> None:
+    live = await current(write(tmp_path, relay=RELAY, a=SILENT))
+    write(tmp_path, relay=RELAY + "defaults: {original_pdf: true}\n", a=SILENT)
+    assert (await live.reload()).reread == 1
+    assert live.settings.terms.clients["a/1"].original_pdf
+
+
+async def test_a_warning_of_a_file_left_alone_is_told_again(tmp_path: Path) -> None:
+    folder = write(tmp_path, a=FIRM.rstrip("\n"))
+    live = Current(folder)
+    first = await live.reload()
+    again = await live.reload()
+    assert again.reread == 0
+    assert again.warnings == first.warnings
+    assert any("half written" in fault.what for fault in again.warnings)
+
+
+async def test_a_mode_that_changes_is_told_though_the_file_is_the_same(tmp_path: Path) -> None:
+    live = await current(write(tmp_path))
+    (tmp_path / "firms" / "a.yaml").chmod(0o666)
+    result = await live.reload()
+    assert result.reread == 0
+    assert any("anyone on this machine can write this file" in fault.what for fault in result.warnings)
+
+
+async def test_a_changed_file_is_compared_with_those_left_alone(tmp_path: Path) -> None:
+    folder = write_many(tmp_path / "config", 20, 2)
+    live = await current(folder)
+    taken = folder / "firms" / "cabinet-0000.yaml"
+    taken.write_text(taken.read_text().replace("c0@", "c1@"))
+    result = await live.reload()
+    assert not result.ok
+    assert [str(fault) for fault in result.faults] == [str(fault) for fault in load(folder).faults]
+    assert "claimed by clients" in result.faults[0].what
+    assert (folder / "firms" / "cabinet-0001.yaml").name in str(result.faults[0])
+
+
+async def test_the_same_that_was_never_read_is_refused(tmp_path: Path) -> None:
+    loaded = load(write_many(tmp_path / "config", 2, 1))
+    head = [line + b"\n" for line in child.lines(loaded)][:2]
     with pytest.raises(Broken):
-        await replay([*sent[:-1], json.dumps({"clients": 119}).encode() + b"\n"])
+        await replay([*head, b'same "firms/cabinet-0000.yaml"\n', b"end 0\n"])
+
+
+def test_what_another_release_tells_is_not_understood_and_forgotten() -> None:
+    assert child.known([b'firm {"place": 3}\n']) == {}
+    assert child.known([b"claims [[1]]\n"]) == {}

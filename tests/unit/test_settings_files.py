@@ -61,7 +61,7 @@ def test_latin_1_is_told_at_its_octet(tmp_path: Path) -> None:
 
 def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(tmp_path)
-    read = text.read
+    read = text.octets
 
     def read_while_an_editor_saves(path: Path, file: str, faults: Faults) -> str | None:
         found = read(path, file, faults)
@@ -69,7 +69,7 @@ def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path: Path, monkeyp
             path.write_text(FIRM + "# saved\n")
         return found
 
-    monkeypatch.setattr(text, "read", read_while_an_editor_saves)
+    monkeypatch.setattr(text, "octets", read_while_an_editor_saves)
     loaded = load(tmp_path)
     assert loaded.settings is None
     assert lines(tmp_path, loaded) == [
