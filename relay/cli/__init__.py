@@ -15,6 +15,7 @@ COMMANDS = {
     "explain": ("relay.cli.explain", "explain", "Dry run of one mail: sends nothing."),
     "queue": ("relay.cli.replan", "queue", "The deliveries: list, show, hold, release, retry, drop, replan, export."),
     "spool": ("relay.cli.spool", "spool", "The spool as a whole: backup, restore, check."),
+    "dkim": ("relay.cli.dkim", "dkim", "DKIM: the record to publish in DNS, and whether it fits the key."),
     "users": ("relay.cli.users", "users", "Users of the SMTP door: make a line of a users file."),
     "trace": ("relay.cli.trace", "trace", "Where is this document? Its whole story."),
 }

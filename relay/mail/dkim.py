@@ -56,6 +56,10 @@ class Signer:
     def algorithm(self) -> str:
         return "rsa-sha256" if isinstance(self.key, rsa.RSAPrivateKey) else "ed25519-sha256"
 
+    @property
+    def bits(self) -> int:
+        return self.key.key_size if isinstance(self.key, rsa.RSAPrivateKey) else 256
+
     def record(self) -> str:
         """The TXT record that must stand at `<selector>._domainkey.<domain>` (rfc6376#3.6.1, rfc8463#3)."""
         public = self.key.public_key()

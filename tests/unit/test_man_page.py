@@ -88,9 +88,10 @@ def test_the_shell_completes() -> None:
 @pytest.mark.parametrize(
     ("words", "found"),
     [
-        ("agiris-relay ", {"run", "demo", "config", "facturx", "explain", "queue", "spool", "users", "trace"}),
+        ("agiris-relay ", {"run", "demo", "config", "facturx", "explain", "queue", "spool", "dkim", "users", "trace"}),
         ("agiris-relay queue ", {"list", "show", "hold", "release", "retry", "drop", "replan", "export"}),
         ("agiris-relay spool re", {"restore"}),
+        ("agiris-relay dkim ", {"record", "check"}),
         ("agiris-relay queue list --state he", {"held"}),
         ("agiris-relay spool restore --f", {"--force"}),
     ],
