@@ -115,7 +115,8 @@ def relay_values(settings: Settings, *, units: bool = False) -> dict[str, Any]:
     values["accept"] = {"recipients": terms.pop("recipients"), **values["accept"]}
     terms["identify"] = [step["header"] or step["by"] for step in terms["identify"]]
     for smarthost in values["smarthosts"].values():
-        smarthost["password"] = "********" if smarthost["password_file"] else None
+        for secret in ("password", "token"):
+            smarthost[secret] = "********" if smarthost[f"{secret}_file"] else None
     values["listen"] = [{"address": str(each), **wire.plain(each)} for each in settings.listen]
     values["http"] = str(settings.http) if settings.http else "off"
     found = {**terms, **values}

@@ -48,7 +48,7 @@ class Outbound:
         if smarthost is None:
             raise RouteError(f'smarthost "{name}" is not configured any more')
         try:
-            password = smarthost.password()
+            password, token = smarthost.password(), smarthost.token()
         except PasswordError as error:
             raise RouteError(str(error)) from error
         return Route(
@@ -57,9 +57,12 @@ class Outbound:
             tls=Tls(smarthost.tls),
             username=smarthost.username,
             password=password,
+            token=token,
             connections=smarthost.connections,
             name=smarthost.name,
             hostname=settings.terms.hostname,
+            mx=smarthost.mx,
+            mx_names=smarthost.mx_names,
         )
 
     def rate(self, destination: str) -> int:

@@ -5,22 +5,21 @@ import re
 from itertools import combinations
 from pathlib import Path
 
+from relay.settings.check_smarthost import check_smarthost
 from relay.settings.faults import TOP, Position
-from relay.settings.hosts import Endpoint
-from relay.settings.nodes import Mapping, find, nearest
-from relay.settings.schema import ListenYaml, RelayYaml, SmarthostYaml
+from relay.settings.hosts import Endpoint, overlap
+from relay.settings.nodes import nearest
+from relay.settings.schema import ListenYaml, RelayYaml
 from relay.settings.secret_files import check_file, check_key, check_pair, check_secret
 from relay.settings.validate import File
-
-ANY = frozenset({"0.0.0.0", "::"})  # noqa: S104 - compared with, never bound
-LOCAL = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
 def check_relay(file: File, relay: RelayYaml, directory: Path) -> None:
     """Faults of a relay.yaml whose keys and values are sound one by one."""
     Doors(file, relay, directory).check()
+    doors = [listen.address for listen in relay.listen]
     for name, smarthost in relay.smarthosts.items():
-        _smarthost(file, name, smarthost, relay, directory)
+        check_smarthost(file, name, smarthost, doors, directory)
     if "hostname" not in relay.model_fields_set:
         what = f'no "hostname": the relay introduces itself as {relay.hostname}'
         file.warning(TOP, what, "add hostname: <public name of this machine>")
@@ -94,37 +93,6 @@ class Doors:
         if door.port < _first_free_port() and not _may_bind_low():
             what = f"port {door.port} needs CAP_NET_BIND_SERVICE, which this process does not have"
             self._file.warning(at, what, "AmbientCapabilities=CAP_NET_BIND_SERVICE in the unit, or a port above 1023")
-
-
-def overlap(one: str, other: str) -> bool:
-    """Do two hosts to listen on share an address?"""
-    if one == other or ({one, other} <= LOCAL and "localhost" in (one, other)):
-        return True
-    family = [host for host in (one, other) if host not in ANY]
-    if len(family) == 2:
-        return False
-    return "::" in (one, other) or not family or ":" not in family[0]
-
-
-def _smarthost(file: File, name: str, model: SmarthostYaml, relay: RelayYaml, directory: Path) -> None:
-    node = find(file.root, "smarthosts", name)
-    assert isinstance(node, Mapping)
-    if (model.username is None) is not (model.password_file is None):
-        missing = "username" if model.username is None else "password_file"
-        file.error(node.at, f'smarthost "{name}" has no "{missing}"', f"add {missing}, or remove the other")
-    if model.password_file is not None:
-        if model.tls == "none":
-            what = "the password would be sent in clear"
-            file.error(nearest(node, "tls"), what, "set tls: required (STARTTLS) or tls: implicit")
-        elif model.tls == "starttls":
-            what = "the password would be sent in clear to a server that offers no STARTTLS"
-            file.warning(nearest(node, "tls"), what, "set tls: required or tls: implicit")
-        check_secret(file, nearest(node, "password_file"), directory, model.password_file, empty=False)
-    for door in (listen.address for listen in relay.listen):
-        local = model.host in LOCAL and overlap(model.host, door.host)
-        if door.port == model.port and (model.host == door.host or local):
-            what = f'smarthost "{name}" is this relay itself ({door}): mail would loop'
-            file.error(nearest(node, "host"), what, "name the mail server that delivers")
 
 
 def _first_free_port() -> int:

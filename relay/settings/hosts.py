@@ -9,6 +9,9 @@ from relay.settings.scalars import Bad, visible
 _LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)", re.IGNORECASE)
 _ATOM = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*")
 
+ANY = frozenset({"0.0.0.0", "::"})  # noqa: S104 - compared with, never bound
+LOCAL = frozenset({"127.0.0.1", "::1", "localhost"})
+
 
 class Endpoint(NamedTuple):
     """host: a name or an IP address without brackets."""
@@ -45,6 +48,18 @@ def host(value: str) -> str:
     if ":" in value:
         raise Bad(f'"{value}" is not a host', 'write the host only; its port goes into "port"')
     return hostname(value)
+
+
+def exchanger(value: str) -> str:
+    """A host name, or `*.domain` (RFC 8461 §4.1)."""
+    head, _, rest = value.partition(".")
+    if head != "*":
+        if "*" in value:
+            raise Bad(f'"{value}" is not the name of an exchanger', 'the only wildcard is "*." at the beginning')
+        return hostname(value)
+    if "." not in rest:
+        raise Bad(f'"{value}" would trust the whole world', 'name the provider: "*.provider.example"')
+    return f"*.{hostname(rest)}"
 
 
 def _no_scheme(value: str) -> None:
@@ -126,6 +141,16 @@ def pattern(value: str) -> str:
         raise Bad(f'"{value}" is not a pattern: "?"', 'the only wildcard is "*"')
     address(f"{local.replace('*', 'x') or ' '}@{domain.replace('*', 'x')}")
     return value.lower()
+
+
+def overlap(one: str, other: str) -> bool:
+    """Do two hosts to listen on share an address?"""
+    if one == other or ({one, other} <= LOCAL and "localhost" in (one, other)):
+        return True
+    family = [host for host in (one, other) if host not in ANY]
+    if len(family) == 2:
+        return False
+    return "::" in (one, other) or not family or ":" not in family[0]
 
 
 def _foreign(value: str) -> str:

@@ -88,6 +88,7 @@ Duration = Annotated[float, Read(scalars.duration, DURATION)]
 Size = Annotated[int, Read(scalars.size, SIZE)]
 Hostname = Annotated[str, Read(hosts.hostname, {"type": "string", "format": "hostname"})]
 Host = Annotated[str, Read(hosts.host)]
+Exchanger = Annotated[str, Read(hosts.exchanger, {"type": "string", "examples": ["*.provider.example"]})]
 Port = Annotated[int, Read(hosts.port, {"type": "integer", "minimum": 1, "maximum": 65535})]
 HostPort = Annotated[Endpoint, Read(hosts.endpoint, {"type": "string", "examples": ["127.0.0.1:2525"]})]
 HttpEndpoint = Annotated[

@@ -13,6 +13,7 @@ from relay.settings.kinds import (
     Count,
     Duration,
     Email,
+    Exchanger,
     Factor,
     Few,
     Host,
@@ -145,7 +146,10 @@ class SmarthostYaml(Strict):
     tls: Tls = "required"
     username: Text | None = None
     password_file: Path_ | None = None
+    token_file: Path_ | None = None
     connections: Few = 4
+    mx: Bool = False
+    mx_names: list[Exchanger] = Field(default=[])
 
 
 class DkimYaml(Strict):

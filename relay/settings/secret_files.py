@@ -23,8 +23,8 @@ def check_file(file: File, at: Position, directory: Path, name: str) -> Path | N
         return None
 
 
-def check_secret(file: File, at: Position, directory: Path, name: str, *, empty: bool = True) -> Path | None:
-    """A file with a secret: not for others to read, not for the group to write. empty: it may be empty.
+def check_secret(file: File, at: Position, directory: Path, name: str, *, needed: str = "") -> Path | None:
+    """A file with a secret: not for others to read, not for the group to write. needed: what must stand in it.
 
     Its path, or None when it cannot be read.
     """
@@ -36,8 +36,8 @@ def check_secret(file: File, at: Position, directory: Path, name: str, *, empty:
     if mode & (stat.S_IROTH | stat.S_IWOTH | stat.S_IWGRP):
         who = "the group can write" if not mode & (stat.S_IROTH | stat.S_IWOTH) else "others can read"
         file.error(at, f"{path}: mode {mode:04o}: {who} this secret", f"chmod 640 {path}")
-    if not empty and not path.read_bytes().rstrip(b"\r\n"):
-        file.error(at, f"{path}: the file is empty", "write the password to it")
+    if needed and not path.read_bytes().rstrip(b"\r\n"):
+        file.error(at, f"{path}: the file is empty", f"write the {needed} to it")
     link = path.parent.stat().st_mode
     if link & stat.S_IWOTH and not link & stat.S_ISVTX:
         file.error(at, f"{path.parent}: anyone may replace this secret", f"chmod o-w {path.parent}")

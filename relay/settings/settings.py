@@ -4,6 +4,7 @@ Live keys are those marked (live) in config/relay.yaml; the rest is read once, a
 """
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,9 +12,11 @@ from pathlib import Path
 from relay.export.terms import Terms
 from relay.model import Retry
 
+_TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")
+
 
 class PasswordError(Exception):
-    """The password cannot be had now: a temporary failure (DESIGN rule 3). Its text never holds the password."""
+    """The secret cannot be had now: a temporary failure (DESIGN rule 3). Its text never holds the secret."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +69,11 @@ class Accept:
 
 @dataclass(frozen=True, slots=True)
 class Smarthost:
-    """How mails leave. tls: none | starttls (if offered) | required | implicit. password_file: absolute, or None."""
+    """How mails leave. tls: none | starttls (if offered) | required | implicit.
+
+    password_file, token_file: absolute, or None; at most one of them. mx: host is a domain, sent to by its exchangers.
+    mx_names: which names these may have (`*.provider.example` is a pattern); none: those of the domain.
+    """
 
     name: str
     host: str
@@ -74,22 +81,39 @@ class Smarthost:
     tls: str = "required"
     username: str | None = None
     password_file: str | None = None
+    token_file: str | None = None
     connections: int = 4
+    mx: bool = False
+    mx_names: tuple[str, ...] = ()
 
     def password(self) -> str | None:
         """The password as it stands on disk at this moment (DESIGN rule 7), None when none is configured.
 
         Blocks for one small read. Raises PasswordError when the file cannot be read or is empty.
         """
-        if self.password_file is None:
+        return None if self.password_file is None else self._secret("password", self.password_file)
+
+    def token(self) -> str | None:
+        """The access token as it stands on disk at this moment: it lives for about an hour. As `password`.
+
+        PasswordError too when it is not a token (RFC 6750 §2.1), so that nothing else gets into the dialogue.
+        """
+        if self.token_file is None:
             return None
+        value = self._secret("token", self.token_file)
+        if _TOKEN.fullmatch(value) is None:
+            raise PasswordError(f"token of smarthost {self.name}: {self.token_file} holds no access token alone")
+        return value
+
+    def _secret(self, kind: str, file: str) -> str:
+        told = f"{kind} of smarthost {self.name}: {file}"
         try:
-            value = Path(self.password_file).read_text(encoding="utf-8").rstrip("\r\n")
+            value = Path(file).read_text(encoding="utf-8").rstrip("\r\n")
         except (OSError, UnicodeDecodeError) as error:
             reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else "not UTF-8"
-            raise PasswordError(f"password of smarthost {self.name}: {self.password_file}: {reason}") from None
+            raise PasswordError(f"{told}: {reason}") from None
         if not value:
-            raise PasswordError(f"password of smarthost {self.name}: {self.password_file} is empty")
+            raise PasswordError(f"{told} is empty")
         return value
 
 

@@ -111,7 +111,7 @@ CASES = [
         "tls: none",
         "username: u",
         [
-            'relay.yaml:1:23: error: smarthost "default" has no "password_file". Fix: add password_file, or remove the other',
+            'relay.yaml:1:23: error: smarthost "default" has no "password_file". Fix: add password_file (or token_file), or remove the other',
         ],
     ),
     (
