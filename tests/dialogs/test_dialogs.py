@@ -1,10 +1,6 @@
-"""Every dialogue of this folder, against the door in its own process.
-
-`RELAY_DIALOGS_AT=host:port` points the scripts for the plain listener at any other server.
-"""
+"""Every dialogue of this folder, against the door in its own process. `run.py` plays them with other servers."""
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from relay.smtpd import make_user_line
+from tests.dialogs.run import answer, run
 from tests.dialogs.script import LISTENERS, Script, play, read
 from tests.support.door import self_signed
 
@@ -22,10 +19,6 @@ SCRIPTS = [read(path) for path in sorted(HERE.glob("**/*.dlg"))]
 
 @pytest.fixture(scope="module")
 def addresses(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, tuple[str, int]]]:
-    if elsewhere := os.environ.get("RELAY_DIALOGS_AT"):
-        host, _, port = elsewhere.rpartition(":")
-        yield {"plain": (host, int(port))}
-        return
     folder = tmp_path_factory.mktemp("door")
     certificate, key = self_signed(folder)
     users = folder / "users"
@@ -47,6 +40,16 @@ def addresses(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, tu
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.name)
 def test_dialog(script: Script, addresses: dict[str, tuple[str, int]]) -> None:
-    if script.listener not in addresses:
-        pytest.skip(f"no listener {script.listener} there")
-    play(script, addresses[script.listener], receipts="RELAY_DIALOGS_AT" not in os.environ)
+    play(script, addresses[script.listener])
+
+
+def test_the_runner_for_other_servers_finds_no_difference_here(addresses: dict[str, tuple[str, int]]) -> None:
+    found = run(addresses["plain"])
+    assert len(found) > 100
+    assert [said for said in found.values() if said != "same"] == []
+
+
+def test_the_runner_tells_what_differs(addresses: dict[str, tuple[str, int]]) -> None:
+    script = read(HERE / "a-mail-is-taken.dlg")
+    said = answer(script, addresses["outside"])
+    assert said.startswith("a-mail-is-taken.dlg:") and "got '530 " in said
