@@ -63,7 +63,8 @@ class Ours:
     """`with Ours(sink_port, "full") as ours`: runs meanwhile, in a temporary folder.
 
     next_hops: ports by smarthost; client k goes by the k-th of them, each with a destination of its name.
-    connections: open at once to each. environment, command: of the daemon; see Rig.
+    connections: open at once to each. more_check: further keys of `check`. environment, prefix: of the command; see
+    Rig.
     """
 
     sink: int
@@ -73,8 +74,7 @@ class Ours:
     connections: int = 16
     more_check: str = ""
     environment: dict[str, str] = field(default_factory=dict)
-    program: Sequence[str] = ()
-    fill: bool = False
+    prefix: Sequence[str] = ()
     started_in: float = 0.0
 
     @property
@@ -117,7 +117,7 @@ class Ours:
     def __enter__(self) -> "Ours":
         self.prepare()
         try:
-            self.started_in = self.rig.start()
+            self.started_in = self.rig.start(self.prefix)
         except BaseException:
             self.__exit__()
             raise
