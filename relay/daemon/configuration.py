@@ -60,7 +60,7 @@ class Configuration:
         if (useless := await self._renew_secrets(door)) is not None:
             return self._failed([useless])
         await self._warn_of_removed(spool, before - clients.keys())
-        event_log(Event.RELOADED, clients=len(clients))
+        event_log(Event.RELOADED, clients=len(clients), files_read=result.reread)
         return True
 
     def _failed(self, faults: Iterable[str]) -> bool:
