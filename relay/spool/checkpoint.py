@@ -19,10 +19,14 @@ copied, and only then it is begun anew by itself."""
 
 
 class Checkpointer:
-    """Copies the log back when enough was committed. `broken` is told when the disk fails meanwhile."""
+    """Copies the log back when enough was committed. `broken` is told when the disk fails meanwhile.
 
-    def __init__(self, path: Path, broken: Callable[[SpoolBroken], None]) -> None:
+    copied: called after each copy, in the thread that made it.
+    """
+
+    def __init__(self, path: Path, broken: Callable[[SpoolBroken], None], copied: Callable[[], object]) -> None:
         self._path = path
+        self._copied = copied
         self._broken = broken
         self._octets = 0
         self._commits = 0
@@ -39,6 +43,14 @@ class Checkpointer:
             self._octets = self._commits = 0
             self._wanted.set()
 
+    def begin_anew(self) -> None:
+        """Copy all of the log back, so that the next commit writes over its beginning: that needs no room. Blocks."""
+        connection = connect(self._path)
+        try:
+            self._copy(connection, "RESTART")
+        finally:
+            connection.close()
+
     def close(self) -> None:
         self._ended = True
         self._wanted.set()
@@ -52,16 +64,20 @@ class Checkpointer:
                 if self._ended:
                     return
                 self._wanted.clear()
-                self._copy(connection)
+                if self._copy(connection, "PASSIVE") * PAGE >= LARGE:
+                    self._copy(connection, "RESTART")
         finally:
             connection.close()
 
-    def _copy(self, connection: sqlite3.Connection) -> None:
+    def _copy(self, connection: sqlite3.Connection, how: str) -> int:
+        """Pages in the log."""
         try:
-            _, frames, _ = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
-            if frames * PAGE >= LARGE:
-                connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()
+            _, pages, _ = connection.execute(f"PRAGMA wal_checkpoint({how})").fetchone()
+            return int(pages)
         except sqlite3.Error as error:
             known = meaning(error)
             if isinstance(known, SpoolBroken):
                 self._broken(known)
+            return 0
+        finally:
+            self._copied()

@@ -19,7 +19,7 @@ from relay.spool.entry import (
     terms_of,
     uncovered,
 )
-from relay.spool.port import NOWHERE_FULL, Query, Record, Stats, Stored, Tally, Windows
+from relay.spool.port import FREE, Query, Record, Stats, Stored, Tally, Windows
 from relay.spool.tally import Tallies
 
 
@@ -105,9 +105,7 @@ class MemorySpool:
     def _entries(self) -> Iterable[_Entry]:
         return (entry for kept in self._mails.values() for entry in kept.entries.values())
 
-    async def claim(
-        self, now: float, lease: float, limit: int, room: Mapping[str, int] = NOWHERE_FULL
-    ) -> tuple[Claim, ...]:
+    async def claim(self, now: float, lease: float, limit: int, room: Mapping[str, int] = FREE) -> tuple[Claim, ...]:
         for entry in self._entries():
             entry.delivery = clamp(entry.delivery, now, self.ceiling)
         due = [each for each in self._entries() if (at := each.due()) is not None and at <= now]

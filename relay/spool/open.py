@@ -8,6 +8,7 @@ from pathlib import Path
 from relay.spool import database, place
 from relay.spool.memory import MemorySpool
 from relay.spool.port import Spool, SpoolError, Windows
+from relay.spool.reserve import make_way
 from relay.spool.salvage import Salvaged, salvage
 from relay.spool.sqlite import SqliteSpool
 
@@ -58,6 +59,7 @@ def _open(path: Path, exclusive: bool, clock: Callable[[], float], windows: Wind
     place.refuse_remote(path.parent)
     lock = place.Lock(path.with_name(f"{path.name}.lock"))
     try:
+        make_way(path)
         notices = _prepare_own(path)
         return SqliteSpool(path, lock=lock, clock=clock, windows=windows, ceiling=ceiling, notices=notices)
     except BaseException:

@@ -47,38 +47,13 @@ def _close_in_children(lock: Lock) -> None:
     os.register_at_fork(after_in_child=close)
 
 
-class Ballast:
-    """Room kept for the day the disk is full: let go, it lets what is queued be claimed, settled and purged."""
-
-    def __init__(self, path: Path, octets: int) -> None:
-        self._path = path
-        self._octets = octets
-
-    def fill(self) -> None:
-        """Take the room, if it is not taken and there is plenty; nothing when there is not."""
-        if self._path.exists() or free_octets(self._path.parent) < 4 * self._octets:
-            return
-        fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            os.posix_fallocate(fd, 0, self._octets)
-        except OSError:
-            self._path.unlink(missing_ok=True)
-        finally:
-            os.close(fd)
-
-    def drop(self) -> bool:
-        """Give the room back; False when it was not taken."""
-        try:
-            self._path.unlink()
-        except FileNotFoundError:
-            return False
-        return True
-
-
 def make_private(folder: Path) -> None:
-    """Make `folder` (0700) and its parents where they are missing. Raises SpoolError."""
+    """Make `folder` (0700) and its parents where they are missing, their names durable. Raises SpoolError."""
+    missing = [each for each in (folder, *folder.parents) if not each.exists()]
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for each in reversed(missing):
+            sync_folder(each.parent)
     except OSError as error:
         raise SpoolError(f"the spool's folder {folder} cannot be made: {error.strerror}") from error
 
@@ -135,6 +110,6 @@ def set_aside(path: Path, where: str = "corrupt") -> Path:
     for name in (path.name, f"{path.name}-wal", f"{path.name}-shm"):
         if (path.parent / name).exists():
             (path.parent / name).rename(target / name)
-    sync_folder(target)
-    sync_folder(path.parent)
+    for each in (target, target.parent, path.parent):
+        sync_folder(each)
     return target

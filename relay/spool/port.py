@@ -15,7 +15,7 @@ from typing import Protocol
 from relay.lifecycle import Transition
 from relay.model import Claim, Delivery, Event, Mail, Order, Plan, State
 
-NOWHERE_FULL: Mapping[str, int] = MappingProxyType({})
+FREE: Mapping[str, int] = MappingProxyType({})
 """No destination takes less than is asked for."""
 
 
@@ -127,9 +127,7 @@ class Spool(Protocol):
         dropped or failed, is stored held: DUPLICATE_DOCUMENT.
         """
 
-    async def claim(
-        self, now: float, lease: float, limit: int, room: Mapping[str, int] = NOWHERE_FULL
-    ) -> tuple[Claim, ...]:
+    async def claim(self, now: float, lease: float, limit: int, room: Mapping[str, int] = FREE) -> tuple[Claim, ...]:
         """Lease up to `limit` due deliveries for `lease` seconds, oldest due first; durable before it returns.
 
         Due: queued or deferred with next_attempt <= now, or active with an expired lease. Each claim counts an attempt

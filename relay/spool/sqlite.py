@@ -24,18 +24,8 @@ from relay.spool import database, place, purge, queries, rows, verbs, waiting
 from relay.spool.checkpoint import Checkpointer
 from relay.spool.content import BlobContent
 from relay.spool.faults import meaning
-from relay.spool.port import (
-    NOWHERE_FULL,
-    Query,
-    Record,
-    SpoolBroken,
-    SpoolError,
-    SpoolFull,
-    Stats,
-    Stored,
-    Tally,
-    Windows,
-)
+from relay.spool.port import FREE, Query, Record, SpoolBroken, SpoolError, SpoolFull, Stats, Stored, Tally, Windows
+from relay.spool.reserve import Room, drop_ballast
 from relay.spool.tally import Tallies
 from relay.spool.writer import Writer
 
@@ -44,9 +34,6 @@ log = structlog.get_logger(__name__)
 
 RESERVE = 16 * 1024 * 1024
 """Octets left free when mails are refused for lack of space: what is queued must still be claimed and settled."""
-
-BALLAST = 8 * 1024 * 1024
-"""Octets kept for when others have taken that reserve too."""
 
 _FULL_SECONDS = 5.0
 _VACUUM_PAGES = 2000
@@ -77,14 +64,14 @@ class SqliteSpool:
         self._corrupt = len(notices)
         self._full_until = 0.0
         self._closed = False
-        self._ballast = place.Ballast(path.with_name(f"{path.name}.ballast"), BALLAST)
-        if lock is not None:
-            self._ballast.fill()
+        self._room = Room(path) if lock is not None else None
         self._connection = database.connect(path)
         self._reading = database.connect(path, query_only=True)
         self._reader = ThreadPoolExecutor(1, "spool-reader")
-        self._checkpoints = Checkpointer(path, lambda error: self._writer.fail(error))
+        self._checkpoints = Checkpointer(path, lambda error: self._writer.fail(error), self._keep_room)
         self._writer = Writer(self._connection, self._checkpoints.committed)
+        self._reading.execute("SELECT 1 FROM mails LIMIT 1").fetchone()  # opens the log
+        self._keep_room()
 
     async def store(self, mail: Mail) -> Stored:
         room = self._free()
@@ -97,9 +84,7 @@ class SqliteSpool:
             self._full_until = time.monotonic() + _FULL_SECONDS
             raise
 
-    async def claim(
-        self, now: float, lease: float, limit: int, room: Mapping[str, int] = NOWHERE_FULL
-    ) -> tuple[Claim, ...]:
+    async def claim(self, now: float, lease: float, limit: int, room: Mapping[str, int] = FREE) -> tuple[Claim, ...]:
         turn, self._turn = self._turn, self._turn + limit
         return await self._change(lambda db: self._verbs.claim(db, now, lease, limit, room, turn, self.ceiling))
 
@@ -183,8 +168,7 @@ class SqliteSpool:
         count = await self._change(lambda db: purge.purge(db, self._content, before, limit, withheld))
         await self._change(lambda db: purge.expire(db, self._windows, now))
         await self._change(lambda db: purge.shrink(db, _VACUUM_PAGES))
-        if self._lock is not None:
-            await asyncio.to_thread(self._ballast.fill)
+        await asyncio.to_thread(self._keep_room)
         return count
 
     async def stats(self) -> Stats:
@@ -217,12 +201,19 @@ class SqliteSpool:
 
     async def _change(self, job: Callable[[sqlite3.Connection], T]) -> T:
         """Run a job that must go through on a full disk as well: what ends a delivery needs little room."""
+        with contextlib.suppress(SpoolFull):
+            return await self._writer.run(job)
+        await asyncio.to_thread(self._checkpoints.begin_anew)
         try:
             return await self._writer.run(job)
         except SpoolFull:
-            if not self._ballast.drop():
+            if not drop_ballast(self._path):
                 raise
         return await self._writer.run(job)
+
+    def _keep_room(self) -> None:
+        if self._room is not None:
+            self._room.keep()
 
     async def _read(self, query: Callable[[sqlite3.Connection], T]) -> T:
         if self._closed:
@@ -249,6 +240,9 @@ class SqliteSpool:
             self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
         with contextlib.suppress(sqlite3.Error):
             self._connection.close()
+        if self._room is not None:
+            self._room.keep()  # for a start on a full disk
+            self._room.close()
         if self._lock is not None:
             self._lock.release()
 

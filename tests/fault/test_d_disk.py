@@ -5,8 +5,10 @@ import resource
 import signal
 import smtplib
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from urllib.error import HTTPError
@@ -23,16 +25,17 @@ Check = Callable[[Balance], None]
 Say = Callable[[str], None]
 Need = Callable[..., None]
 MiB = 1024 * 1024
+QUEUED = 200
 
 
 @pytest.fixture
 def small_disk(tmp_path: Path, need: Need) -> Iterator[Path]:
-    """An ext4 of 96 MiB of its own."""
+    """An ext4 of 160 MiB of its own."""
     need("mkfs.ext4", "mount", "umount", "losetup", root=True)
     image, point = tmp_path / "disk.img", tmp_path / "disk"
     point.mkdir()
     with image.open("wb") as file:
-        file.truncate(96 * MiB)
+        file.truncate(160 * MiB)
     subprocess.run(["mkfs.ext4", "-q", "-F", str(image)], check=True, capture_output=True)
     if subprocess.run(["mount", "-o", "loop", str(image), str(point)], capture_output=True, check=False).returncode:
         pytest.skip("no loop mount is allowed here")
@@ -73,6 +76,9 @@ def test_disk_full_and_freed(
     assert not_ready(rig)
     assert not list(small_disk.glob("**/tmp*"))
 
+    assert rig.terminate() == 0
+    fill(filler)
+    rig.start()
     sink.behave()
     wait_until(lambda: sink.count() >= 20, 60, lambda: f"queued mail does not leave a full disk:\n{rig.tail()}")
 
@@ -83,10 +89,79 @@ def test_disk_full_and_freed(
     found = settle(rig, sink, books)
     say(
         found.line(
-            "D1", f"MAIL with SIZE {sized}, DATA {full}; 20 queued left the full disk; accepts after {waited:.1f} s"
+            "D1",
+            f"MAIL with SIZE {sized}, DATA {full}; restarted; 20 queued left it full; accepts after {waited:.1f} s",
         )
     )
     check(found)
+    assert rig.terminate() == 0
+
+
+GREEDY = """
+import os, sys, time
+fd = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+told = False
+while True:
+    try:
+        while True:
+            os.write(fd, bytes(1 << 20))
+    except OSError:
+        try:
+            while True:
+                os.write(fd, bytes(1 << 12))
+        except OSError:
+            pass
+    if not told:
+        told = bool(print("full", flush=True) or True)
+    time.sleep(0.0005)
+"""
+"""Another program that takes all the room there is, and whatever is given back, two thousand times a second."""
+
+
+@pytest.fixture
+def greedy(small_disk: Path) -> Iterator[Callable[[], None]]:
+    """Begin to eat the disk; returns once it is full."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    def begin() -> None:
+        words = [sys.executable, "-c", GREEDY, str(small_disk / "filler")]
+        started.append(subprocess.Popen(words, stdout=subprocess.PIPE))
+        assert started[-1].stdout is not None
+        assert started[-1].stdout.readline() == b"full\n"
+
+    yield begin
+    for each in started:
+        each.kill()
+        each.wait()
+
+
+def test_a_disk_that_another_keeps_full(
+    small_disk: Path,
+    greedy: Callable[[], None],
+    sink: NextHop,
+    rigs: Callable[..., Rig],
+    books: Books,
+    settle: Settle,
+    check: Check,
+    say: Say,
+) -> None:
+    """What is queued leaves, and is recorded as delivered, though every octet let go of is taken at once."""
+    rig = rigs(sink.port, spool=small_disk / "spool" / "spool.db")
+    sink.refuse()
+    rig.start()
+    mails = [invoice_mail(f"D1G{number:03}", number % 4, padding=20_000) for number in range(QUEUED)]
+    with ThreadPoolExecutor(6) as platform:
+        assert all(platform.map(lambda sent: submit(rig.smtp, sent, books), mails))
+    greedy()
+    sink.behave()
+    wait_until(lambda: sink.count() >= QUEUED, 60, lambda: f"queued mail does not leave a full disk:\n{rig.tail()}")
+    wait_until(lambda: len(rig.events("delivered")) >= QUEUED, 30, lambda: f"not recorded:\n{rig.tail()}")
+    assert not submit(rig.smtp, invoice_mail("D1H"), books), "there is no room for new mail"
+    assert set(books.later) == {452}
+    found = settle(rig, sink, books)
+    say(found.line("D1 kept full", f"{QUEUED} queued left a disk that stays full"))
+    check(found)
+    assert found.arrivals == QUEUED, "none twice"
     assert rig.terminate() == 0
 
 

@@ -18,7 +18,7 @@ from relay.lifecycle import step
 from relay.model import Order, Retry, State
 from relay.reason import Reason
 from relay.reply import Delivered, Reply
-from relay.spool import database, place, waiting
+from relay.spool import database, place, reserve, waiting
 from relay.spool import sqlite as engine
 from relay.spool.open import open_spool
 from relay.spool.port import Query, SpoolBroken, SpoolBusy, SpoolError, SpoolFull
@@ -299,7 +299,7 @@ class TestFailingDisk:
         spool = opened(path)
         await spool.store(mail(at=1.0))
         ballast = path.with_name("queue.db.ballast")
-        assert ballast.stat().st_blocks * 512 >= engine.BALLAST
+        assert ballast.stat().st_blocks * 512 >= reserve.BALLAST
         error = sqlite3.OperationalError("database or disk is full")
         error.sqlite_errorcode = sqlite3.SQLITE_FULL
         real = spool._writer._connection
