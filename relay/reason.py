@@ -4,8 +4,12 @@ Each reason has a French and an English sentence and the mend in both; `{detail}
 A reason that refuses has its SMTP code.
 """
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cache
+
+from relay.details import defect, french
 
 
 class Reason(StrEnum):
@@ -223,36 +227,33 @@ SENTENCES: dict[Reason, Sentence] = {
 }
 
 
-FRENCH = {
-    "purchases": "achats (`purchases`)",
-    "sales": "ventes (`sales`)",
-    "credit_notes": "avoirs (`credit_notes`)",
-    "statements": "relevés (`statements`)",
-    "purchase": "achat",
-    "sale": "vente",
-    "credit_note": "avoir",
-    "statement": "relevé",
-    "unknown": "inconnu",
-    "any": "l'adresse unique",
-    "valid": "valide",
-    "invalid": "invalide",
-    "undetermined": "indéterminée",
-    "not-factur-x": "pas une Factur-X",
-}
-"""Details that are a word of ours and not a figure or a name."""
-
-
 def sentence(reason: Reason, detail: str = "", language: str = "en") -> str:
     """What happened, in `language` ("en" or "fr")."""
     text = SENTENCES[reason]
+    if reason is Reason.MALFORMED_MAIL:
+        detail = defect(detail, language)
     if language == "fr":
         return text.fr.replace("{detail}", french(detail))
     return text.en.replace("{detail}", detail)
 
 
-def french(detail: str) -> str:
-    """A detail for a French sentence: figures, names and identifiers as they are, the few words of ours translated."""
-    return FRENCH.get(detail, detail)
+def retold(text: str, language: str = "en") -> str:
+    """An English sentence kept in a history, in `language`; what is no sentence of ours stays as it is."""
+    if language != "fr":
+        return text
+    for reason, pattern in _kept().items():
+        if (match := pattern.fullmatch(text)) is not None:
+            return SENTENCES[reason].fr.replace("{detail}", french("".join(match.groups())))
+    return french(text)
+
+
+@cache
+def _kept() -> dict[Reason, re.Pattern[str]]:
+    """The English sentence of each reason, as a pattern of what it may have been made with."""
+    return {
+        reason: re.compile("(.*)".join(map(re.escape, each.en.split("{detail}"))), re.DOTALL)
+        for reason, each in SENTENCES.items()
+    }
 
 
 def mend(reason: Reason, language: str = "en") -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from relay.cli.context import NO, USAGE, Context, fail, options
+from relay.cli.words import say
 from relay.export.directory import Directory
 from relay.export.explain import as_json, lines
 from relay.intake import Judgement, judge
@@ -33,23 +34,24 @@ def explain(context: Context, mail: Path, recipient: tuple[str, ...], write: Pat
     raw = _crlf(sys.stdin.buffer.read() if str(mail) == "-" else mail.read_bytes())
     directory = Directory(settings.terms)
     try:
-        envelope = _envelope(raw, recipient)
+        envelope = _envelope(raw, recipient, language)
         judgement = asyncio.run(_judge(envelope, raw, directory, settings))
     except MalformedMail as error:
-        fail(f"{mail}: {error}. Fix: give a whole mail, header and body, as the platform sent it")
+        fail(say("malformed file", language, mail, error.text(language)))
     decision = judgement.decision
     if context.as_json:
         click.echo(json.dumps(as_json(decision, directory, language), ensure_ascii=False))
     else:
         for refused in [each for each in envelope.addresses if not directory.accepts(each)]:
-            click.echo(f"the daemon would answer 550 5.7.1 to RCPT TO:<{refused}>: it is no export address")
+            click.echo(say("not ours", language, refused))
         if decision.refusal and not decision.plans:
-            click.echo(f"refused: {sentence(decision.refusal.reason, decision.refusal.detail, language)}")
-            click.echo(f"mend: {mend(decision.refusal.reason, language)}")
+            why = sentence(decision.refusal.reason, decision.refusal.detail, language)
+            click.echo(say("refused", language, why))
+            click.echo(say("to mend", language, mend(decision.refusal.reason, language)))
         for line in lines(decision, directory, language):
             click.echo(line)
     if write is not None:
-        _write(write, raw, judgement)
+        _write(write, raw, judgement, language)
 
 
 async def _judge(envelope: Envelope, raw: bytes, directory: Directory, settings: Settings) -> Judgement:
@@ -66,22 +68,22 @@ def _crlf(raw: bytes) -> bytes:
     return raw if b"\r\n" in raw else raw.replace(b"\n", b"\r\n")
 
 
-def _envelope(raw: bytes, recipients: tuple[str, ...]) -> Envelope:
+def _envelope(raw: bytes, recipients: tuple[str, ...], language: str) -> Envelope:
     addresses = recipients
     if not addresses:
         _, _, bare = (parse(raw).root.first("to") or "").rpartition("<")
         addresses = (bare.partition(">")[0].strip(),)
     if not all("@" in address for address in addresses):
-        fail("no recipient: the mail has no usable To. Fix: add --recipient ADDRESS", USAGE)
+        fail(say("no usable To", language), USAGE)
     return Envelope("", tuple(Recipient(address) for address in addresses), peer="127.0.0.1", helo="explain")
 
 
-def _write(path: Path, raw: bytes, judgement: Judgement) -> None:
+def _write(path: Path, raw: bytes, judgement: Judgement, language: str) -> None:
     """The first mail that would leave; the others beside it as PATH.2, PATH.3, …"""
     leaving = [plan for plan in judgement.decision.plans if plan.disposition is Disposition.RELAY]
     if not leaving:
-        fail("no mail would leave: nothing was written", NO)
+        fail(say("none leaves", language), NO)
     for number, plan in enumerate(leaving, 1):
         target = path if number == 1 else path.with_name(f"{path.name}.{number}")
         target.write_bytes(b"".join(render(raw, plan.prepend, plan.cuts)))
-        click.echo(f"wrote {target}", err=True)
+        click.echo(say("wrote", language, target), err=True)

@@ -17,6 +17,7 @@ import click
 
 from relay.cli.context import NO, TRY_LATER, USAGE, Context, fail, options
 from relay.cli.queue_view import line, record_json, record_lines, row, unmoved
+from relay.cli.words import say
 from relay.model import Delivery, Order, State
 from relay.spool.open import open_spool
 from relay.spool.port import Query, Spool, SpoolBusy, SpoolError, SpoolFull
@@ -61,7 +62,7 @@ def show(context: Context, id: str, language: str, url: str | None) -> None:
     queue_id, _ = parse_id(id)
     record = on_spool(context, url, lambda spool: spool.show(queue_id))
     if record is None:
-        fail(f"no mail {queue_id} in the queue")
+        fail(say("no mail", language, queue_id))
     if context.as_json:
         click.echo(json.dumps(record_json(record)))
     else:
@@ -125,7 +126,7 @@ async def carry_out(spool: Spool, ids: Sequence[str], given: Order, language: st
         changed += made
         if not made:
             left = [each for each in await spool.find(Query(queue_id=queue_id)) if number in (None, each.number)]
-            complaints += [unmoved(each, given.verb, language) for each in left] or [f"no delivery {id} in the queue"]
+            complaints += [unmoved(each, given.verb, language) for each in left] or [say("no delivery", language, id)]
     return changed, complaints
 
 

@@ -5,8 +5,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from relay import wire
+from relay.cli.words import say, word
+from relay.details import french
 from relay.model import Delivery, Document, Plan
-from relay.reason import Reason, mend, sentence
+from relay.reason import Reason, mend, retold, sentence
 from relay.spool.port import Record
 
 
@@ -46,7 +48,7 @@ def line(each: Delivery, language: str) -> str:
     why = sentence(each.reason, each.detail, language) if each.reason else each.last_reply
     parts = [
         *(each.id.ljust(18), each.state.value.ljust(9), f"{each.attempts:>3}", moment(each.arrived) or ""),
-        *(client, each.recipient or "(no recipient)", clean(why)),
+        *(client, each.recipient or word("(no recipient)", language), clean(why)),
     ]
     return "  ".join(parts).rstrip()
 
@@ -104,63 +106,79 @@ def _document_json(each: Document) -> dict[str, Any]:
 def record_lines(record: Record, language: str) -> Iterator[str]:
     """`queue show`: one mail whole, for a person. A plan that a replan has put out of use is left out."""
     mail, envelope = record.mail, record.mail.envelope
-    yield f"mail       {mail.queue_id}"
-    yield f"arrived    {moment(mail.arrived)}, {len(mail.raw)} octets"
-    yield f"from       <{clean(envelope.sender)}>"
-    yield f"by way of  {envelope.protocol} from {clean(envelope.peer)} ({clean(envelope.helo)})"
-    yield f"for        {clean(', '.join(envelope.addresses))}"
-    yield f"message id {clean(mail.message_id) or '-'}"
+
+    def labelled(label: str, value: str) -> str:
+        return f"{word(label, language):<10} {value}"
+
+    came = f"{envelope.protocol} {word('from', language)} {clean(envelope.peer)} ({clean(envelope.helo)})"
+    yield labelled("mail", mail.queue_id)
+    yield labelled("arrived", f"{moment(mail.arrived)}, {len(mail.raw)} octets")
+    yield labelled("from", f"<{clean(envelope.sender)}>")
+    yield labelled("by way of", came)
+    yield labelled("for", clean(", ".join(envelope.addresses)))
+    yield labelled("message id", clean(mail.message_id) or "-")
     in_use = sorted({each.plan for each in record.deliveries})
     for index in (each for each in in_use if each < len(mail.plans)):
         yield ""
-        yield from _plan_lines(index, mail.plans[index])
+        yield from _plan_lines(index, mail.plans[index], language)
         for delivery in (each for each in record.deliveries if each.plan == index):
             yield from _delivery_lines(delivery, language)
     for delivery in (each for each in record.deliveries if each.plan >= len(mail.plans)):
         yield ""
         yield from _delivery_lines(delivery, language)
     yield ""
-    yield "history"
+    yield word("history", language)
     for event in record.history:
-        who = f"  by {event.by}" if event.by else ""
+        who = f"  {word('by', language)} {event.by}" if event.by else ""
         number = f".{event.number}" if event.number else ""
-        yield f"  {moment(event.at)}  {number:<4}{event.what:<12}{clean(event.text)}{who}".rstrip()
+        what, text = word(event.what, language), clean(retold(event.text, language))
+        yield f"  {moment(event.at)}  {number:<4}{what:<12}{text}{who}".rstrip()
 
 
-def _plan_lines(index: int, plan: Plan) -> Iterator[str]:
-    client = f"{plan.firm}/{plan.dossier}" if plan.dossier else "unknown client"
-    by = f" (by {plan.by})" if plan.by else ""
-    yield f"plan {index + 1}     {plan.disposition.value}: {plan.role.value} of {client}{by} to {plan.destination}"
+def _plan_lines(index: int, plan: Plan, language: str) -> Iterator[str]:
+    def spoken(term: str) -> str:
+        return word(term, language)
+
+    client = f"{plan.firm}/{plan.dossier}" if plan.dossier else spoken("unknown client")
+    by = f" ({spoken('by')} {spoken(plan.by)})" if plan.by else ""
+    role = f"{spoken(plan.role.value)} {spoken('of')} {client}{by}"
+    yield f"plan {index + 1}     {spoken(plan.disposition.value)}: {role} {spoken('to')} {plan.destination}"
     for each in plan.documents:
         report = each.report
         rules = ", ".join(dict.fromkeys(found.rule for found in report.findings))
+        number = f"{spoken('number')} {clean(report.number or '-')}"
         yield (
-            f"  document {clean(each.filename) or '(no name)'}  {each.part.value}  {each.action.value}"
-            f"  {report.verdict.value}  number {clean(report.number or '-')}" + (f"  [{clean(rules)}]" if rules else "")
+            f"  {spoken('document')} {clean(each.filename) or spoken('(no name)')}  {spoken(each.part.value)}"
+            f"  {spoken(each.action.value)}  {spoken(report.verdict.value)}  {number}"
+            + (f"  [{clean(rules)}]" if rules else "")
         )
 
 
 def _delivery_lines(each: Delivery, language: str) -> Iterator[str]:
-    yield f"  delivery {each.id}  {each.state.value}  to {each.recipient or '(no recipient)'}  attempts {each.attempts}"
+    def spoken(term: str) -> str:
+        return word(term, language)
+
+    recipient = each.recipient or spoken("(no recipient)")
+    attempts = f"{spoken('attempts')} {each.attempts}"
+    state = each.state.value if language == "en" else f"{each.state.value} ({spoken(each.state.value)})"
+    yield f"  {spoken('delivery')} {each.id}  {state}  {spoken('to')} {recipient}  {attempts}"
     if each.next_attempt is not None:
-        yield f"    next attempt {moment(each.next_attempt)}"
+        yield f"    {spoken('next attempt')} {moment(each.next_attempt)}"
     if each.reason is not None:
-        yield f"    why  {clean(sentence(each.reason, each.detail, language))}"
-        yield f"    mend {mend(each.reason, language)}"
+        yield f"    {spoken('why'):<4} {clean(sentence(each.reason, each.detail, language))}"
+        yield f"    {spoken('mend'):<4} {mend(each.reason, language)}"
     elif each.detail:
-        yield f"    why  {clean(each.detail)}"
+        yield f"    {spoken('why'):<4} {clean(french(each.detail) if language == 'fr' else each.detail)}"
     if each.last_reply:
-        yield f"    last answer {clean(each.last_reply)}"
+        yield f"    {spoken('last answer')} {clean(each.last_reply)}"
 
 
 def unmoved(each: Delivery, verb: str, language: str) -> str:
     """Why the order `verb` leaves a delivery as it is."""
     if verb == "release" and each.recipient is None:
         reason = each.reason or Reason.NO_ADDRESS
-        return (
-            f"{each.id} has no recipient to be released to: {clean(sentence(reason, each.detail, language))};"
-            f" {mend(reason, language)} (agiris-relay queue replan {each.queue_id})"
-        )
+        why = clean(sentence(reason, each.detail, language))
+        return say("no recipient", language, each.id, why, mend(reason, language), each.queue_id)
     if each.state.value == "active":
-        return f"{each.id} is being attempted at this moment: try again when the attempt has ended"
-    return f"{each.id} is {each.state.value}: {verb} does not apply"
+        return say("under way", language, each.id)
+    return say("does not apply", language, each.id, each.state.value, verb)

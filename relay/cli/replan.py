@@ -9,6 +9,7 @@ import click
 
 from relay.cli.context import NO, Context, options
 from relay.cli.queue import language_option, on_spool, operator, parse_id, queue, spool_option
+from relay.cli.words import say, word
 from relay.export.directory import Directory
 from relay.intake import judge
 from relay.mail.malformed import MalformedMail
@@ -44,7 +45,8 @@ def replan(context: Context, ids: tuple[str, ...], reason: str, dry_run: bool, l
     settings = context.settings()
     given = Order("replan", operator(), reason)
     queue_ids = list(dict.fromkeys(parse_id(id)[0] for id in ids))
-    done = on_spool(context, url, lambda spool: _replan(spool, queue_ids, settings, None if dry_run else given))
+    order = None if dry_run else given
+    done = on_spool(context, url, lambda spool: _replan(spool, queue_ids, settings, order, language))
     for each in done:
         if each.complaint:
             click.echo(each.complaint, err=True)
@@ -56,7 +58,9 @@ def replan(context: Context, ids: tuple[str, ...], reason: str, dry_run: bool, l
         sys.exit(NO)
 
 
-async def _replan(spool: Spool, queue_ids: Sequence[str], settings: Settings, given: Order | None) -> list[Replanned]:
+async def _replan(
+    spool: Spool, queue_ids: Sequence[str], settings: Settings, given: Order | None, language: str
+) -> list[Replanned]:
     pool = Pool(settings.terms.check.workers, settings.terms.check.timeout)
     await pool.start()
     directory = Directory(settings.terms)
@@ -64,7 +68,7 @@ async def _replan(spool: Spool, queue_ids: Sequence[str], settings: Settings, gi
     try:
         for queue_id in queue_ids:
             record = await spool.show(queue_id)
-            made = await _decide(queue_id, record, directory, pool)
+            made = await _decide(queue_id, record, directory, pool, language)
             if given is not None and not made.complaint:
                 await spool.replan(queue_id, made.after, given, time.time())
             done.append(made)
@@ -73,25 +77,25 @@ async def _replan(spool: Spool, queue_ids: Sequence[str], settings: Settings, gi
     return done
 
 
-async def _decide(queue_id: str, record: Record | None, directory: Directory, pool: Pool) -> Replanned:
+async def _decide(queue_id: str, record: Record | None, directory: Directory, pool: Pool, language: str) -> Replanned:
     if record is None:
-        return Replanned(queue_id, complaint=f"no mail {queue_id} in the queue")
+        return Replanned(queue_id, complaint=say("no mail", language, queue_id))
     if not record.mail.raw:
-        return Replanned(queue_id, complaint=f"{queue_id}: its content is purged; it cannot be decided again")
+        return Replanned(queue_id, complaint=say("purged", language, queue_id))
     if record.mail.generated:
-        return Replanned(queue_id, complaint=f"{queue_id} is a notice of the relay: use retry or drop")
+        return Replanned(queue_id, complaint=say("a notice", language, queue_id))
     mail = record.mail
     try:
         judgement = await judge(mail.envelope, mail.raw, mail.queue_id, mail.arrived, directory, pool)
     except MalformedMail as error:
-        return Replanned(queue_id, complaint=f"{queue_id}: {error}")
+        return Replanned(queue_id, complaint=say("malformed", language, queue_id, error.text(language)))
     # It was accepted: what would be refused at the door today can only be held.
     after = tuple(
         replace(plan, disposition=Disposition.HOLD) if plan.disposition is Disposition.REFUSE else plan
         for plan in judgement.decision.plans
     )
     if not after:
-        return Replanned(queue_id, complaint=f"{queue_id}: nothing could be decided about it")
+        return Replanned(queue_id, complaint=say("undecided", language, queue_id))
     live = {delivery.plan for delivery in record.deliveries}
     before = tuple(plan for index, plan in enumerate(mail.plans) if index in live)
     return Replanned(queue_id, before, after)
@@ -107,7 +111,8 @@ def _show(each: Replanned, language: str) -> None:
 def _told(plan: Plan, language: str) -> str:
     cut = sum(document.action is Action.REMOVE for document in plan.documents)
     client = f"{plan.firm}/{plan.dossier}" if plan.dossier else "-"
-    words = [plan.disposition.value, client, ", ".join(plan.to) or "-", f"{cut} cut"]
+    to = ", ".join(plan.to) or "-"
+    words = [word(plan.disposition.value, language), client, to, f"{cut} {word('cut', language)}"]
     if plan.reason is not None:
         words.append(sentence(plan.reason, plan.detail, language))
     return "  ".join(words)

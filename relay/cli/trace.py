@@ -8,6 +8,7 @@ import click
 from relay.cli.context import NO, Context, options
 from relay.cli.queue import language_option, on_spool, spool_option
 from relay.cli.queue_view import record_json, record_lines
+from relay.cli.words import say
 from relay.spool.port import Query, Record, Spool
 
 
@@ -26,7 +27,7 @@ def trace(context: Context, term: str, limit: int, language: str, url: str | Non
         else:
             click.echo("\n".join(record_lines(record, language)) + "\n")
     if not records:
-        click.echo(f"nothing in the queue is known by {term}", err=True)
+        click.echo(say("nothing known", language, term), err=True)
         sys.exit(NO)
 
 

@@ -3,10 +3,11 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from relay.details import french
 from relay.export.directory import Directory
 from relay.export.policy import Decision
 from relay.model import Action, Disposition, Document, DocumentPart, Plan, Role
-from relay.reason import french, mend, sentence
+from relay.reason import mend, sentence
 from relay.report import Severity
 
 _GRAVEST = (Disposition.REFUSE, Disposition.HOLD, Disposition.WITHHOLD, Disposition.RELAY)

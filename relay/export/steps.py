@@ -5,7 +5,7 @@ Attachments are named by their place in the mail (from 1): file names may hold w
 
 from dataclasses import dataclass
 
-from relay.reason import french
+from relay.details import french
 
 
 @dataclass(frozen=True, slots=True)

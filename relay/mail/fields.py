@@ -62,8 +62,7 @@ def _line_end(raw: bytes, place: int, end: int) -> int:
 
 def _limit(size: int, count: int) -> None:
     if size > MAX_HEADER or count > MAX_LINES:
-        sentence = f"a header is larger than {MAX_HEADER // 1024} KB or {MAX_LINES:,} lines"
-        raise MalformedMail("header-too-large", sentence)
+        raise MalformedMail("header-too-large", f"{MAX_HEADER} / {MAX_LINES}")
 
 
 def after_mbox_line(raw: bytes, start: int, end: int) -> int:

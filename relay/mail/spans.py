@@ -46,17 +46,17 @@ class _Reading:
         if self.parts > MAX_PARTS:
             raise _too_many()
         if depth > MAX_DEPTH:
-            raise MalformedMail("nesting-too-deep", f"the parts of the mail are nested deeper than {MAX_DEPTH}")
+            raise MalformedMail("nesting-too-deep", str(MAX_DEPTH))
 
     def header(self, start: int, fields: Fields) -> None:
         self.headers += fields.body - start
         self.lines += fields.lines
         if self.headers > MAX_HEADERS or self.lines > 4 * MAX_LINES:
-            raise MalformedMail("header-too-large", "the headers of all parts together are too large")
+            raise MalformedMail("headers-too-large")
 
 
 def _too_many() -> MalformedMail:
-    return MalformedMail("too-many-parts", f"the mail has more than {MAX_PARTS:,} parts")
+    return MalformedMail("too-many-parts", str(MAX_PARTS))
 
 
 def parse(raw: bytes) -> Message:
@@ -66,11 +66,11 @@ def parse(raw: bytes) -> Message:
     "no-blank-line" (a header ended by something else), "duplicate-<field>", "encoded-multipart" (a transfer encoding
     where RFC 2045 §6.4 forbids one), "invalid-content-type", "nested-message" (a message/rfc822 not looked into).
 
-    Raises MalformedMail where a limit is passed ("header-too-large", "too-many-parts", "nesting-too-deep") or there is
-    no octet at all ("empty"): a mail that is not read whole is not judged.
+    Raises MalformedMail where a limit is passed ("header-too-large", "headers-too-large", "too-many-parts",
+    "nesting-too-deep") or there is no octet at all ("empty"): a mail that is not read whole is not judged.
     """
     if not raw:
-        raise MalformedMail("empty", "the mail is empty")
+        raise MalformedMail("empty")
     reading = _Reading(raw)
     whole = Span(0, len(raw))
     root = _entity(reading, whole, whole, depth=0, default="text/plain", forwarded=False)

@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from relay.details import DAMAGED
 from relay.model import Delivery, Disposition, Event, Mail, Plan, State
 from relay.reason import Reason, sentence
 
@@ -18,9 +19,6 @@ STAY = frozenset({State.ACTIVE, State.DELIVERED, State.FAILED, State.DROPPED})
 
 ORDER_EVENTS = {"hold": "held", "release": "released", "retry": "retried", "drop": "dropped"}
 """The event an order leaves in the history."""
-
-DAMAGED = "its octets in the spool are damaged"
-"""Detail of a mail that was set aside (MALFORMED_MAIL)."""
 
 _LIVE = frozenset({State.QUEUED, State.ACTIVE, State.DEFERRED})
 

@@ -1,0 +1,178 @@
+"""`--language fr` says nothing in English: the words of the queue, of `explain`, and of what cannot be read."""
+
+import re
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relay.cli import words
+from relay.cli.explain import explain
+from relay.cli.queue_view import line, record_lines, unmoved
+from relay.details import DAMAGED, defect, french
+from relay.export.sealed import _AMBIGUOUS
+from relay.lifecycle import step
+from relay.mail.malformed import MalformedMail
+from relay.mail.spans import parse
+from relay.model import (
+    Action,
+    Delivery,
+    Disposition,
+    DocumentPart,
+    Event,
+    Retry,
+    Role,
+    State,
+)
+from relay.reason import SENTENCES, Reason, retold, sentence
+from relay.reply import Deferred, Reply, Stage
+from relay.report import Verdict
+from relay.spool.entry import ORDER_EVENTS
+from relay.spool.port import Record
+from tests.support.config_faults import write
+from tests.support.spooled import facturx, mail, plan
+
+ENGLISH = re.compile(
+    r"\b(the|is|are|of|to|by|for|no|not|and|than|more|with|held|kept|keep|remove|number|attempts?|history|mend|why|last"
+    r"|answer|delivery|document|recipient|header|invalid|valid|purchase|sale|unknown|arrived|from|way|way)\b"
+)
+HISTORY = ("accepted", "bounce_received", "delivered", "deferred", "failed", "uncertain", "unsettled", "report_sent")
+
+
+def delivery(**changes: object) -> Delivery:
+    values: dict[str, object] = {
+        "queue_id": "Q",
+        "number": 1,
+        "plan": 0,
+        "recipient": "a@x",
+        "arrived": 1.0,
+        "next_attempt": None,
+    }
+    return Delivery(**{**values, "state": State.HELD, **changes})  # type: ignore[arg-type]
+
+
+def record(reason: Reason, detail: str) -> Record:
+    given = mail(
+        plan("a@x", documents=(facturx("F-1"),), by="recipient"),
+        plan(disposition=Disposition.HOLD, reason=reason, detail=detail),
+    )
+    deliveries = (
+        delivery(state=State.DEFERRED, next_attempt=5.0, last_reply="451 4.3.0"),
+        delivery(number=2, plan=1, recipient=None, reason=reason, detail=detail),
+        delivery(number=3, state=State.FAILED, detail=gave_up()),
+        delivery(number=4, reason=Reason.MALFORMED_MAIL, detail=DAMAGED),
+    )
+    told = sentence(reason, detail)
+    history = [
+        Event(1.0, 2, "held", told),
+        Event(1.0, 0, "mail_corrupt", DAMAGED),
+        Event(1.0, 2, "released", "", "anne"),
+    ]
+    history += [Event(1.0, 1, what) for what in (*HISTORY, *ORDER_EVENTS.values(), "replanned", "withheld", "queued")]
+    return Record(given, deliveries, tuple(history))
+
+
+def gave_up() -> str:
+    """As the lifecycle writes it."""
+    old = delivery(state=State.ACTIVE, attempts=900, reported=frozenset({"late"}))
+    return step(old, Deferred(Reply(451, "4.3.0", ""), Stage.DATA), 10_000_000.0, Retry()).detail
+
+
+def bare(text: str) -> str:
+    """`text` without what is no language: commands and keys in backquotes, addresses, codes that are typed back."""
+    text = re.sub(rf"--\w+|\b({'|'.join(State)})\b", "", text)
+    text = re.sub(r"`[^`]*`|\([^)]*replan [^)]*\)|\S+@\S+|[\w.+-]+/[\w.+-]+|\bF-1\S*", "", text)
+    return re.sub(r"\((release|drop)\)", "", text)
+
+
+@pytest.mark.parametrize("reason", Reason)
+def test_queue_show_in_french(reason: Reason) -> None:
+    shown = record(reason, "multipart/mixed" if reason is Reason.MALFORMED_MAIL else "")
+    for told in [*record_lines(shown, "fr"), *(line(each, "fr") for each in shown.deliveries)]:
+        assert not ENGLISH.search(bare(told)), told
+    english = "\n".join(record_lines(shown, "en"))
+    assert "history" in english and sentence(reason, shown.deliveries[1].detail) in english
+
+
+def test_orders_that_do_not_apply_in_french() -> None:
+    for each, verb in (
+        (delivery(recipient=None), "release"),
+        (delivery(state=State.ACTIVE), "hold"),
+        (delivery(state=State.DELIVERED), "retry"),
+    ):
+        assert not ENGLISH.search(bare(unmoved(each, verb, "fr"))), each
+        assert unmoved(each, verb, "en") != unmoved(each, verb, "fr")
+
+
+def test_every_code_that_is_shown_has_a_french_word() -> None:
+    for closed in (Disposition, Role, DocumentPart, Action, Verdict):
+        for code in closed:
+            assert words.word(code.value, "fr") != code.value, code
+            assert words.word(code.value, "en") == code.value
+    for what in (*State, *HISTORY, *ORDER_EVENTS.values(), "replanned", "mail_corrupt", "withheld", "held"):
+        assert words.word(what, "fr") != what, what
+    for english, said in words._SENTENCES.values():
+        assert english.count("{}") == said.count("{}")
+        assert not ENGLISH.search(bare(said)), said
+
+
+def test_a_mail_given_up_is_told_in_french() -> None:
+    assert french(gave_up()) == "abandonné après 900 tentatives en 2778 h ; dernière réponse : 451 4.3.0"
+
+
+MALFORMED = [
+    b"",
+    b"X: " + b"x" * 300_000 + b"\r\n\r\nx",
+    (b'Content-Type: multipart/mixed; boundary="b"\r\n\r\n' + b"--b\r\n\r\n\r\n" * 5_000),
+    b"".join(b'Content-Type: multipart/mixed; boundary="b%d"\r\n\r\n--b%d\r\n' % (n, n) for n in range(100)),
+]
+
+
+@pytest.mark.parametrize("raw", MALFORMED, ids=["empty", "long header", "many parts", "deep"])
+def test_what_cannot_be_read_is_told_in_both_languages(raw: bytes, tmp_path: Path) -> None:
+    with pytest.raises(MalformedMail) as caught:
+        parse(raw)
+    error = caught.value
+    assert str(error) == error.text("en") != error.text("fr")
+    assert error.defect not in error.text("fr") and "{}" not in error.text("fr")
+    assert not ENGLISH.search(error.text("fr"))
+    (tmp_path / "mail.eml").write_bytes(raw)
+    folder = str(write(tmp_path))
+    result = CliRunner().invoke(
+        explain,
+        [str(tmp_path / "mail.eml"), "--recipient", "one@export.relay.example", "--config", folder, "--language", "fr"],
+    )
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert error.text("fr") in result.stderr and "Que faire" in result.stderr and "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize("name", [*sorted(_AMBIGUOUS), DAMAGED, "multipart/mixed", "message/rfc822"])
+def test_each_defect_that_holds_a_mail_has_its_words(name: str) -> None:
+    english, said = sentence(Reason.MALFORMED_MAIL, name), sentence(Reason.MALFORMED_MAIL, name, "fr")
+    assert english.endswith(defect(name)) and said.endswith(defect(name, "fr"))
+    assert defect(name, "fr") != name != "" and not ENGLISH.search(bare(said.replace("Content-", "")))
+
+
+def test_a_firm_called_message_is_no_media_type() -> None:
+    assert sentence(Reason.AMBIGUOUS_CLIENT, "message/1, message/2", "fr").endswith("message/1, message/2")
+
+
+@given(st.sampled_from(list(Reason)), st.text(st.characters(codec="utf-8"), max_size=30))
+def test_a_sentence_of_the_history_is_retold(reason: Reason, detail: str) -> None:
+    kept = sentence(reason, detail)
+    assert retold(kept, "en") == kept
+    if not any(detail in each.en for each in SENTENCES.values()):
+        assert retold(kept, "fr") == sentence(reason, detail, "fr")
+
+
+@pytest.mark.parametrize("reason", Reason)
+@pytest.mark.parametrize("detail", ["", "7", "purchases", "a@x.example"])
+def test_a_sentence_with_a_usual_detail_is_retold(reason: Reason, detail: str) -> None:
+    assert retold(sentence(reason, detail), "fr") == sentence(reason, detail, "fr")
+
+
+def test_what_an_operator_or_a_server_wrote_stays_as_it_is() -> None:
+    assert retold("ask Mme Martin first", "fr") == "ask Mme Martin first"
+    assert retold("550 5.1.1 no such user", "fr") == "550 5.1.1 no such user"
