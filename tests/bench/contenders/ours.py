@@ -1,7 +1,7 @@
 """agiris-relay as a contender: the real daemon with settings that let a bench through."""
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -64,7 +64,7 @@ class Ours:
 
     next_hops: ports by smarthost; client k goes by the k-th of them, each with a destination of its name.
     connections: open at once to each. more_check: further keys of `check`. environment, prefix: of the command; see
-    Rig.
+    Rig. before: called when the configuration is written and the daemon not started.
     """
 
     sink: int
@@ -75,6 +75,7 @@ class Ours:
     more_check: str = ""
     environment: dict[str, str] = field(default_factory=dict)
     prefix: Sequence[str] = ()
+    before: Callable[["Ours"], object] = lambda ours: None
     started_in: float = 0.0
 
     @property
@@ -117,6 +118,7 @@ class Ours:
     def __enter__(self) -> "Ours":
         self.prepare()
         try:
+            self.before(self)
             self.started_in = self.rig.start(self.prefix)
         except BaseException:
             self.__exit__()

@@ -92,14 +92,21 @@ def _encoded_size(size: int) -> int:
 
 
 def template(
-    name: str, recipient: str, siren: str, profile: str, ballast: int, original: int | None = None
+    name: str,
+    recipient: str,
+    siren: str,
+    profile: str = "en16931",
+    ballast: int = 0,
+    original: int | None = None,
+    lines: int = 1,
 ) -> Template:
-    """A sale of the client of `siren`. ballast, original: octets of noise in the Factur-X, and in an original PDF."""
+    """A sale of the client of `siren`. ballast, original: octets of noise in the Factur-X, and in an original PDF.
+
+    lines: of the invoice; more than one break its sums.
+    """
     number = BLANK.decode()
-    facturx = facturx_pdf(
-        invoice_xml(number, profile=profile, seller_siren=siren, buyer_siren=BUYER),
-        padding=ballast,
-    )
+    xml = _with_lines(invoice_xml(number, profile=profile, seller_siren=siren, buyer_siren=BUYER), lines)
+    facturx = facturx_pdf(xml, padding=ballast)
     documents = [facturx]
     if original is not None:
         documents.append(plain_pdf(f"Facture {number}", padding=original))
@@ -108,6 +115,15 @@ def template(
     parts += [mails.pdf(each, name) for each, name in zip(documents, names, strict=False)]
     octets = mails.mail(parts, to=recipient, message_id=f"<{number}@bench.invalid>")
     return Template(name, recipient, octets, tuple(documents))
+
+
+def _with_lines(xml: bytes, lines: int) -> bytes:
+    head, tag, rest = xml.partition(b"<ram:IncludedSupplyChainTradeLineItem>")
+    inner, end, tail = rest.partition(b"</ram:IncludedSupplyChainTradeLineItem>")
+    if not tag or lines == 1:
+        return xml
+    one, number = tag + inner + end, b"<ram:LineID>%d<"
+    return head + b"".join(one.replace(number % 1, number % each) for each in range(1, lines + 1)) + tail
 
 
 SIZES = {
