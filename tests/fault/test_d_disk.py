@@ -30,13 +30,13 @@ QUEUED = 200
 
 @pytest.fixture
 def small_disk(tmp_path: Path, need: Need) -> Iterator[Path]:
-    """An ext4 of 160 MiB of its own."""
+    """An ext4 of its own, of 160 MiB and 64 inodes."""
     need("mkfs.ext4", "mount", "umount", "losetup", root=True)
     image, point = tmp_path / "disk.img", tmp_path / "disk"
     point.mkdir()
     with image.open("wb") as file:
         file.truncate(160 * MiB)
-    subprocess.run(["mkfs.ext4", "-q", "-F", str(image)], check=True, capture_output=True)
+    subprocess.run(["mkfs.ext4", "-q", "-F", "-N", "64", str(image)], check=True, capture_output=True)
     if subprocess.run(["mount", "-o", "loop", str(image), str(point)], capture_output=True, check=False).returncode:
         pytest.skip("no loop mount is allowed here")
     yield point
@@ -180,6 +180,48 @@ def not_ready(rig: Rig) -> bool:
             return b"octets are free" in answer.read()
     except HTTPError as error:
         return error.code == 503
+
+
+def test_no_inodes_left(
+    small_disk: Path,
+    sink: NextHop,
+    rigs: Callable[..., Rig],
+    books: Books,
+    settle: Settle,
+    check: Check,
+    say: Say,
+) -> None:
+    """A running daemon makes no files: it goes on. One that starts says what is wrong, and starts once it can."""
+    rig = rigs(sink.port, spool=small_disk / "spool" / "spool.db")
+    rig.start()
+    made = use_up_inodes(small_disk)
+    for number in range(10):
+        assert submit(rig.smtp, invoice_mail(f"D2I{number}", number % 4), books)
+    found = settle(rig, sink, books)
+    assert rig.terminate() == 0
+    more = use_up_inodes(small_disk)
+    rig.launch()
+    code = rig.wait_exit()
+    assert code not in (0, -signal.SIGKILL)
+    assert "spool" in rig.tail().splitlines()[-1], rig.tail()
+    for each in more:
+        each.unlink()
+    rig.start()
+    assert submit(rig.smtp, invoice_mail("D2J"), books)
+    found = settle(rig, sink, books)
+    say(found.line("D2 inodes", f"{len(made)} files took the last inode: served on; a start then: exit {code}"))
+    check(found)
+    assert rig.terminate() == 0
+
+
+def use_up_inodes(disk: Path) -> list[Path]:
+    made: list[Path] = []
+    with suppress(OSError):
+        while True:
+            each = disk / f"empty-{time.monotonic_ns()}"
+            each.touch()
+            made.append(each)
+    return made
 
 
 def test_file_size_limit(rig: Rig, sink: NextHop, books: Books, settle: Settle, check: Check, say: Say) -> None:
