@@ -19,7 +19,7 @@ from relay.settings.validate import File
 class Clients:
     """relay: None when relay.yaml has faults of its own. destinations, smarthosts: names, None when unknown.
 
-    ours: what matches the addresses this relay takes, None without `relay`.
+    ours: what matches the addresses this relay takes, None without `relay`. served: domains whose postmaster we are.
     """
 
     relay: RelayYaml | None
@@ -27,7 +27,8 @@ class Clients:
     smarthosts: frozenset[str] | None
 
     def __post_init__(self) -> None:
-        self.ours: re.Pattern[str] | None = matcher(self.relay.accept.recipients) if self.relay else None
+        self.ours = _ours(self.relay) if self.relay else None
+        self.served = _served(self.relay) if self.relay else frozenset()
         ways = self.relay.identify if self.relay else ["siren", HeaderYaml.model_construct(header="")]
         self._by_header = any(isinstance(way, HeaderYaml) for way in ways)
         self._by_siren = "siren" in ways
@@ -100,6 +101,17 @@ class Clients:
         if not known_by:
             what = f'nothing tells a mail of client "{client.dossier}": no recipients, no SIREN'
             file.warning(node.at, what, "add recipients: [ … ]")
+
+
+def _ours(relay: RelayYaml) -> re.Pattern[str]:
+    """What this relay takes: the patterns of accept.recipients, and its return path with any tag."""
+    local, _, domain = fold(relay.return_path).rpartition("@")
+    return matcher([*relay.accept.recipients, f"{local}@{domain}", f"{local}+*@{domain}"])
+
+
+def _served(relay: RelayYaml) -> frozenset[str]:
+    addresses = [*relay.accept.recipients, relay.return_path]
+    return frozenset([relay.hostname.lower(), *(each.rpartition("@")[2].lower() for each in addresses)])
 
 
 def names(root: Mapping | None, key: str, *built_in: str) -> frozenset[str] | None:

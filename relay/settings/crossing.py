@@ -21,10 +21,13 @@ class _Seen(NamedTuple):
 
 
 class Crossing:
-    """ours: the addresses that this relay takes, lower case; None when relay.yaml does not say."""
+    """ours: the addresses that this relay takes, lower case; None when relay.yaml does not say.
 
-    def __init__(self, ours: re.Pattern[str] | None, faults: Faults) -> None:
-        self._ours, self._faults = ours, faults
+    served: domains whose postmaster is ours too (rfc5321#4.5.1), beside those of the clients' recipients.
+    """
+
+    def __init__(self, ours: re.Pattern[str] | None, faults: Faults, served: frozenset[str] = frozenset()) -> None:
+        self._ours, self._faults, self._served = ours, faults, served
         self._dossiers: dict[tuple[str, str], _Seen] = {}
         self._addresses: dict[str, _Seen] = {}
         self._agiris: list[_Seen] = []
@@ -45,9 +48,12 @@ class Crossing:
 
     def finish(self) -> None:
         """What can be told only when every firm was seen: loops, and addresses with another client's number."""
+        served = self._served | {address.rpartition("@")[2] for address in self._addresses}
         for file, claim in self._agiris:
             folded = fold(claim.value)
+            local, _, domain = folded.rpartition("@")
             ours = self._ours is not None and self._ours.fullmatch(folded) is not None
+            ours = ours or (local == "postmaster" and domain in served)
             if ours or folded in self._addresses or untagged(folded)[0] in self._addresses:
                 what = f"agiris_address {claim.value} is an address of this relay: mail would loop"
                 self._faults.error(file, claim.at, what, "write the address given by Agiris")

@@ -67,7 +67,7 @@ def _load(directory: Path, faults: Faults, known: Mapping[str, FirmKept]) -> tup
         check_relay(relay_file, relay, directory)
         clients.check_defaults(relay_file)
     top = Layer(RELAY, relay.defaults, nodes.find(relay_file.root, "defaults")) if relay_file and relay else None
-    crossing = Crossing(clients.ours, faults)
+    crossing = Crossing(clients.ours, faults, clients.served)
     reader = FirmReader(directory, octets or b"", top, clients, crossing)
     read = [reader.read(key, place, known.get(place), faults) for key, place in _firm_files(directory, faults)]
     crossing.finish()

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from relay import wire
+from relay.export.directory import Directory
 from relay.export.terms import Addresses, Identify, Level, Policy
 from relay.model import Retry, Role
 from relay.report import Severity
@@ -168,6 +169,27 @@ def test_an_agiris_address_that_is_a_recipient_of_another_firm_is_a_loop(tmp_pat
         "firms/b.yaml:8:21: error: agiris_address one+tag@export.relay.example is an address of this relay:"
         " mail would loop. Fix: write the address given by Agiris"
     ]
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "postmaster@export.relay.example",
+        "Postmaster@relay.test.example",
+        "postmaster@home.example",
+        "b@home.example",
+        "b+tag@HOME.example",
+        "one@export.relay.example",
+    ],
+)
+def test_an_agiris_address_that_the_door_takes_is_a_loop(tmp_path: Path, address: str) -> None:
+    relay = RELAY + "accept: {recipients: [one@export.relay.example]}\nreturn_path: b@home.example\n"
+    loaded = load(write(tmp_path, relay=relay, a=FIRM.replace("a1@agiris.example", address)))
+    told = [line for line in lines(tmp_path, loaded) if "loop" in line]
+    assert len(told) == 1 and told[0].startswith("firms/a.yaml:8:21: error: ")
+    sound = settings(tmp_path, relay=relay, a=FIRM)
+    assert Directory(sound.terms).accepts(address)
+    assert not Directory(sound.terms).accepts("a1@agiris.example")
 
 
 def test_settings_cross_to_another_process_unchanged(tmp_path: Path) -> None:
