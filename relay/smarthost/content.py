@@ -3,10 +3,11 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from relay.mail.dots import find_dotted
+
 Octets = bytes | bytearray | memoryview
 
 SLICE = 1 << 18
-_FEW_DOTS = 100
 _END_OF_HEADER = b"\r\n\r\n"
 
 
@@ -49,7 +50,7 @@ def stuffed(blocks: Sequence[bytes]) -> Iterator[Octets]:
     """
     before = b"\r\n"
     for block in blocks:
-        whole = block.replace(b"\r\n.", b"\r\n..") if _has_dotted_line(block) else block
+        whole = block.replace(b"\r\n.", b"\r\n..") if find_dotted(block, b"\r\n.") >= 0 else block
         seam = (before + block[:2]).find(b"\r\n.")
         if seam < 0:
             yield whole
@@ -57,19 +58,6 @@ def stuffed(blocks: Sequence[bytes]) -> Iterator[Octets]:
             yield block[:seam] + b"."
             yield memoryview(whole)[seam:]
         before = (before + block[-2:])[-2:]
-
-
-def _has_dotted_line(block: bytes) -> bool:
-    """Whether `<CRLF>.` is in `block`. Looks at the dots first: base64 has none, and one octet is found ten times as
-    fast as three."""
-    dot = 1
-    for _ in range(_FEW_DOTS):
-        dot = block.find(b".", dot + 1)
-        if dot < 0:
-            return False
-        if block[dot - 2 : dot] == b"\r\n":
-            return True
-    return block.find(b"\r\n.", dot) >= 0
 
 
 def _sliced(pieces: Iterator[Octets]) -> Iterator[Octets]:

@@ -5,8 +5,9 @@ from typing import Any
 
 from relay.ops.labels import Cause
 from relay.reply import Reply
-from relay.smtpd.connection import CLOSING, TIMEOUT, Connection, Goodbye, LineTooLong
+from relay.smtpd.connection import CLOSING, Connection
 from relay.smtpd.limits import AUTH_LINE_LIMIT, ERROR_LIMIT, JUNK_LIMIT, LINE_LIMIT, allowed
+from relay.smtpd.pipe import TIMEOUT, Goodbye, LineTooLong
 from relay.smtpd.post import FAULT
 from relay.smtpd.transaction import Transaction
 

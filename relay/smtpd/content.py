@@ -5,6 +5,7 @@ Whole-buffer searches only, no loop over lines: 600 KB cost about 0.1 ms.
 
 import re
 
+from relay.mail.dots import find_dotted
 from relay.reply import Reply
 
 LINE_LIMIT = 998  # octets without CRLF, rfc5322#2.1.1
@@ -16,6 +17,7 @@ LONG_LINE = Reply(554, "5.6.0", f"line longer than {LINE_LIMIT} octets: encode t
 
 _END = b"\r\n.\r\n"
 _TAIL = len(_END) - 1
+_WINDOW = 1 << 18
 _BARE_LF = re.compile(rb"(?<!\r)\n")
 _LONE_DOT = re.compile(rb"(?:\A|\n)\.\r?\n")
 
@@ -40,7 +42,7 @@ class Content:
         """Add `chunk`. None while the end is not reached, else the octets that followed the end."""
         start = max(len(self._buffer) - _TAIL, 0)
         self._buffer += chunk
-        end = self._buffer.find(_END, start)
+        end = find_dotted(self._buffer, _END, start)
         rest = None
         if end >= 0:
             rest = bytes(self._buffer[end + len(_END) :])
@@ -59,7 +61,7 @@ class Content:
     def take(self) -> bytes:
         """The message, un-stuffed, after `feed` found the end. One copy; one more where a line has a dot in front."""
         buffer, self._buffer = self._buffer, bytearray()
-        if buffer.find(b"\r\n.") >= 0:
+        if find_dotted(buffer, b"\r\n.") >= 0:
             buffer = buffer.replace(b"\r\n.", b"\r\n")
         with memoryview(buffer) as view:
             return bytes(view[2:])
@@ -91,12 +93,29 @@ def flaw(raw: bytes) -> Reply | None:
     A bare CR or LF is refused, never repaired: what one server repairs another reads as the end of the message
     (SMTP smuggling). A line over 998 octets is refused because it may not be passed on and we never re-print a mail.
     """
-    ends = raw.count(b"\r\n")
-    if raw.count(b"\r") != ends or raw.count(b"\n") != ends:
+    if _has_bare_end(raw):
         return BARE
     if b"\0" in raw:
         return NUL
     return LONG_LINE if _has_long_line(raw) else None
+
+
+def _has_bare_end(raw: bytes) -> bool:
+    """Whether some line does not end with CR LF, by what line ends take up: half the time of counting CR LF.
+
+    Window by window: a mail of empty lines would make a list ten times its size.
+    """
+    start, size = 0, len(raw)
+    while start < size:
+        end = min(start + _WINDOW, size)
+        end += raw[end - 1 : end + 1] == b"\r\n"
+        window = raw[start:end]
+        lines = window.splitlines()
+        ends = len(lines) - (not window.endswith((b"\r", b"\n")))
+        if len(window) - sum(map(len, lines)) != 2 * ends:
+            return True
+        start = end
+    return False
 
 
 def _has_long_line(raw: bytes) -> bool:

@@ -1,5 +1,6 @@
 """What bounds the door: its terms as the configuration gives them, and the counting of peers."""
 
+import functools
 import ipaddress
 import time
 from collections import Counter
@@ -73,27 +74,32 @@ class Limits(Protocol):
     def backlog(self) -> int: ...
 
 
-def host_of(peer: str) -> str:
-    """What counts as one host: an IPv4 address, or the /64 of an IPv6 address, which one customer has to himself."""
+@functools.lru_cache(4096)
+def _address(peer: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """The address without its zone; None: `peer` is none. An IPv4 address mapped into IPv6 is an IPv4 address."""
     try:
         address = ipaddress.ip_address(peer.partition("%")[0])
     except ValueError:
+        return None
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return mapped or address
+
+
+@functools.lru_cache(4096)
+def host_of(peer: str) -> str:
+    """What counts as one host: an IPv4 address, or the /64 of an IPv6 address, which one customer has to himself."""
+    address = _address(peer)
+    if address is None:
         return peer
     if isinstance(address, ipaddress.IPv4Address):
         return str(address)
-    if address.ipv4_mapped is not None:
-        return str(address.ipv4_mapped)
     return str(ipaddress.IPv6Network((address, 64), strict=False))
 
 
 def allowed(peer: str, networks: Iterable[IpNetwork]) -> bool:
     """Is the address in one of the networks?"""
-    try:
-        address = ipaddress.ip_address(peer.partition("%")[0])
-    except ValueError:
-        return False
-    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
-    return any((mapped or address) in network for network in networks)
+    address = _address(peer)
+    return address is not None and any(address in network for network in networks)
 
 
 class Presence:

@@ -1,12 +1,11 @@
 """Reading a mail from the wire, by DATA or by BDAT, within the limits of size, time and memory."""
 
-import asyncio
 from dataclasses import dataclass
 
 from relay.reply import Reply
 from relay.smtpd.chunking import Chunks
-from relay.smtpd.connection import Connection, Goodbye
 from relay.smtpd.content import TOO_LARGE, Content, repair
+from relay.smtpd.pipe import Goodbye, Pipe
 
 NO_MEMORY = Reply(452, "4.3.1", "too much mail at once, try again later")
 
@@ -22,7 +21,7 @@ class Received:
 class Room:
     """What one mail holds of the memory all share."""
 
-    def __init__(self, peer: Connection) -> None:
+    def __init__(self, peer: Pipe) -> None:
         self._memory = peer.house.memory
         self.held = 0
 
@@ -44,7 +43,7 @@ class Room:
 class Parcel:
     """A mail that comes by BDAT, over several commands: its chunks and the room they take."""
 
-    def __init__(self, peer: Connection) -> None:
+    def __init__(self, peer: Pipe) -> None:
         self._peer = peer
         self.chunks = Chunks(peer.house.limits().max_mail_size)
         self.room = Room(peer)
@@ -57,13 +56,11 @@ class Parcel:
         if chunks.refusal is not None and chunks.discarded + size > patience:
             self._peer.say(chunks.refusal)  # nobody reads on for gigabytes only to stay in step
             raise Goodbye
-        async with asyncio.timeout(self._peer.idle_timeout) as clock:
-            while left:
-                octets = await self._peer.read_chunk(left)
-                left -= len(octets)
-                chunks.feed(octets)
-                self._hold()
-                clock.reschedule(self._peer.loop.time() + self._peer.idle_timeout)
+        while left:
+            octets = await self._peer.read_chunk(left)
+            left -= len(octets)
+            chunks.feed(octets)
+            self._hold()
 
     def _hold(self) -> None:
         if not self.room.fits(len(self.chunks)):
@@ -83,7 +80,7 @@ class Parcel:
         self.room.give_back()
 
 
-async def receive(peer: Connection) -> Received | Reply:
+async def receive(peer: Pipe) -> Received | Reply:
     """The mail of one DATA, or why it cannot be taken; the dialogue is in step again.
 
     Over a limit the rest is thrown away, at most twice the size limit, then we hang up.
@@ -102,7 +99,7 @@ async def receive(peer: Connection) -> Received | Reply:
     return _finished(peer, content.take(), room)
 
 
-def _finished(peer: Connection, raw: bytes, room: Room) -> Received | Reply:
+def _finished(peer: Pipe, raw: bytes, room: Room) -> Received | Reply:
     limits = peer.house.limits()
     if limits.bare_lf == "repair":
         grown = len(raw) + raw.count(b"\n") - raw.count(b"\r\n")
@@ -115,22 +112,20 @@ def _finished(peer: Connection, raw: bytes, room: Room) -> Received | Reply:
     return Received(raw, held)
 
 
-def _patience(peer: Connection) -> int:
+def _patience(peer: Pipe) -> int:
     return 2 * peer.house.limits().max_mail_size + 1024 * 1024
 
 
-async def _read(peer: Connection, content: Content, room: Room) -> None:
+async def _read(peer: Pipe, content: Content, room: Room) -> None:
     patience = _patience(peer)
-    async with asyncio.timeout(peer.idle_timeout) as clock:
-        while True:
-            rest = content.feed(await peer.read_chunk())
-            if not room.fits(len(content)):
-                content.refuse(NO_MEMORY)
-                room.fits(len(content))
-            if rest is not None:
-                peer.unread(rest)
-                return
-            if content.refusal is not None and content.discarded > patience:
-                peer.say(content.refusal)
-                raise Goodbye
-            clock.reschedule(peer.loop.time() + peer.idle_timeout)
+    while True:
+        rest = content.feed(await peer.read_chunk())
+        if not room.fits(len(content)):
+            content.refuse(NO_MEMORY)
+            room.fits(len(content))
+        if rest is not None:
+            peer.unread(rest)
+            return
+        if content.refusal is not None and content.discarded > patience:
+            peer.say(content.refusal)
+            raise Goodbye

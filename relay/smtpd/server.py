@@ -6,8 +6,9 @@ import logging
 from collections.abc import Callable, Sequence
 
 from relay.smtpd.allocator import keep_large_blocks_apart
-from relay.smtpd.connection import CLOSING, Connection
+from relay.smtpd.connection import CLOSING
 from relay.smtpd.limits import Limits, Listener, Memory
+from relay.smtpd.pipe import Pipe
 from relay.smtpd.post import House, Intake, OnEvent, Post
 from relay.smtpd.session import Session
 
@@ -39,7 +40,7 @@ class Door:
         self._house = House(hostname, intake, limits, on_event, Memory(memory), auth_delay)
         self._posts = [Post(listener) for listener in listeners]
         self._servers: list[asyncio.Server] = []
-        self._sessions: set[Connection] = set()
+        self._sessions: set[Pipe] = set()
         self._left = asyncio.Event()
 
     async def start(self) -> None:
@@ -81,7 +82,7 @@ class Door:
         self._sessions.add(session)
         return session
 
-    def _ended(self, session: Connection) -> None:
+    def _ended(self, session: Pipe) -> None:
         self._sessions.discard(session)
         self._left.set()
 

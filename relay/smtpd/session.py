@@ -7,8 +7,8 @@ import asyncio
 from relay.reply import Reply
 from relay.smtpd import auth, grammar
 from relay.smtpd.conduct import HELO_FIRST, NO_ARGUMENT, NOT_HERE, OK
-from relay.smtpd.connection import LineTooLong
 from relay.smtpd.limits import GUESSES_SESSION
+from relay.smtpd.pipe import LineTooLong
 from relay.smtpd.transfer import Transfer
 
 

@@ -2,10 +2,12 @@
 
 import itertools
 import re
+from unittest.mock import patch
 
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from relay.smtpd import content
 from relay.smtpd.content import BARE, LONG_LINE, NUL, TOO_LARGE, Content, flaw
 
 SMALL = st.lists(st.sampled_from([b"\r", b"\n", b".", b"\r\n", b"\r\n.", b"a", b"\0", b"\r\n.\r\n"]), max_size=30)
@@ -66,10 +68,11 @@ def test_over_the_limit_nothing_is_kept(chunks: int, size: int) -> None:
         assert len(content) <= 100 + 2 + 4 + size
 
 
-@given(STREAM)
-def test_every_bare_cr_or_lf_is_found(raw: bytes) -> None:
+@given(STREAM, st.integers(1, 12))
+def test_every_bare_cr_or_lf_is_found_wherever_the_window_ends(raw: bytes, window: int) -> None:
     bare = re.search(rb"\r(?!\n)|(?<!\r)\n", raw) is not None
-    found = flaw(raw)
+    with patch.object(content, "_WINDOW", window):
+        found = flaw(raw)
     assert (found is BARE) == bare
     if not bare:
         assert (found is NUL) == (b"\0" in raw)
