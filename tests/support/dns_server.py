@@ -1,4 +1,4 @@
-"""A name server on a free UDP port of 127.0.0.1, and the look-up of mail exchangers that asks it."""
+"""A name server on a UDP port, by itself a free one of 127.0.0.1, and the look-up of mail exchangers that asks it."""
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
@@ -28,15 +28,16 @@ class Names(asyncio.DatagramProtocol):
     asked: `name TYPE`, in the order of the questions.
     """
 
-    def __init__(self, zone: Zone) -> None:
+    def __init__(self, zone: Zone, address: tuple[str, int] = ("127.0.0.1", 0)) -> None:
         self.zone = zone
+        self.address = address
         self.asked: list[str] = []
         self.port = 0
         self._transport: Any = None
 
     async def __aenter__(self) -> "Names":
         loop = asyncio.get_running_loop()
-        self._transport, _ = await loop.create_datagram_endpoint(lambda: self, local_addr=("127.0.0.1", 0))
+        self._transport, _ = await loop.create_datagram_endpoint(lambda: self, local_addr=self.address)
         self.port = self._transport.get_extra_info("sockname")[1]
         return self
 
