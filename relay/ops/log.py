@@ -2,13 +2,17 @@
 
 Written to standard error. JSON when nobody watches (systemd, a pipe), colours on a terminal. Addresses are whole at
 level debug only; subjects, bodies, file names and passwords never (relay.ops.privacy).
+
+Each line is one write(2) and waits for nothing: what happened before a crash is in the log.
 """
 
 import logging
 import os
 import sys
 from collections.abc import Callable, Iterator, MutableMapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from json import JSONEncoder
 from typing import Any, TextIO
 
 import structlog
@@ -21,6 +25,9 @@ FORMATS = ("auto", "json", "console")
 _SYSLOG = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}
 
 _Record = MutableMapping[str, Any]
+
+_logger: Any = structlog.get_logger()
+_json = JSONEncoder(ensure_ascii=False, check_circular=False).encode  # json.dumps makes an encoder for each line
 
 
 def configure(
@@ -38,7 +45,7 @@ def configure(
         raise ValueError(f"log level {level!r} or format {format!r} is not known")
     out = sys.stderr if stream is None else stream
     processors = [*_common(LEVELS[level], on_fault), *_renderers(out, format)]
-    _apply(LEVELS[level], processors, structlog.WriteLoggerFactory(file=out))
+    _apply(LEVELS[level], processors, structlog.BytesLoggerFactory(file=out.buffer))
 
 
 def event_log(event: Event, *, queue_id: str | None = None, alert: bool = False, **fields: object) -> None:
@@ -52,9 +59,10 @@ def event_log(event: Event, *, queue_id: str | None = None, alert: bool = False,
     known: dict[str, object] = {} if queue_id is None else {"queue_id": queue_id}
     if alert:
         known["alert"] = True
-    # A full disk or a closed pipe behind standard error must not cost a mail.
-    with suppress(OSError, ValueError):
-        structlog.get_logger().log(logging.ERROR if alert else severity(event), event.value, **known, **fields)
+    try:
+        _logger.log(logging.ERROR if alert else severity(event), event.value, **known, **fields)
+    except (OSError, ValueError):
+        return  # a full disk or a closed pipe behind standard error must not cost a mail
 
 
 @contextmanager
@@ -76,6 +84,13 @@ def capture(level: str = "debug") -> Iterator[list[dict[str, Any]]]:
         root.handlers[:] = handlers
         root.setLevel(root_level)
         structlog.configure(**old) if was_configured else structlog.reset_defaults()
+        _bind()
+
+
+def _bind() -> None:
+    """Kept, for structlog makes a logger anew for each line."""
+    global _logger
+    _logger = structlog.get_logger().bind()
 
 
 def _apply(level: int, processors: list[Any], factory: Any) -> None:
@@ -85,6 +100,7 @@ def _apply(level: int, processors: list[Any], factory: Any) -> None:
         logger_factory=factory,
         cache_logger_on_first_use=False,
     )
+    _bind()
     root = logging.getLogger()
     root.handlers[:] = [each for each in root.handlers if not isinstance(each, _Bridge)] + [_Bridge(level)]
     root.setLevel(logging.WARNING)
@@ -96,21 +112,21 @@ def _apply(level: int, processors: list[Any], factory: Any) -> None:
 def _common(level: int, on_fault: Callable[[], None] | None = None) -> list[Any]:
     whole = level <= logging.DEBUG
 
-    def fit(_logger: object, _method: str, record: _Record) -> _Record:
-        if on_fault is not None and record.get("event") == Event.FAULT:
+    def fit(_logger: object, method: str, record: _Record) -> _Record:
+        if on_fault is not None and record["event"] == Event.FAULT:
             on_fault()
-        error = _exception(record)
-        if error is not None:
-            record.update(privacy.fault(error, text=whole))
-        first = {name: record.pop(name) for name in ("time", "level", "event", "queue_id") if name in record}
-        return privacy.fields({**first, **record}, addresses=whole)
+        if "exception" in record or "exc_info" in record:
+            error = _exception(record)
+            if error is not None:
+                record.update(privacy.fault(error, text=whole))
+        return privacy.fields({"time": _now(), "level": method, "event": record["event"], **record}, addresses=whole)
 
-    return [
-        structlog.contextvars.merge_contextvars,
-        structlog.processors.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
-        fit,
-    ]
+    return [structlog.contextvars.merge_contextvars, fit]
+
+
+def _now() -> str:
+    """RFC 3339, UTC, to the microsecond."""
+    return datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def _exception(record: _Record) -> BaseException | None:
@@ -135,24 +151,27 @@ def _renderers(stream: TextIO, format: str) -> list[Any]:
                 timestamp_key="time",
                 sort_keys=False,
                 exception_formatter=_no_traceback,
-            )
+            ),
+            _octets,
         ]
-    json = structlog.processors.JSONRenderer(ensure_ascii=False)
-    return [_Journal(json) if _is_journal(stream) else json]
+    return [_journal_line if _is_journal(stream) else _json_line]
+
+
+def _json_line(_logger: object, _method: str, record: _Record) -> bytes:
+    return _json(record).encode()
+
+
+def _journal_line(_logger: object, method: str, record: _Record) -> bytes:
+    """sd-daemon(3)'s priority before the line, so that `journalctl -p err` works; the journal takes it off."""
+    return f"<{_SYSLOG.get(method, 6)}>{_json(record)}".encode()
+
+
+def _octets(_logger: object, _method: str, line: str) -> bytes:
+    return line.encode()
 
 
 def _no_traceback(stream: TextIO, _info: object) -> None:
     """One line a record: `at` tells where."""
-
-
-class _Journal:
-    """Puts sd-daemon(3)'s priority before the line, so that `journalctl -p err` works; the journal takes it off."""
-
-    def __init__(self, render: Any) -> None:
-        self._render = render
-
-    def __call__(self, logger: object, method: str, record: _Record) -> str:
-        return f"<{_SYSLOG.get(str(record.get('level')), 6)}>{self._render(logger, method, record)}"
 
 
 def _is_journal(stream: TextIO) -> bool:

@@ -12,7 +12,9 @@ from types import TracebackType
 
 LIMIT = 1000  # characters of one string; a reply of a next hop or a message of a library has no limit of its own
 _ITEMS = 100
-_ADDRESS = re.compile(r"""(?:"(?:[^"\\]|\\.)*"|[^\s<>()\[\],;:"'=]+)@([^\s<>()\[\],;:"'=@]+)""")
+_APART = r"""\s<>()\[\],;:"'="""  # what stands between an address and the text around it
+# Each run of characters is looked at once, from its start (the lookbehind), and not given back (possessive).
+_LOCAL_PART = re.compile(rf"""(?:"(?:[^"\\]|\\.)*+"|(?<![^{_APART}@])[^{_APART}@]++)(?=@+[^{_APART}@])""")
 _NEVER = frozenset(
     {"subject", "body", "raw", "content", "filename", "filenames", "password", "secret", "credentials", "challenge"}
 )
@@ -21,21 +23,27 @@ _WHOLE = frozenset({"message_id"})  # shaped like an address, and what the platf
 
 def fields(record: Mapping[str, object], *, addresses: bool) -> dict[str, object]:
     """`record` fit for a log line. `addresses`: keep them whole, else only their domain ("*@agiris.example")."""
-    return {
-        escape(name): _value(value, addresses or name in _WHOLE) for name, value in record.items() if name not in _NEVER
-    }
+    found: dict[str, object] = {}
+    for name, value in record.items():
+        if name in _NEVER:
+            continue
+        # Most are short words with nothing to hide: not worth a call.
+        if type(value) is not str or "@" in value or len(value) > LIMIT or not value.isprintable():
+            value = _value(value, addresses or name in _WHOLE)
+        found[name if name.isprintable() else escape(name)] = value
+    return found
 
 
 def escape(text: str) -> str:
     """`text` on one line: control, format, separator and surrogate characters as \\x1b, \\u2028 or \\udc80."""
-    if text.isascii() and text.isprintable():
+    if text.isprintable():
         return text
     return "".join(_escaped(char) if _is_control(char) else char for char in text)
 
 
 def without_addresses(text: str) -> str:
     """`text` with the local part of every mail address replaced by a star."""
-    return _ADDRESS.sub(r"*@\1", text)
+    return _LOCAL_PART.sub("*", text) if "@" in text else text
 
 
 def fault(error: BaseException, *, text: bool) -> dict[str, object]:
@@ -56,14 +64,14 @@ def fault(error: BaseException, *, text: bool) -> dict[str, object]:
 def _value(value: object, addresses: bool) -> object:
     if isinstance(value, Enum):
         return _value(value.value, addresses)
+    if isinstance(value, str):
+        return _text(value, addresses)
     if value is None or isinstance(value, (bool, int)):
         return value
     if isinstance(value, float):
         return round(value, 6)
     if isinstance(value, PurePath):
         return _text(str(value), True)
-    if isinstance(value, str):
-        return _text(value, addresses)
     if isinstance(value, (bytes, bytearray, memoryview)):
         return f"<{len(value)} octets>"
     if isinstance(value, (list, tuple, set, frozenset)) and not hasattr(value, "_fields"):
@@ -75,9 +83,13 @@ def _value(value: object, addresses: bool) -> object:
 
 
 def _text(text: str, addresses: bool) -> str:
-    # Masked before it is cut: an address cut in two would no longer be seen. Bounded first: the pattern is quadratic.
-    known = text if addresses else without_addresses(text[: 2 * LIMIT])
-    return escape(known if len(known) <= LIMIT else known[:LIMIT] + "…")
+    # Masked before it is cut: an address cut in two would no longer be seen. Bounded first, for the pattern is
+    # quadratic in quotes.
+    if not addresses and "@" in text:
+        text = without_addresses(text[: 2 * LIMIT])
+    if len(text) > LIMIT:
+        text = text[:LIMIT] + "…"
+    return text if text.isprintable() else escape(text)
 
 
 def _is_control(char: str) -> bool:

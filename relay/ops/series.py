@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import product
 from typing import TypeVar
 
@@ -74,6 +75,7 @@ class Series:
 
 def _zeroed(metric: _M, values: Sequence[Iterable[str]]) -> _M:
     """`metric` with every series of its closed sets at 0; an empty set stands for an open one: nothing is known yet."""
+    metric.labels = cache(metric.labels)  # type: ignore[method-assign]  # else a lock and a list of strings each time
     closed = [[str(value) for value in each] for each in values]
     if closed and all(closed):
         for labels in product(*closed):

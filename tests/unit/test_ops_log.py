@@ -17,13 +17,27 @@ from relay.ops.events import MEANINGS, Event, severity
 from relay.ops.log import capture, configure, event_log
 
 
+class Out(io.TextIOWrapper):
+    """A stream like standard error: text over octets."""
+
+    def __init__(self, terminal=False):
+        super().__init__(io.BytesIO(), "utf-8")
+        self._terminal = terminal
+
+    def isatty(self):
+        return self._terminal
+
+    def getvalue(self):
+        return self.buffer.getvalue().decode()
+
+
 @pytest.fixture
 def log(monkeypatch):
     """Configure towards a buffer; gives (configure, lines)."""
     monkeypatch.delenv("JOURNAL_STREAM", raising=False)
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
-    out = io.StringIO()
+    out = Out()
 
     def start(level="info", format="json"):
         configure(level, format, out)
@@ -53,6 +67,25 @@ def test_an_event_is_one_json_object_with_its_queue_id(log):
     assert record | {"time": ""} == {
         "time": "", "level": "info", "event": "accepted", "queue_id": "Q1", "client": "dupont/0042", "size": 12,
     }  # fmt: skip
+
+
+def test_a_line_is_one_write_and_waits_for_nothing(log):
+    writes = []
+
+    class Descriptor(io.RawIOBase):
+        def writable(self):
+            return True
+
+        def write(self, octets):
+            writes.append(bytes(octets))
+            return len(octets)
+
+    log()
+    configure("info", "json", io.TextIOWrapper(io.BufferedWriter(Descriptor())))
+    for event in (Event.QUEUED, Event.ATTEMPT):
+        event_log(event, queue_id="Q1")
+    assert [json.loads(each)["event"] for each in writes] == ["queued", "attempt"]
+    assert all(each.endswith(b"}\n") for each in writes)
 
 
 def test_severity_decides_the_level_and_an_alert_raises_it(log):
@@ -180,8 +213,7 @@ def test_auto_is_json_when_nobody_watches(log):
 
 
 def test_auto_is_coloured_on_a_terminal(log):
-    out = io.StringIO()
-    out.isatty = lambda: True
+    out = Out(terminal=True)
     log()
     configure("info", "auto", out)
     event_log(Event.STARTED)
@@ -202,12 +234,12 @@ def test_the_journal_gets_the_priority_before_the_line(log, monkeypatch, tmp_pat
 
 
 def test_a_closed_pipe_costs_a_line_and_no_mail(log):
-    class Broken(io.StringIO):
-        def write(self, _text):
+    class Broken(io.BytesIO):
+        def write(self, _octets):
             raise BrokenPipeError
 
     log()
-    configure("info", "json", Broken())
+    configure("info", "json", io.TextIOWrapper(Broken()))
     event_log(Event.ACCEPTED)
 
 
@@ -246,6 +278,21 @@ def test_whatever_the_text_one_printable_line_comes_out(text):
 @given(st.text(max_size=80), st.text(max_size=80), st.sampled_from(["jean.dupont+42", '"jean dupont"', "jéan-dupont"]))
 def test_no_local_part_survives(before, after, local):
     assert "dupont" not in privacy.without_addresses(f"{before} {local}@agiris.example {after}")
+
+
+@pytest.mark.parametrize(
+    ("text", "masked"),
+    [
+        ("a@b.fr,<c@d.fr>", "*@b.fr,<*@d.fr>"),
+        ("to=a+1@b.fr: no", "to=*@b.fr: no"),
+        ('"a b"@c.fr x@', "*@c.fr x@"),
+        ("a@b@c.fr", "*@*@c.fr"),
+        ("a@@c.fr", "*@@c.fr"),
+        ("@c.fr", "@c.fr"),
+    ],
+)
+def test_what_stands_before_the_at_sign_is_masked(text, masked):
+    assert privacy.without_addresses(text) == masked
 
 
 def test_an_address_across_the_cut_is_not_seen_half():
