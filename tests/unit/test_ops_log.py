@@ -81,7 +81,8 @@ def test_a_line_is_one_write_and_waits_for_nothing(log):
             return len(octets)
 
     log()
-    configure("info", "json", io.TextIOWrapper(io.BufferedWriter(Descriptor())))
+    stream = io.TextIOWrapper(io.BufferedWriter(Descriptor()))
+    configure("info", "json", stream)
     for event in (Event.QUEUED, Event.ATTEMPT):
         event_log(event, queue_id="Q1")
     assert [json.loads(each)["event"] for each in writes] == ["queued", "attempt"]
@@ -236,11 +237,14 @@ def test_the_journal_gets_the_priority_before_the_line(log, monkeypatch, tmp_pat
 def test_a_closed_pipe_costs_a_line_and_no_mail(log):
     class Broken(io.BytesIO):
         def write(self, _octets):
+            tried.append(True)
             raise BrokenPipeError
 
     log()
-    configure("info", "json", io.TextIOWrapper(Broken()))
+    tried, stream = [], io.TextIOWrapper(Broken())
+    configure("info", "json", stream)
     event_log(Event.ACCEPTED)
+    assert tried
 
 
 @pytest.mark.parametrize(("level", "format"), [("loud", "auto"), ("info", "xml")])
