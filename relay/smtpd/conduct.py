@@ -157,6 +157,8 @@ class Conduct(Connection):
         except Exception as error:
             self.house.on_event("fault", where="command", error=error)
             self.say(FAULT)
+            if self.amid:  # the rest of the mail would be obeyed, whatever it says
+                raise Goodbye from error
 
     @property
     def _tls_first(self) -> bool:

@@ -40,6 +40,7 @@ class Pipe(SMTP):
     _commands: tuple[str, ...] = ()
     _paused: bool  # of asyncio's: the peer reads more slowly than we write
     handing = False  # a mail is with the intake: its reply must still be sent
+    amid = False  # in the octets of a mail: what comes next is no command
     midway = False  # between two chunks of a mail: it may be finished when we drain
 
     def __init__(self, post: Post, house: House, ended: Callable[["Pipe"], None]) -> None:

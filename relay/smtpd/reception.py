@@ -56,11 +56,13 @@ class Parcel:
         if chunks.refusal is not None and chunks.discarded + size > patience:
             self._peer.say(chunks.refusal)  # nobody reads on for gigabytes only to stay in step
             raise Goodbye
+        self._peer.amid = True
         while left:
             octets = await self._peer.read_chunk(left)
             left -= len(octets)
             chunks.feed(octets)
             self._hold()
+        self._peer.amid = False
 
     def _hold(self) -> None:
         if not self.room.fits(len(self.chunks)):
@@ -118,6 +120,7 @@ def _patience(peer: Pipe) -> int:
 
 async def _read(peer: Pipe, content: Content, room: Room) -> None:
     patience = _patience(peer)
+    peer.amid = True
     while True:
         rest = content.feed(await peer.read_chunk())
         if not room.fits(len(content)):
@@ -125,6 +128,7 @@ async def _read(peer: Pipe, content: Content, room: Room) -> None:
             room.fits(len(content))
         if rest is not None:
             peer.unread(rest)
+            peer.amid = False
             return
         if content.refusal is not None and content.discarded > patience:
             peer.say(content.refusal)

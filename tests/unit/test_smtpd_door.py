@@ -5,6 +5,7 @@ import socket
 import ssl
 import struct
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 
 from relay.model import Envelope, Recipient
-from relay.smtpd import PostFault, make_user_line
+from relay.smtpd import PostFault, make_user_line, reception
 from tests.support.door import Door, Events, Limits, Listener, Recorder, self_signed
 
 
@@ -591,3 +592,51 @@ async def test_the_proxy_and_its_client_are_judged_each_by_its_own_networks(
     client.writer.write(header)
     assert (await client.reply()).startswith("220")
     assert stage.events.named("connection")[0]["peer"] == peer
+
+
+class Faulty:
+    """Content or Chunks that fail after the first octets, as for want of memory."""
+
+    def __init__(self, real: Any) -> None:
+        self._real, self._fed = real, 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._real, name)
+
+    def __len__(self) -> int:
+        return len(self._real)
+
+    def feed(self, octets: bytes) -> Any:
+        self._fed += 1
+        if self._fed > 1:
+            raise MemoryError
+        return self._real.feed(octets)
+
+
+@pytest.mark.parametrize(
+    ("what", "verb"), [("Content", "DATA"), ("Chunks", "BDAT 300000"), ("Chunks", "BDAT 300000 LAST")]
+)
+async def test_a_fault_amid_the_content_ends_the_session(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, what: str, verb: str
+) -> None:
+    """What is left of the mail must not be obeyed: it may hold commands, and this peer's are trusted."""
+    real = getattr(reception, what)
+    monkeypatch.setattr(reception, what, lambda limit: Faulty(real(limit)))
+    stage.limits = Limits(max_mail_size=1_000_000)
+    await stage.open()
+    peer = await stage.dial()
+    await peer.mail_to_bdat()
+    peer.writer.write(verb.encode() + b"\r\n")
+    if verb == "DATA":
+        assert (await peer.reply()).startswith("354")
+    smuggled = b"RSET\r\nMAIL FROM:<boss@sender.example>\r\nRCPT TO:<c@export.example>\r\nDATA\r\nforged\r\n.\r\n"
+    peer.writer.write((b"x" * 76 + b"\r\n") * 2000)
+    assert (await peer.reply()).startswith("451 4.3.0")
+    peer.writer.write(smuggled)
+    with suppress(ConnectionResetError):
+        await peer.gone()
+    await stage.nobody()
+    assert stage.recorder.mails == []
+    assert stage.door._house.memory.used == 0
+    (fault,) = stage.events.named("fault")
+    assert isinstance(fault["error"], MemoryError)
