@@ -15,12 +15,12 @@ from typing import TypeVar
 
 import click
 
-from relay.cli.context import NO, TRY_LATER, USAGE, Context, fail, options
+from relay.cli.context import CONFIG_FAULT, NO, TRY_LATER, USAGE, Context, fail, options
 from relay.cli.queue_view import line, record_json, record_lines, row, unmoved
 from relay.cli.words import say
 from relay.model import Delivery, Order, State
 from relay.spool.open import open_spool
-from relay.spool.port import Query, Spool, SpoolBusy, SpoolError, SpoolFull
+from relay.spool.port import Query, Spool, SpoolBusy, SpoolError, SpoolFull, SpoolNewer
 
 T = TypeVar("T")
 
@@ -163,6 +163,8 @@ def on_spool(context: Context, url: str | None, work: Callable[[Spool], Awaitabl
         return asyncio.run(run())
     except (SpoolBusy, SpoolFull) as error:
         fail(str(error), TRY_LATER)
+    except SpoolNewer as error:
+        fail(str(error), CONFIG_FAULT)
     except SpoolError as error:
         fail(str(error), NO)
     except ValueError as error:

@@ -14,6 +14,7 @@ from relay.daemon import serve
 def run(context: Context) -> None:
     """Take mails in, check them, relay them. SIGHUP reloads the configuration, SIGTERM drains and stops.
 
-    Exit: 0 stopped when asked · 75 port taken or spool in use · 78 faulty configuration.
+    Exit: 0 stopped when asked · 75 port taken or spool in use · 78 faulty configuration, or a
+    spool of a newer release.
     """
     sys.exit(asyncio.run(serve(context.directory)))

@@ -8,13 +8,13 @@ from typing import TypeVar
 
 import click
 
-from relay.cli.context import NO, TRY_LATER, USAGE, Context, fail, options
+from relay.cli.context import CONFIG_FAULT, NO, TRY_LATER, USAGE, Context, fail, options
 from relay.cli.queue import operator, spool_option
 from relay.cli.queue_view import moment
 from relay.spool.backup import Progress
 from relay.spool.backup import backup as take
 from relay.spool.open import path_of
-from relay.spool.port import SpoolBusy, SpoolError, SpoolFull
+from relay.spool.port import SpoolBusy, SpoolError, SpoolFull, SpoolNewer
 from relay.spool.restore import restore as put_back
 from relay.spool.verify import verify
 
@@ -111,6 +111,8 @@ def _guarded(work: Callable[[], T]) -> T:
         return work()
     except (SpoolBusy, SpoolFull) as error:
         fail(str(error), TRY_LATER)
+    except SpoolNewer as error:
+        fail(str(error), CONFIG_FAULT)
     except SpoolError as error:
         fail(str(error), NO)
     except ValueError as error:

@@ -1,6 +1,7 @@
 """Bringing up what can fail for a reason that an operator can mend: each failure a sentence and an exit code."""
 
 import asyncio
+import errno
 import os
 
 from relay.daemon.witness import Witness
@@ -8,9 +9,9 @@ from relay.ops.events import Event
 from relay.ops.http import Http
 from relay.ops.log import event_log
 from relay.settings.settings import Settings
-from relay.smtpd import Door, PostFault
+from relay.smtpd import Door, NotBound, PostFault
 from relay.spool.open import open_spool
-from relay.spool.port import Spool, SpoolError
+from relay.spool.port import Spool, SpoolError, SpoolNewer
 from relay.workers import Pool
 
 OK, IO_ERROR, TRY_LATER, CONFIG_FAULT = 0, 74, 75, 78
@@ -29,6 +30,8 @@ async def open_the_spool(settings: Settings) -> Spool:
     """The spool of `settings`, locked for us. Raises NotStarted."""
     try:
         spool = await asyncio.to_thread(open_spool, settings.spool, ceiling=settings.retry.ceiling)
+    except SpoolNewer as error:
+        raise NotStarted(CONFIG_FAULT, str(error)) from error
     except (SpoolError, ValueError) as error:
         raise NotStarted(TRY_LATER, str(error)) from error
     for notice in getattr(spool, "notices", ()):
@@ -56,9 +59,24 @@ async def listen(settings: Settings, door: Door, http: Http | None) -> None:
         await door.start()
         if http is not None:
             await http.start()
+    except NotBound as error:
+        raise NotStarted(TRY_LATER, _not_bound("listen", str(error.listener), error)) from error
     except OSError as error:
-        addresses = ", ".join(str(listener) for listener in settings.listen)
-        why = os.strerror(error.errno) if error.errno else str(error)
-        raise NotStarted(TRY_LATER, f"cannot listen ({addresses}; http {settings.http}): {why}") from error
+        assert settings.http is not None
+        raise NotStarted(TRY_LATER, _not_bound("http", str(settings.http), error)) from error
     except PostFault as error:
         raise NotStarted(CONFIG_FAULT, str(error)) from error
+
+
+def _not_bound(key: str, address: str, error: OSError) -> str:
+    """The address that cannot be had, why, and the mend. key: of relay.yaml."""
+    port = address.rpartition(":")[2]
+    mends = {
+        errno.EADDRINUSE: f"stop what holds the port (ss -ltnp 'sport = :{port}' shows it), or change",
+        errno.EACCES: "grant CAP_NET_BIND_SERVICE (systemd/port-25.conf), or change",
+        errno.EADDRNOTAVAIL: "this machine has no such address: change",
+    }
+    number = error.errno or 0
+    why = os.strerror(number) if number in errno.errorcode else str(error.strerror or error)
+    mend = mends.get(number, "change")
+    return f"cannot listen on {address}: {why}. Fix: {mend} {key} in relay.yaml"

@@ -11,8 +11,8 @@ allocator.py    memory of large mails
 """
 
 from relay.smtpd.limits import Limits, Listener
-from relay.smtpd.post import Intake, PostFault
+from relay.smtpd.post import Intake, NotBound, PostFault
 from relay.smtpd.server import Door
 from relay.smtpd.users import make_user_line
 
-__all__ = ["Door", "Intake", "Limits", "Listener", "PostFault", "make_user_line"]
+__all__ = ["Door", "Intake", "Limits", "Listener", "NotBound", "PostFault", "make_user_line"]

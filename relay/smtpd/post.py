@@ -21,6 +21,14 @@ class PostFault(Exception):
     """A listener's files cannot be used: certificate, key or users. The text names the file."""
 
 
+class NotBound(OSError):
+    """A listener's address cannot be had: taken, not of this machine, not permitted. `listener` is the one."""
+
+    def __init__(self, listener: Listener, error: OSError) -> None:
+        super().__init__(error.errno, error.strerror)
+        self.listener = listener
+
+
 class Intake(Protocol):
     """Who decides about recipients and takes the mails."""
 

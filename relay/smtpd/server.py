@@ -9,7 +9,7 @@ from relay.smtpd.allocator import keep_large_blocks_apart
 from relay.smtpd.connection import CLOSING
 from relay.smtpd.limits import Limits, Listener, Memory
 from relay.smtpd.pipe import Pipe
-from relay.smtpd.post import House, Intake, OnEvent, Post
+from relay.smtpd.post import House, Intake, NotBound, OnEvent, Post
 from relay.smtpd.session import Session
 
 MEMORY = 96 * 1024 * 1024  # with the copies of check and spool: 300 MB in all under 20 mails of 25 MB
@@ -44,23 +44,23 @@ class Door:
         self._left = asyncio.Event()
 
     async def start(self) -> None:
-        """Listen. Raises OSError (address in use) or PostFault (certificate, users); then nothing listens."""
+        """Listen. Raises NotBound (address in use) or PostFault (certificate, users); then nothing listens."""
         self.reload()
         keep_large_blocks_apart()
-        loop = asyncio.get_running_loop()
         try:
             for post in self._posts:
-                listener = post.listener
-                server = await loop.create_server(
-                    functools.partial(self._session, post),
-                    listener.host,
-                    listener.port,
-                    backlog=self._house.limits().backlog,
-                )
-                self._servers.append(server)
-        except OSError:
+                self._servers.append(await self._bound(post))
+        except NotBound:
             self.close()
             raise
+
+    async def _bound(self, post: Post) -> asyncio.Server:
+        listener, loop = post.listener, asyncio.get_running_loop()
+        session, backlog = functools.partial(self._session, post), self._house.limits().backlog
+        try:
+            return await loop.create_server(session, listener.host, listener.port, backlog=backlog)
+        except OSError as error:
+            raise NotBound(listener, error) from error
 
     def reload(self) -> None:
         """Read certificates, keys and users again. Raises PostFault; the listener at fault keeps what it had."""

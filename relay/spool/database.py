@@ -7,7 +7,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from relay.spool.place import sync_folder
-from relay.spool.port import SpoolError
+from relay.spool.port import SpoolError, SpoolNewer
 
 PAGE = 8192
 BUSY_SECONDS = 10.0
@@ -68,7 +68,7 @@ def _make(connection: sqlite3.Connection, path: Path) -> None:
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     newest = max(number for number, _ in migrations())
     if version > newest:
-        raise SpoolError(
+        raise SpoolNewer(
             f"the spool {path} was written by a newer agiris-relay (schema {version}, this one knows {newest}):"
             " install that version again"
         )

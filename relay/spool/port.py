@@ -31,6 +31,10 @@ class SpoolBroken(SpoolError):
     """Durability is lost (an fsync failed): stop, and read the spool again at the next start."""
 
 
+class SpoolNewer(SpoolError):
+    """A newer release wrote the spool: no new attempt mends that, only installing that release again."""
+
+
 class SpoolBusy(SpoolError):
     """Another daemon holds the spool; the message names its pid."""
 

@@ -185,7 +185,7 @@ CANNOT_START = [
     (secret_for_all, 78, ["relay.yaml:", "password", "Fix: chmod"]),
     (no_firm, 78, ["firms", "Fix: "]),
     (no_configuration, 78, ["relay.yaml", "Fix: "]),
-    (spool_of_tomorrow, 75, ["spool.db", "schema 99", "newer agiris-relay"]),
+    (spool_of_tomorrow, 78, ["spool.db", "schema 99", "newer agiris-relay"]),
     (spool_in_a_file, 75, ["not-a-folder", "cannot be made"]),
 ]
 
@@ -212,9 +212,17 @@ async def test_a_port_in_use_is_named(stages: Stages, receiver: Receiver, manage
     with socket.create_server(("127.0.0.1", getattr(stage, door))):
         assert not await stage.start()
     assert await stage.stop() == 75
-    assert f"127.0.0.1:{getattr(stage, door)}" in log(stage)
-    assert "ddress already in use" in log(stage)
-    assert "READY=1" not in manager.everything()
+    address = f"127.0.0.1:{getattr(stage, door)}"
+    key = {"smtp": "listen", "http": "http"}[door]
+    (line,) = (each for each in log(stage).splitlines() if "cannot listen" in each)
+    assert line.startswith(
+        f"cannot listen on {address}: Address already in use. Fix: stop what holds the port (ss -ltnp"
+    )
+    assert line.endswith(f"or change {key} in relay.yaml")
+    other = {"smtp": stage.http, "http": stage.smtp}[door]
+    assert str(other) not in line
+    said = manager.everything()
+    assert f"STATUS={line}" in said and "READY=1" not in said
 
 
 async def test_a_disk_full_at_start(stages: Stages, receiver: Receiver, small_disk: Path, manager: Manager) -> None:

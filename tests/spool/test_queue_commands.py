@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -177,3 +179,12 @@ def test_a_spool_that_is_not_there(bench: Bench) -> None:
 def test_every_state_can_be_asked_for(bench: Bench) -> None:
     bench.fill(mail())
     assert [bench.run("list", "--state", state.value).exit_code for state in State] == [0, 1, 1, 1, 1, 1, 1, 1]
+
+
+def test_a_spool_of_a_newer_release_is_78_here_as_for_the_daemon(bench: Bench, tmp_path: Path) -> None:
+    bench.fill()
+    with closing(sqlite3.connect(tmp_path / "queue.db")) as db:
+        db.execute("PRAGMA user_version = 99")
+    result = bench.run("list")
+    assert result.exit_code == 78
+    assert "newer agiris-relay (schema 99" in result.stderr

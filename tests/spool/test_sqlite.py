@@ -21,7 +21,7 @@ from relay.reply import Delivered, Reply
 from relay.spool import database, place, reserve, waiting
 from relay.spool import sqlite as engine
 from relay.spool.open import open_spool
-from relay.spool.port import Query, SpoolBroken, SpoolBusy, SpoolError, SpoolFull
+from relay.spool.port import Query, SpoolBroken, SpoolBusy, SpoolError, SpoolFull, SpoolNewer
 from relay.spool.sqlite import SqliteSpool
 from tests.support.spooled import mail
 
@@ -106,7 +106,7 @@ class TestPlace:
     def test_a_newer_spool_is_refused(self, path: Path) -> None:
         asyncio.run(_open_and_close(path))
         vandalise(path, "PRAGMA user_version = 99")
-        with pytest.raises(SpoolError, match="newer agiris-relay"):
+        with pytest.raises(SpoolNewer, match="newer agiris-relay"):
             opened(path)
         vandalise(path, "PRAGMA user_version = 1")
         asyncio.run(_open_and_close(path))
