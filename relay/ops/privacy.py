@@ -16,7 +16,8 @@ _APART = r"""\s<>()\[\],;:"'="""  # what stands between an address and the text 
 # Each run of characters is looked at once, from its start (the lookbehind), and not given back (possessive).
 _LOCAL_PART = re.compile(rf"""(?:"(?:[^"\\]|\\.)*+"|(?<![^{_APART}@])[^{_APART}@]++)(?=@+[^{_APART}@])""")
 _NEVER = frozenset(
-    {"subject", "body", "raw", "content", "filename", "filenames", "password", "secret", "credentials", "challenge"}
+    {"subject", "body", "raw", "content", "filename", "filenames"}
+    | {"password", "token", "secret", "credentials", "challenge"}
 )
 _WHOLE = frozenset({"message_id"})  # shaped like an address, and what the platform is asked about
 
