@@ -44,7 +44,7 @@ class Chunks:
         if len(self._buffer) + size > self._limit:
             self.refuse(TOO_LARGE)
 
-    def feed(self, octets: bytes) -> None:
+    def feed(self, octets: bytes | bytearray) -> None:
         if self.refusal is None:
             self._buffer += octets
         else:

@@ -38,7 +38,7 @@ class Content:
         """Octets held."""
         return len(self._buffer)
 
-    def feed(self, chunk: bytes) -> bytes | None:
+    def feed(self, chunk: bytes | bytearray) -> bytes | None:
         """Add `chunk`. None while the end is not reached, else the octets that followed the end."""
         start = max(len(self._buffer) - _TAIL, 0)
         self._buffer += chunk

@@ -173,7 +173,8 @@ class Pipe(SMTP):
     def _take(self, size: int) -> bytes:
         """The first octets of what has come."""
         reader = self._reader
-        found = bytes(reader._buffer[:size])
+        with memoryview(reader._buffer) as view:
+            found = bytes(view[:size])
         del reader._buffer[:size]
         reader._maybe_resume_transport()
         return found
@@ -188,7 +189,7 @@ class Pipe(SMTP):
     async def read_auth_line(self) -> bytes:
         return await self.read_line(AUTH_LINE_LIMIT)
 
-    async def read_chunk(self, most: int = 4 * BUFFER) -> bytes:
+    async def read_chunk(self, most: int = 4 * BUFFER) -> bytes | bytearray:
         """What has come, up to `most` octets and 256 KiB. Raises EOFError, TimeoutError (when nothing came)."""
         if not self._reader._buffer:
             self._patience.begin(self.idle_timeout)
@@ -198,7 +199,12 @@ class Pipe(SMTP):
                 self._patience.end()
         if not self._reader._buffer:
             raise EOFError
-        return self._take(min(most, 4 * BUFFER))
+        if len(self._reader._buffer) > min(most, 4 * BUFFER):
+            return self._take(min(most, 4 * BUFFER))
+        chunk: bytearray = self._reader._buffer
+        self._reader._buffer = bytearray()
+        self._reader._maybe_resume_transport()
+        return chunk
 
     def unread(self, octets: bytes) -> None:
         """Put back what followed the end of a mail."""

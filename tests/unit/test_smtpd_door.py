@@ -243,6 +243,22 @@ async def test_an_idle_peer_is_dismissed(stage: Stage, inside_data: bool) -> Non
     await peer.gone()
 
 
+async def test_who_reads_no_reply_is_cut_off(stage: Stage) -> None:
+    stage.limits = Limits(idle_timeout=0.2)
+    await stage.open()
+    loop = asyncio.get_running_loop()
+    with socket.socket() as peer:
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+        peer.setblocking(False)
+        await loop.sock_connect(peer, stage.door.addresses[0])
+        mail = b"MAIL FROM:<a@sender.example>\r\nRCPT TO:<c@export.example>\r\nBDAT 2 LAST\r\n\r\n"
+        sending = asyncio.create_task(loop.sock_sendall(peer, b"EHLO client.example\r\n" + mail * 50_000))
+        await stage.nobody()
+        sending.cancel()
+        await asyncio.gather(sending, return_exceptions=True)
+    assert [fields["why"] for fields in stage.events.named("session_error")] == ["timeout"]
+
+
 async def test_a_session_has_an_end_whatever_it_does(stage: Stage) -> None:
     stage.limits = Limits(session_timeout=0.05)
     await stage.open()
