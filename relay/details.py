@@ -60,6 +60,8 @@ _GAVE_UP = (
 )
 """As `relay.lifecycle` writes it."""
 
+_LINKS = (" (links: {})", " (liens : {})")
+
 
 def defect(name: str, language: str = "en", figure: str = "") -> str:
     """Why a mail cannot be read, in words. name: of a defect, or the media type of a part that was not looked into."""
@@ -82,5 +84,5 @@ def french(detail: str) -> str:
 @cache
 def _kept() -> tuple[tuple[re.Pattern[str], str], ...]:
     """Each English wording, as a pattern of what it may have been made with, and its French one."""
-    pairs = (*_DEFECTS.values(), _UNSEEN, _GAVE_UP)
+    pairs = (*_DEFECTS.values(), _UNSEEN, _GAVE_UP, _LINKS)
     return tuple((re.compile("(.*)".join(map(re.escape, en.split("{}"))), re.DOTALL), fr) for en, fr in pairs)

@@ -14,7 +14,7 @@ from relay.mail.traits import is_signed
 from relay.model import Action, Disposition, Document, DocumentPart, Plan
 from relay.reason import Reason
 
-MAX_MAILS = 100  # one mail in, never more than so many out: a thousand attachments are a person's business
+MAX_MAILS = 100  # one mail in, never more than so many out: what makes more is a person's business
 UNIT = 1024 * 1024  # octets of a MiB
 
 

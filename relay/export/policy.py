@@ -112,7 +112,10 @@ def _plans(case: Case, group: Group) -> tuple[tuple[Plan, ...], tuple[Step, ...]
 
 def _linked(ruling: Ruling, links: int) -> Ruling:
     """A link instead of a document: relayed, nothing would arrive in Agiris and nobody would know."""
-    return hold(Reason.NO_DOCUMENT, f" ({links} links)") if ruling.passes else ruling
+    if not ruling.passes and ruling.reason is not Reason.NO_DOCUMENT:
+        return ruling
+    found = hold(Reason.NO_DOCUMENT, f" (links: {links})")
+    return found if ruling.passes else replace(found, disposition=ruling.disposition)
 
 
 def _answer(plans: tuple[Plan, ...], steps: tuple[Step, ...]) -> Decision:

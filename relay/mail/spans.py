@@ -17,7 +17,7 @@ from relay.model import Span
 __all__ = ["MAX_DEPTH", "MAX_HEADER", "MAX_LINES", "MAX_PARTS", "MalformedMail", "parse"]
 
 MAX_DEPTH = 20
-MAX_PARTS = 1_000
+MAX_PARTS = 2_000
 
 MAX_HEADERS = 8 * MAX_HEADER
 """Octets of all headers of a mail together, with 4 * MAX_LINES lines: a thousand parts may not have a full one each."""

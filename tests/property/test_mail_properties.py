@@ -287,8 +287,8 @@ def test_twice_the_octets_at_most_twice_the_work(place):
 
 
 def test_parts_over_the_limit_are_not_counted_to_the_end():
-    operations(parse, mails.mail([b""] * 2_000))  # what is done but once in a process is not counted below
-    few, many = (operations(parse, mails.mail([b""] * size)) for size in (2_000, 20_000))
+    operations(parse, mails.mail([b""] * 4_000))  # what is done but once in a process is not counted below
+    few, many = (operations(parse, mails.mail([b""] * size)) for size in (4_000, 40_000))
     assert few == many
 
 

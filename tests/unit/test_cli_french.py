@@ -155,6 +155,10 @@ def test_each_defect_that_holds_a_mail_has_its_words(name: str) -> None:
     assert defect(name, "fr") != name != "" and not ENGLISH.search(bare(said.replace("Content-", "")))
 
 
+def test_links_are_counted_in_french() -> None:
+    assert sentence(Reason.NO_DOCUMENT, " (links: 2)", "fr").endswith("(liens : 2)")
+
+
 def test_a_firm_called_message_is_no_media_type() -> None:
     assert sentence(Reason.AMBIGUOUS_CLIENT, "message/1, message/2", "fr").endswith("message/1, message/2")
 
