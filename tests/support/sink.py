@@ -37,33 +37,50 @@ class Vanish(Exception):
 
 
 class Sink:
-    """journal: one JSON line an arrival. faults: probability at each stage."""
+    """journal: one JSON line an arrival. faults: probability at each stage. script: what each stage always does."""
 
     def __init__(self, journal: Path, faults: float, seed: int) -> None:
         self._fd = os.open(journal, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         self.faults = faults
         self.refusing = False
+        self.script: dict[str, str] = {}
+        self.released = asyncio.Event()
+        self.noted = 0
+        self._open: set[asyncio.StreamWriter] = set()
         self._chance = random.Random(seed)
 
     def behave(self) -> None:
         self.faults, self.refusing = 0.0, False
+        self.script.clear()
+        self.released.set()
+        self.released = asyncio.Event()
 
     def refuse(self) -> None:
         self.refusing = True
 
+    def hang_up(self) -> None:
+        """On all who are connected."""
+        for writer in self._open:
+            writer.close()
+
     def fault(self, stage: str) -> str | None:
         if self.refusing and stage == "mail":
             return "451"
+        if stage in self.script:
+            return self.script[stage]
         return self._chance.choice(FAULTS[stage]) if self._chance.random() < self.faults else None
 
     def note(self, sender: str, recipients: list[str], content: bytes, answered: int) -> None:
         row = {"at": time.time(), "sender": sender, "recipients": recipients, "answered": answered}
         line = json.dumps(row | {"content": base64.b64encode(content).decode("ascii")})
         os.write(self._fd, line.encode() + b"\n")
+        self.noted += 1
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._open.add(writer)
         with suppress(Vanish, OSError, EOFError):
             await Session(self, reader, writer).run()
+        self._open.discard(writer)
         writer.close()
 
 
@@ -81,7 +98,9 @@ class Session:
             line = await self.reader.readuntil(b"\r\n")
             verb, _, argument = line.decode("utf-8", "replace").strip().partition(" ")
             match verb.upper():
-                case "EHLO" | "HELO":
+                case "HELO":
+                    await self.say("250 sink")
+                case "EHLO":
                     await self.answer("ehlo", "250-sink\r\n250-PIPELINING\r\n250-8BITMIME\r\n250 SIZE 104857600")
                 case "MAIL":
                     if await self.answer("mail", "250 2.1.0 ok"):
@@ -108,7 +127,7 @@ class Session:
             self.reset()
         content = await self.content()
         fault = self.sink.fault("body")
-        answered = {"silence": 0, "reset": 0, None: 250}.get(fault, int(fault) if (fault or "").isdigit() else 0)
+        answered = {"slow": 250, None: 250}.get(fault, int(fault) if (fault or "").isdigit() else 0)
         self.sink.note(self.sender, self.recipients, content, answered)
         self.recipients = []
         await self.carry_out(fault, "250 2.0.0 taken")
@@ -133,8 +152,20 @@ class Session:
                 # As a next hop that lost its network; not for as long as the relay would wait, or the test never ends.
                 await asyncio.sleep(2)
                 raise Vanish
+            case "garbage":
+                await self.say("?\x00 what is this")
+                raise Vanish
+            case "slow":
+                await self.say_slowly(usual)
+                return True
+            case "bare":
+                await self.say("250 sink")
+                return True
+            case "hang":
+                await self.sink.released.wait()
+                raise Vanish
             case _:
-                await self.say(f"{fault} 4.3.0 a fault by chance")
+                await self.say(f"{fault} {fault[0]}.3.0 a fault by chance")
                 if fault == "421":
                     raise Vanish
         return False
@@ -144,6 +175,13 @@ class Session:
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.writer.transport.abort()
         raise Vanish
+
+    async def say_slowly(self, text: str) -> None:
+        """An octet at a time."""
+        for octet in f"{text}\r\n".encode():
+            self.writer.write(bytes([octet]))
+            await self.writer.drain()
+            await asyncio.sleep(0.02)
 
     async def say(self, text: str) -> None:
         self.writer.write(f"{text}\r\n".encode())
