@@ -4,9 +4,13 @@ from collections import OrderedDict
 
 from relay.model import Disposition, Mail
 
+VALUES = 16 * 1024
+"""Octets that envelope, plans and verdicts of a mail take beside its content, rounded up. Without it a backlog of small
+mails has no bound worth the name: 64 MiB of content are 300,000 of them, and 1.5 GB."""
+
 
 class Remembered:
-    """At most `limit` octets; the oldest are let go first. What is not here is read from the spool."""
+    """At most `limit` octets, content and values; the oldest go first. What is not here is read from the spool."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -18,13 +22,13 @@ class Remembered:
 
     def add(self, mail: Mail) -> None:
         expected = sum(len(plan.to) for plan in mail.plans if plan.disposition is Disposition.RELAY)
-        if expected == 0 or len(mail.raw) > self._limit or mail.queue_id in self._mails:
+        if expected == 0 or _weight(mail) > self._limit or mail.queue_id in self._mails:
             return
         self._mails[mail.queue_id] = (mail, expected)
-        self._octets += len(mail.raw)
+        self._octets += _weight(mail)
         while self._octets > self._limit:
             _, (oldest, _) = self._mails.popitem(last=False)
-            self._octets -= len(oldest.raw)
+            self._octets -= _weight(oldest)
 
     def get(self, queue_id: str) -> Mail | None:
         found = self._mails.get(queue_id)
@@ -40,4 +44,8 @@ class Remembered:
             self._mails[queue_id] = (mail, expected - 1)
         else:
             del self._mails[queue_id]
-            self._octets -= len(mail.raw)
+            self._octets -= _weight(mail)
+
+
+def _weight(mail: Mail) -> int:
+    return len(mail.raw) + VALUES

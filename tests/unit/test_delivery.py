@@ -10,7 +10,7 @@ import pytest
 
 from relay.delivery import Limits, Ports, QueueManager, RouteError
 from relay.delivery.gates import Gates
-from relay.delivery.remembered import Remembered
+from relay.delivery.remembered import VALUES, Remembered
 from relay.lifecycle import Transition
 from relay.model import Claim, Delivery, Mail, Order, Plan, Retry, State
 from relay.ops.events import Event
@@ -508,7 +508,7 @@ def test_gates_count_any_window_of_a_minute() -> None:
 
 
 def test_remembered_never_exceeds_its_limit() -> None:
-    memory = Remembered(100)
+    memory = Remembered(VALUES + 100)
     first, second, third = (mail(raw=b"x" * 60) for _ in range(3))
     memory.add(first)
     memory.add(second)
@@ -520,8 +520,15 @@ def test_remembered_never_exceeds_its_limit() -> None:
     assert memory.get(third.queue_id) is third
 
 
+def test_small_mails_are_bounded_too() -> None:
+    memory = Remembered(10 * VALUES)
+    for _ in range(100):
+        memory.add(mail(raw=b"x"))
+    assert len(memory) == 9
+
+
 def test_stored_twice_is_remembered_once() -> None:
-    memory = Remembered(100)
+    memory = Remembered(VALUES + 100)
     one = mail(plan("a@x", "b@x"), raw=b"x" * 60)
     memory.add(one)
     memory.add(one)
