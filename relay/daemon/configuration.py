@@ -21,11 +21,12 @@ MAX_WARNED = 20
 
 
 class Configuration:
-    """in_force: settings and directory. signing: the DKIM key in force."""
+    """in_force: settings and directory. signing: the DKIM key in force. trouble: why the files are not what is."""
 
     def __init__(self, folder: Path, metrics: Metrics) -> None:
         self.in_force = InForce(folder)
         self.signing = Signing()
+        self.trouble: str | None = None
         self._metrics = metrics
 
     @property
@@ -60,11 +61,13 @@ class Configuration:
         if (useless := await self._renew_secrets(door)) is not None:
             return self._failed([useless])
         await self._warn_of_removed(spool, before - clients.keys())
+        self.trouble = None
         event_log(Event.RELOADED, clients=len(clients), files_read=result.reread)
         return True
 
     def _failed(self, faults: Iterable[str]) -> bool:
         self._metrics.reload_failed()
+        self.trouble = "the files of the configuration have faults, the one before them is in force"
         for fault in faults:
             event_log(Event.RELOAD_FAILED, fault=fault)
         event_log(Event.RELOAD_FAILED, clients=len(self.settings.terms.clients), text="the old configuration stays")

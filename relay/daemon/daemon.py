@@ -137,6 +137,7 @@ class Daemon:
             metrics=self._metrics,
             systemd=self._systemd,
             sessions=witness.sessions,
+            trouble=lambda: configuration.trouble,
         )
         if settings.http is not None:
             watch = self._watch

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from relay.delivery import QueueManager
 from relay.model import State
@@ -31,7 +31,9 @@ class Watch:
         metrics: Metrics,
         systemd: Systemd,
         sessions: Callable[[], int],
+        trouble: Callable[[], str | None],
     ) -> None:
+        self._trouble = trouble
         self._spool, self._pool, self._queue, self._sessions = spool, pool, queue, sessions
         self._metrics, self._systemd = metrics, systemd
 
@@ -70,18 +72,23 @@ class Watch:
         """Keep the line of `systemctl status` true, until cancelled."""
         while True:
             try:
-                self._systemd.status(status_line(await self.refresh()))
+                self._systemd.status(status_line(await self.refresh(), self._troubles()))
             except SpoolError as error:
                 self._systemd.status(f"the spool cannot be read: {error}")
             await asyncio.sleep(STATUS_SECONDS)
 
+    def _troubles(self) -> list[str]:
+        """What /readyz says, and what is wrong though mails are taken."""
+        found = [text for text in self.ready().values() if text != "ok"]
+        return [*found, *filter(None, [self._trouble()])]
 
-def status_line(stats: Stats) -> str:
-    """For a person: what waits, what is held."""
+
+def status_line(stats: Stats, troubles: Sequence[str] = ()) -> str:
+    """For a person: what is wrong, what waits, what is held."""
     waiting = sum(stats.by_state.get(state, 0) for state in PENDING)
     held = stats.by_state.get(State.HELD, 0)
     delivered = stats.by_state.get(State.DELIVERED, 0)
-    return f"{delivered} delivered, {waiting} waiting, {held} held for a person"
+    return "; ".join([*troubles, f"{delivered} delivered, {waiting} waiting, {held} held for a person"])
 
 
 async def housekeeping(spool: Spool, keep: Callable[[], float]) -> None:

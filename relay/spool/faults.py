@@ -4,6 +4,7 @@ A write that failed is rolled back and nothing was promised; an fsync that faile
 kernel now calls clean, so a second fsync proves nothing (shared/FAULTS.md D3): only reading the spool again does.
 """
 
+import errno
 import sqlite3
 
 from relay.spool.port import SpoolBroken, SpoolError, SpoolFull
@@ -22,6 +23,21 @@ _NO_ROOM = frozenset(
         sqlite3.SQLITE_BUSY_SNAPSHOT,
     }
 )
+
+
+_MENDS = {
+    errno.ENOSPC: "free room on that file system",
+    errno.EDQUOT: "free room, or raise the quota of the daemon's user",
+    errno.EACCES: "give the folder and what is in it to the daemon's user (chown -R)",
+    errno.EPERM: "give the folder and what is in it to the daemon's user (chown -R)",
+    errno.EROFS: "mount that file system for writing",
+}
+
+
+def told(error: OSError) -> str:
+    """What the system says of a spool's file or folder, and the mend."""
+    mend = _MENDS.get(error.errno or 0, "name another place under `spool` in relay.yaml")
+    return f"{error.strerror or error}. Fix: {mend}"
 
 
 def meaning(error: Exception) -> Exception:

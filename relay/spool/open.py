@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from relay.spool import database, place
+from relay.spool.faults import told
 from relay.spool.memory import MemorySpool
 from relay.spool.port import Spool, SpoolError, Windows
 from relay.spool.reserve import make_way
@@ -38,7 +39,7 @@ def open_spool(
     try:
         return _open(path, exclusive, clock, windows or Windows(), ceiling)
     except OSError as error:
-        raise SpoolError(f"the spool {path} cannot be opened: {error.strerror or error}") from error
+        raise SpoolError(f"the spool {path} cannot be opened: {told(error)}") from error
     except sqlite3.Error as error:
         raise SpoolError(f"the spool {path} cannot be opened: {error}") from error
 
@@ -91,6 +92,8 @@ def _prepare_own(path: Path) -> tuple[str, ...]:
 
 
 def _salvage(damaged: Path, path: Path) -> Salvaged:
+    if damaged.stat().st_size == 0:
+        return Salvaged()
     try:
         return salvage(damaged, path, time.time())
     except sqlite3.Error:

@@ -7,6 +7,7 @@ import time
 import weakref
 from pathlib import Path
 
+from relay.spool.faults import told
 from relay.spool.port import SpoolBusy, SpoolError
 
 _REMOTE = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "afs", "ceph", "9p", "glusterfs", "lustre", "ncpfs"})
@@ -55,7 +56,7 @@ def make_private(folder: Path) -> None:
         for each in reversed(missing):
             sync_folder(each.parent)
     except OSError as error:
-        raise SpoolError(f"the spool's folder {folder} cannot be made: {error.strerror}") from error
+        raise SpoolError(f"the spool's folder {folder} cannot be made: {told(error)}") from error
 
 
 def refuse_remote(folder: Path) -> None:

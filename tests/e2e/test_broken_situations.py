@@ -186,7 +186,7 @@ CANNOT_START = [
     (no_firm, 78, ["firms", "Fix: "]),
     (no_configuration, 78, ["relay.yaml", "Fix: "]),
     (spool_of_tomorrow, 78, ["spool.db", "schema 99", "newer agiris-relay"]),
-    (spool_in_a_file, 75, ["not-a-folder", "cannot be made"]),
+    (spool_in_a_file, 75, ["not-a-folder", "cannot be made", "Fix: name another place"]),
 ]
 
 
@@ -233,7 +233,7 @@ async def test_a_disk_full_at_start(stages: Stages, receiver: Receiver, small_di
     assert not await stage.start()
     assert await stage.stop() == 75
     assert str(small_disk) in log(stage)
-    assert "full" in log(stage) or "No space" in log(stage)
+    assert "No space left on device. Fix: free room on that file system" in log(stage)
     assert "READY=1" not in manager.everything()
 
 

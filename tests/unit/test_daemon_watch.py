@@ -1,0 +1,46 @@
+"""The line of `systemctl status` tells what /readyz, the log and the metrics tell."""
+
+import asyncio
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from relay.daemon.watch import Watch, status_line
+from relay.model import State
+from relay.ops.metrics import Metrics
+from relay.spool.memory import MemorySpool
+from relay.spool.port import Stats
+
+
+def test_the_line_counts_what_waits_and_begins_with_what_is_wrong() -> None:
+    stats = Stats({State.DELIVERED: 7, State.QUEUED: 1, State.DEFERRED: 2, State.HELD: 3})
+    assert status_line(stats) == "7 delivered, 3 waiting, 3 held for a person"
+    assert status_line(stats, ["the disk is full"]) == "the disk is full; 7 delivered, 3 waiting, 3 held for a person"
+
+
+@pytest.mark.parametrize(
+    ("alive", "self_test", "trouble", "begins"),
+    [
+        (True, None, None, "0 delivered"),
+        (False, None, None, "the queue manager makes no progress; 0 delivered"),
+        (True, "no engine", None, "the self-test failed: no engine; 0 delivered"),
+        (True, None, "the files have faults", "the files have faults; 0 delivered"),
+    ],
+)
+async def test_the_line_says_what_is_wrong(
+    alive: bool, self_test: str | None, trouble: str | None, begins: str
+) -> None:
+    heard: asyncio.Queue[str] = asyncio.Queue()
+    parts: dict[str, Any] = {
+        "pool": SimpleNamespace(self_test=self_test, busy=0, size=2, waiting=0),
+        "queue": SimpleNamespace(alive=lambda: alive),
+        "systemd": SimpleNamespace(status=heard.put_nowait),
+    }
+    spool = MemorySpool()
+    watch = Watch(spool=spool, metrics=Metrics(), sessions=lambda: 0, trouble=lambda: trouble, **parts)
+    telling = asyncio.create_task(watch.report_status())
+    assert (await asyncio.wait_for(heard.get(), 10)).startswith(begins)
+    telling.cancel()
+    await asyncio.gather(telling, return_exceptions=True)
+    await spool.close()
