@@ -142,7 +142,8 @@ def _plan_lines(index: int, plan: Plan, language: str) -> Iterator[str]:
     client = f"{plan.firm}/{plan.dossier}" if plan.dossier else spoken("unknown client")
     by = f" ({spoken('by')} {spoken(plan.by)})" if plan.by else ""
     role = f"{spoken(plan.role.value)} {spoken('of')} {client}{by}"
-    yield f"plan {index + 1}     {spoken(plan.disposition.value)}: {role} {spoken('to')} {plan.destination}"
+    colon = " :" if language == "fr" else ":"
+    yield f"plan {index + 1}     {spoken(plan.disposition.value)}{colon} {role} {spoken('to')} {plan.destination}"
     for each in plan.documents:
         report = each.report
         rules = ", ".join(dict.fromkeys(found.rule for found in report.findings))
@@ -158,17 +159,17 @@ def _delivery_lines(each: Delivery, language: str) -> Iterator[str]:
     def spoken(term: str) -> str:
         return word(term, language)
 
-    recipient = each.recipient or spoken("(no recipient)")
+    recipient, width = each.recipient or spoken("(no recipient)"), max(len(spoken("why")), len(spoken("mend")))
     attempts = f"{spoken('attempts')} {each.attempts}"
     state = each.state.value if language == "en" else f"{each.state.value} ({spoken(each.state.value)})"
     yield f"  {spoken('delivery')} {each.id}  {state}  {spoken('to')} {recipient}  {attempts}"
     if each.next_attempt is not None:
         yield f"    {spoken('next attempt')} {moment(each.next_attempt)}"
     if each.reason is not None:
-        yield f"    {spoken('why'):<4} {clean(sentence(each.reason, each.detail, language))}"
-        yield f"    {spoken('mend'):<4} {mend(each.reason, language)}"
+        yield f"    {spoken('why'):<{width}} {clean(sentence(each.reason, each.detail, language))}"
+        yield f"    {spoken('mend'):<{width}} {mend(each.reason, language)}"
     elif each.detail:
-        yield f"    {spoken('why'):<4} {clean(french(each.detail) if language == 'fr' else each.detail)}"
+        yield f"    {spoken('why'):<{width}} {clean(french(each.detail) if language == 'fr' else each.detail)}"
     if each.last_reply:
         yield f"    {spoken('last answer')} {clean(each.last_reply)}"
 

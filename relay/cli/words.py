@@ -37,7 +37,7 @@ _FRENCH: Mapping[str, str] = {
     "sale": "vente",
     "purchase": "achat",
     "statement": "relevé",
-    "unknown": "inconnu",
+    "unknown": "rôle inconnu",
     "recipient": "destinataire",
     "header": "en-tête",
     "siren": "SIREN",
