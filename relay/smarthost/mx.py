@@ -18,6 +18,8 @@ from relay.smarthost.unreachable import Unreachable
 
 EXCHANGERS = 5  # as many as Postfix's smtp_mx_address_limit
 
+_TROUBLES = (OSError, dns.exception.DNSException, ValueError)  # ValueError: of a resolv.conf that is none
+
 
 class MailExchangers:
     """resolver: makes one that knows which name servers to ask; by itself as /etc/resolv.conf says at that moment.
@@ -40,7 +42,7 @@ class MailExchangers:
             answer = await self._ask(domain, "MX", seconds)
         except NoAnswer:
             return (domain,)
-        except (OSError, dns.exception.DNSException) as error:
+        except _TROUBLES as error:
             raise Unreachable(failure(Stage.DNS, Trouble.UNRESOLVED, f"MX of {domain}: {_why(error)}")) from error
         found = [(record.preference, _text(record.exchange)) for record in answer]
         named = [each for each in found if each[1]]
@@ -59,7 +61,7 @@ class MailExchangers:
         found: list[str] = []
         for answer in answers:
             if isinstance(answer, BaseException):
-                if not isinstance(answer, OSError | dns.exception.DNSException):
+                if not isinstance(answer, _TROUBLES):
                     raise answer
             else:
                 found += [record.address for record in answer]

@@ -6,11 +6,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from dns.asyncresolver import Resolver
 
 from relay.demo.stage import free_port
 from relay.reply import Deferred, Delivered, Outcome, Stage
 from relay.smarthost import Route, Smarthosts, Timeouts, Tls
-from relay.smarthost.mx import EXCHANGERS, trusted
+from relay.smarthost.mx import EXCHANGERS, MailExchangers, trusted
 from relay.smarthost.unreachable import Unreachable
 from tests.support.dns_server import SILENT, Names, Zone
 from tests.support.peer import Peer, Say, self_signed
@@ -134,6 +135,17 @@ async def test_what_cannot_be_resolved_is_deferred(zone: Zone, words: str) -> No
         assert isinstance(found, Deferred) and not found.alert and found.stage is Stage.DNS
         assert found.reply.enhanced == "4.4.3" and words in found.reply.text
         assert peer.sessions == 0
+
+
+@pytest.mark.parametrize("text", [None, "", "nameserver nonsense\n"])
+async def test_a_machine_that_knows_no_name_server(tmp_path: Path, text: str | None) -> None:
+    file = tmp_path / "resolv.conf"
+    if text is not None:
+        file.write_text(text)
+    exchangers = MailExchangers(lambda: Resolver(str(file)))
+    with pytest.raises(Unreachable) as raised:
+        await exchangers.of(DOMAIN, "relay.example", 2.0)
+    assert isinstance(raised.value.outcome, Deferred) and raised.value.outcome.stage is Stage.DNS
 
 
 async def test_a_null_mx_alerts_and_bounces_nothing() -> None:
