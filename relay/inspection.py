@@ -5,12 +5,15 @@ from dataclasses import dataclass, field
 
 from relay.report import Severity
 
+Octets = bytes | memoryview
+"""A memoryview is of octets (format B), and lives as long as what it was taken from."""
+
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
     """One attachment as it stands in the mail. `encoding`: its Content-Transfer-Encoding, lower case."""
 
-    content: bytes
+    content: Octets
     encoding: str = "binary"
     filename: str = ""
     media_type: str = "application/octet-stream"

@@ -86,9 +86,10 @@ async def judge(
 
 
 async def _inspect(message: Message, terms: Terms, checker: Checker) -> tuple[Report, ...]:
+    octets = memoryview(message.raw)
     candidates = [
         Candidate(
-            message.raw[entity.body.start : entity.body.end], entity.encoding, entity.filename or "", entity.media_type
+            octets[entity.body.start : entity.body.end], entity.encoding, entity.filename or "", entity.media_type
         )
         for entity in message.attachments
     ]

@@ -6,7 +6,7 @@ import string
 
 import pybase64
 
-from relay.inspection import Candidate
+from relay.inspection import Candidate, Octets
 from relay.report import Finding, Severity
 
 _ALPHABET = frozenset((string.ascii_letters + string.digits + "+/").encode())
@@ -16,7 +16,7 @@ def decode(candidate: Candidate) -> tuple[bytes, Finding | None]:
     """The document decoded as mail programs do (rfc2045#6.8), and a warning when its encoding is damaged or unknown."""
     content, encoding = candidate.content, candidate.encoding.strip().lower()
     if encoding in ("", "7bit", "8bit", "binary"):
-        return content, None
+        return bytes(content), None
     if encoding == "quoted-printable":
         return quopri.decodestring(content), None
     if encoding == "base64":
@@ -24,10 +24,10 @@ def decode(candidate: Candidate) -> tuple[bytes, Finding | None]:
             return pybase64.b64decode(content), None
         except binascii.Error:
             return _salvaged(content), _warning("ENCODING-DAMAGED", "the base64 of the document is damaged")
-    return content, _warning("ENCODING-UNKNOWN", "the document has an unknown Content-Transfer-Encoding")
+    return bytes(content), _warning("ENCODING-UNKNOWN", "the document has an unknown Content-Transfer-Encoding")
 
 
-def _salvaged(content: bytes) -> bytes:
+def _salvaged(content: Octets) -> bytes:
     kept = bytes(octet for octet in content if octet in _ALPHABET)
     whole = kept[: len(kept) - (1 if len(kept) % 4 == 1 else 0)]
     return pybase64.b64decode(whole + b"=" * (-len(whole) % 4))

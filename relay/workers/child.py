@@ -6,7 +6,8 @@ import resource
 import socket
 import sys
 import time
-from pathlib import Path
+from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 from relay import wire
@@ -28,14 +29,15 @@ def main() -> None:
     null = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2):  # a library that prints must not reach the channel
         os.dup2(null, descriptor)
-    gc.freeze()
-    served = 0
+    inbox, served = frames.Inbox(channel), 0
     try:
         while True:
-            header = frames.receive_header(channel)
+            header, contents = inbox.receive()
             limits.allow_cpu(cpu)
-            answer, count = _answer(header, channel)
-            served += count
+            answer = _answer(header, contents)
+            if not served:
+                gc.freeze()  # the libraries are loaded now: no collection need walk them
+            served += len(contents) or 1
             answer["retire"] = _retires(served)
             channel.sendall(frames.frame(answer))
     except (frames.Broken, OSError):
@@ -51,26 +53,27 @@ def _retires(served: int) -> str | None:
 
 def _resident() -> int:
     """Octets of memory in use now. Not ru_maxrss: across fork and exec it keeps the peak of the parent."""
-    with Path("/proc/self/statm").open("rb") as file:
-        return int(file.read().split()[1]) * resource.getpagesize()
+    return int(os.pread(_statm(), 100, 0).split()[1]) * resource.getpagesize()
 
 
-def _answer(header: dict[str, Any], channel: socket.socket) -> tuple[dict[str, Any], int]:
+@cache
+def _statm() -> int:
+    return os.open("/proc/self/statm", os.O_RDONLY)
+
+
+def _answer(header: dict[str, Any], contents: Sequence[memoryview]) -> dict[str, Any]:
     if header.get("op") == "self-test":
         from relay.facturx.selftest import self_test
 
-        return {"reason": self_test()}, 2
+        return {"reason": self_test()}
     from relay.facturx.inspect import inspect
 
-    candidates = [_candidate(each, channel) for each in header["candidates"]]
-    options = wire.load(Options, wire.dump(header["options"]))
-    reports = inspect(candidates, options, time.perf_counter)
-    return {"reports": [wire.plain(report) for report in reports]}, len(candidates)
-
-
-def _candidate(said: dict[str, Any], channel: socket.socket) -> Candidate:
-    content = bytes(frames.receive(channel, said["size"]))
-    return Candidate(content, said["encoding"], said["filename"], said["media_type"])
+    candidates = [
+        Candidate(content, said["encoding"], said["filename"], said["media_type"])
+        for said, content in zip(header["candidates"], contents, strict=True)
+    ]
+    reports = inspect(candidates, wire.build(Options, header["options"]), time.perf_counter)
+    return {"reports": reports}
 
 
 if __name__ == "__main__":

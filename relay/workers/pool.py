@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from relay import wire
-from relay.inspection import Candidate, Options
+from relay.inspection import Candidate, Octets, Options
 from relay.report import Finding, Report, Severity, Verdict
 from relay.workers import fallback, frames
 from relay.workers.process import Worker
@@ -130,15 +130,14 @@ class Pool:
             together = _reports(await self._attempt(frames.request(candidates, options), self.timeout), len(candidates))
         return together or tuple(reports)
 
-    async def _attempt(self, pieces: list[bytes], timeout: float, *, fresh: bool = False) -> dict[str, Any] | str:
+    async def _attempt(self, pieces: list[Octets], timeout: float, *, fresh: bool = False) -> dict[str, Any] | str:
         """The answer of a worker, or why there is none: timeout | crashed. The worker goes back, or is replaced."""
         try:
             worker = await (self._spawn() if fresh else self._worker())
         except OSError:
             return "crashed"
         try:
-            async with asyncio.timeout(timeout):
-                answer = await worker.ask(pieces)
+            answer = await worker.ask(pieces, timeout)
         except TimeoutError:
             return await self._lost(worker, "timeout")
         except (OSError, ValueError):
@@ -229,7 +228,7 @@ def _reports(answer: dict[str, Any] | str, count: int) -> tuple[Report, ...] | N
     if isinstance(answer, str):
         return None
     try:
-        reports = tuple(wire.load(Report, wire.dump(each)) for each in answer["reports"])
+        reports = tuple(wire.build(Report, each) for each in answer["reports"])
     except (KeyError, TypeError, ValueError):
         return None
     return reports if len(reports) == count else None

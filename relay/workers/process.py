@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import json
 import os
 import signal
 import socket
@@ -13,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import relay
-from relay.workers import frames
+from relay.inspection import Octets
+from relay.workers.channel import Channel
 
 SOURCE = str(Path(relay.__file__).resolve().parents[1])
 
@@ -26,7 +26,7 @@ KEPT_ENVIRONMENT = ("PATH", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH", "TMPDIR")
 class Worker:
     """A child that answers one request at a time. Any failure leaves it unusable: kill it and start another."""
 
-    def __init__(self, process: Process, channel: socket.socket) -> None:
+    def __init__(self, process: Process, channel: Channel) -> None:
         self._process = process
         self._channel = channel
 
@@ -34,7 +34,6 @@ class Worker:
     async def start(cls, cpu_seconds: float) -> "Worker":
         """A fresh process, not a fork: a threaded parent must not be forked. Raises OSError."""
         ours, theirs = socket.socketpair()
-        ours.setblocking(False)
         command = (sys.executable, "-B", "-m", CHILD, str(os.getpid()), str(cpu_seconds))
         environment = {name: os.environ[name] for name in KEPT_ENVIRONMENT if name in os.environ}
         environment["PYTHONPATH"] = SOURCE
@@ -48,7 +47,7 @@ class Worker:
             raise
         finally:
             theirs.close()
-        return cls(process, ours)
+        return cls(process, Channel(ours))
 
     @property
     def pid(self) -> int:
@@ -57,38 +56,31 @@ class Worker:
 
     @property
     def alive(self) -> bool:
-        """False once the process has ended."""
-        return self._process.returncode is None
+        """False once the process has ended or its channel is unusable."""
+        return self._process.returncode is None and self._channel.broken is None
 
-    async def ask(self, pieces: Sequence[bytes]) -> dict[str, Any]:
-        """Send a request, return the answer's header. Raises OSError (frames.Broken among them), ValueError."""
-        loop = asyncio.get_running_loop()
-        for piece in pieces:
-            await loop.sock_sendall(self._channel, piece)
-        (length,) = frames.LENGTH.unpack(await self._receive(frames.LENGTH.size))
-        if length > frames.MAX_HEADER:
-            raise frames.Broken("an answer beyond measure")
-        answer = json.loads(await self._receive(length))
-        if not isinstance(answer, dict):
-            raise frames.Broken("an answer that is no object")
-        return answer
+    async def ask(self, pieces: Sequence[Octets], timeout: float) -> dict[str, Any]:
+        """Send a request, return the answer's header within `timeout` seconds.
 
-    async def _receive(self, size: int) -> bytearray:
-        data = bytearray(size)
-        view, got = memoryview(data), 0
-        loop = asyncio.get_running_loop()
-        while got < size:
-            count = await loop.sock_recv_into(self._channel, view[got:])
-            if not count:
-                raise frames.Broken("end of stream")
-            got += count
-        return data
+        Raises TimeoutError, OSError (frames.Broken among them), ValueError.
+        """
+        answer = self._channel.ask(pieces)
+        limit = asyncio.get_running_loop().call_later(timeout, _expire, answer)
+        try:
+            return await answer
+        finally:
+            limit.cancel()
 
     async def kill(self) -> None:
         """End it now; a stopped process dies of SIGKILL too."""
         self._channel.close()
-        if self.alive:
+        if self._process.returncode is None:
             # Process.kill() polls, which steals the exit status from asyncio's watcher when the child has just died.
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, signal.SIGKILL)
         await self._process.wait()
+
+
+def _expire(answer: asyncio.Future[dict[str, Any]]) -> None:
+    if not answer.done():
+        answer.set_exception(TimeoutError())

@@ -10,10 +10,9 @@ from relay.workers import frames
 def misbehave(how: str) -> None:
     """Read one request whole, then do it. how: exit | hang | nonsense | short."""
     channel = socket.socket(fileno=os.dup(0))
+    inbox = frames.Inbox(channel)
     while True:
-        header = frames.receive_header(channel)
-        for each in header.get("candidates", ()):
-            frames.receive(channel, each["size"])
+        header, _ = inbox.receive()
         if header["op"] == "self-test":
             channel.sendall(frames.frame({"reason": None}))
         elif how == "hang":
