@@ -2,6 +2,8 @@
 
 Only the shapes our values use: dataclasses, named tuples, string enums, tuples, frozensets, mappings, optionals and
 scalars. JSON and not pickle: a spool outlives the code that wrote it and must not be able to run any.
+
+How a class is written and read is worked out once, from its annotations, and kept: a mail crosses four times.
 """
 
 import json
@@ -11,14 +13,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
 from enum import StrEnum
 from functools import cache
+from operator import attrgetter
 from typing import Any, TypeVar
 
 T = TypeVar("T")
 
+_encode = json.JSONEncoder(ensure_ascii=True, separators=(",", ":"), check_circular=False).encode
+_decode = json.JSONDecoder().decode
+
 
 def dump(value: object) -> bytes:
     """JSON text of `value`, UTF-8. Surrogates (undecodable octets of a header) survive as escapes."""
-    return json.dumps(plain(value), ensure_ascii=True, separators=(",", ":")).encode("ascii")
+    return _encode(plain(value)).encode("ascii")
 
 
 def load(kind: type[T], data: bytes | str) -> T:
@@ -26,27 +32,62 @@ def load(kind: type[T], data: bytes | str) -> T:
 
     Raises ValueError when `data` is not such a value.
     """
+    return build(kind, _decode(data if isinstance(data, str) else data.decode()))
+
+
+def build(kind: type[T], data: object) -> T:
+    """As `load`, of JSON already decoded: the inverse of `plain`."""
     try:
-        return typing.cast(T, _reader(typing.cast(Any, kind))(json.loads(data)))
+        return typing.cast(T, _reader(typing.cast(Any, kind))(data))
     except (TypeError, KeyError, AttributeError, IndexError) as error:
         raise ValueError(f"not a {kind.__name__}: {type(error).__name__}: {error}") from error
 
 
 def plain(value: object) -> Any:
     """`value` as JSON-able lists, dicts and scalars."""
-    if is_dataclass(value) and not isinstance(value, type):
-        return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
-    if isinstance(value, StrEnum):
-        return value.value
-    if isinstance(value, (tuple, list)):
-        return [plain(item) for item in value]
-    if isinstance(value, (frozenset, set)):
-        return sorted(plain(item) for item in value)
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, bytes):
-        return value.decode("latin-1")
+    return _writer(typing.cast(Any, type(value)))(value)
+
+
+def _same(value: Any) -> Any:
     return value
+
+
+def _list(value: Any) -> list[Any]:
+    return [plain(item) for item in value]
+
+
+@cache
+def _writer(kind: Any) -> Callable[[Any], Any]:
+    """By the class of the value itself, never by an annotation: what is written is what is there."""
+    if is_dataclass(kind):
+        return _dataclass_writer(kind)
+    if issubclass(kind, StrEnum):
+        return attrgetter("value")
+    if issubclass(kind, (tuple, list)):
+        return _list
+    if issubclass(kind, (frozenset, set)):
+        return lambda value: sorted(plain(item) for item in value)
+    if issubclass(kind, Mapping):
+        return lambda value: {str(key): plain(item) for key, item in value.items()}
+    return (lambda value: value.decode("latin-1")) if issubclass(kind, bytes) else _same
+
+
+_AS_THEY_ARE = frozenset({str, int, float, bool, type(None)})
+
+
+def _dataclass_writer(kind: Any) -> Callable[[Any], Any]:
+    names = [field.name for field in fields(kind)]
+    if len(names) < 2:
+        return lambda value: {name: plain(getattr(value, name)) for name in names}
+    values = attrgetter(*names)
+
+    def write(value: Any) -> dict[str, Any]:
+        return {
+            name: item if type(item) in _AS_THEY_ARE else plain(item)
+            for name, item in zip(names, values(value), strict=True)
+        }
+
+    return write
 
 
 @cache
@@ -56,7 +97,7 @@ def _reader(kind: Any) -> Callable[[Any], Any]:
         return _optional(args)
     if origin is tuple:
         item = _reader(args[0])
-        return lambda data: tuple(item(each) for each in data)
+        return lambda data: tuple([item(each) for each in data])
     if origin is frozenset:
         item = _reader(args[0])
         return lambda data: frozenset(item(each) for each in data)
@@ -66,9 +107,9 @@ def _reader(kind: Any) -> Callable[[Any], Any]:
     if kind is bytes:
         return lambda data: data.encode("latin-1")
     if isinstance(kind, type) and issubclass(kind, StrEnum):
-        return kind
+        return {member.value: member for member in kind}.__getitem__
     if is_dataclass(kind):
-        return _dataclass(typing.cast(type, kind))
+        return _dataclass_reader(typing.cast(type, kind))
     if isinstance(kind, type) and issubclass(kind, tuple):
         return lambda data: kind(*data)
     return _scalar(kind)
@@ -82,14 +123,34 @@ def _optional(args: tuple[Any, ...]) -> Callable[[Any], Any]:
     return lambda data: None if data is None else item(data)
 
 
-def _dataclass(kind: type) -> Callable[[Any], Any]:
+def _dataclass_reader(kind: type) -> Callable[[Any], Any]:
     hints = typing.get_type_hints(kind)
     readers = {field.name: _reader(hints[field.name]) for field in fields(kind)}
+    plainly = {name: _SCALARS.get(hints[name], frozenset[type]()) for name in readers}
 
     def read(data: dict[str, Any]) -> Any:
-        return kind(**{name: readers[name](item) for name, item in data.items() if name in readers})
+        return kind(
+            **{
+                name: item if type(item) in plainly[name] else readers[name](item)
+                for name, item in data.items()
+                if name in readers
+            }
+        )
 
     return read
+
+
+_SCALARS: Mapping[Any, frozenset[type]] = {
+    str: frozenset({str}),
+    int: frozenset({int}),
+    float: frozenset({float, int}),
+    bool: frozenset({bool}),
+    str | None: frozenset({str, type(None)}),
+    int | None: frozenset({int, type(None)}),
+    float | None: frozenset({float, int, type(None)}),
+    bool | None: frozenset({bool, type(None)}),
+}
+"""What JSON gives for an annotation and is right as it is; all else goes through its reader."""
 
 
 def _scalar(kind: Any) -> Callable[[Any], Any]:
