@@ -49,7 +49,7 @@ class Names(asyncio.DatagramProtocol):
 
     def _resolver(self) -> Resolver:
         resolver = Resolver(configure=False)
-        resolver.nameservers, resolver.port = ["127.0.0.1"], self.port
+        resolver.nameservers, resolver.port = [self.address[0]], self.port
         return resolver
 
     def datagram_received(self, data: bytes, address: tuple[str, int]) -> None:
