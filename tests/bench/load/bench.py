@@ -172,6 +172,10 @@ class Senders:
         sent: sender.Sent = _receive(self._control, self._seconds + 30)
         return sent
 
+    def kill(self) -> None:
+        """End them in the middle of it."""
+        self._process.kill()
+
     def close(self) -> None:
         _end(self._process)
 
