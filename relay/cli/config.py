@@ -175,4 +175,6 @@ def _word(value: Any) -> str:
         return ", ".join(f"{key} {each}" for key, each in value.items() if each is not None) or "{}"
     if isinstance(value, list):
         return ", ".join(map(str, value)) or "[]"
-    return {True: "true", False: "false", None: "none"}.get(value, str(value)) if not isinstance(value, str) else value
+    if value is None or isinstance(value, bool):
+        return {True: "true", False: "false", None: "none"}[value]
+    return str(value)

@@ -7,6 +7,7 @@ import asyncio
 import json
 import os
 import pwd
+import shutil
 import sys
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -16,7 +17,7 @@ from typing import TypeVar
 import click
 
 from relay.cli.context import CONFIG_FAULT, NO, TRY_LATER, USAGE, Context, fail, options
-from relay.cli.queue_view import line, record_json, record_lines, row, unmoved
+from relay.cli.queue_view import record_json, record_lines, row, table, unmoved
 from relay.cli.words import say
 from relay.model import Delivery, Order, State
 from relay.spool.open import open_spool
@@ -175,5 +176,6 @@ def _print(context: Context, found: Sequence[Delivery], language: str) -> None:
     if context.as_json:
         context.print_json(row(each) for each in found)
     else:
-        for each in found:
-            click.echo(line(each, language))
+        width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+        for line in table(found, language, width):
+            click.echo(line)

@@ -1,7 +1,9 @@
 """The queue as values for JSON and as lines for a person. Pure; times are RFC 3339, UTC."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
+from itertools import chain
+from textwrap import wrap
 from typing import Any
 
 from relay import wire
@@ -42,15 +44,33 @@ def row(each: Delivery) -> dict[str, Any]:
     }
 
 
-def line(each: Delivery, language: str) -> str:
-    """One delivery for a person."""
+def table(found: Iterable[Delivery], language: str, width: int | None = None) -> list[str]:
+    """Deliveries for a person: a line each, or, where one would be longer than `width` columns, a short block each."""
+    parts = [_parts(each, language) for each in found]
+    lines = ["  ".join(each).rstrip() for each in parts]
+    if width is None or all(len(each) <= width for each in lines):
+        return lines
+    return [text for each in parts for text in _block(each, width)]
+
+
+def _parts(each: Delivery, language: str) -> tuple[str, str, str, str]:
+    """What is always as wide, the client, the recipient, and why."""
     client = f"{each.firm}/{each.dossier}" if each.dossier else "-"
     why = sentence(each.reason, each.detail, language) if each.reason else each.last_reply
-    parts = [
-        *(each.id.ljust(18), each.state.value.ljust(9), f"{each.attempts:>3}", moment(each.arrived) or ""),
-        *(client, each.recipient or word("(no recipient)", language), clean(why)),
-    ]
-    return "  ".join(parts).rstrip()
+    fixed = (each.id.ljust(18), each.state.value.ljust(9), f"{each.attempts:>3}", moment(each.arrived) or "")
+    return "  ".join(fixed), client, each.recipient or word("(no recipient)", language), clean(why)
+
+
+def _block(parts: tuple[str, str, str, str], width: int) -> list[str]:
+    head, client, recipient, why = parts
+    texts = [f"{client} → {recipient}", why]
+    wrapped = [_wrapped(text, width) for text in texts if text]
+    return [head, *chain.from_iterable(wrapped)]
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    indent = "    "
+    return wrap(text, max(width, 40), initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False)
 
 
 def record_json(record: Record) -> dict[str, Any]:

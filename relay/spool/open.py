@@ -35,7 +35,7 @@ def open_spool(
         return MemorySpool(clock=clock, windows=windows, ceiling=ceiling)
     path = path_of(url)
     if not exclusive and not path.is_file():
-        raise SpoolError(f"there is no spool at {path}")
+        raise SpoolError(f"there is no spool at {path}: the daemon makes it at its first start")
     try:
         return _open(path, exclusive, clock, windows or Windows(), ceiling)
     except OSError as error:
@@ -87,6 +87,7 @@ def _prepare_own(path: Path) -> tuple[str, ...]:
         database.create(path)
         database.prepare(path)
         notices = (_notice(path, str(damage), kept, _salvage(kept / path.name, path)),)
+    place.suspect(path).unlink(missing_ok=True)
     database.end_leases(path)
     return notices
 

@@ -26,7 +26,7 @@ class Lock:
         except BlockingIOError:
             pid = os.pread(self._fd, 32, 0).decode("ascii", "replace").strip() or "unknown"
             self.release()
-            raise SpoolBusy(f"spool {path.with_suffix('')} is used by pid {pid}") from None
+            raise SpoolBusy(f"spool {path.with_suffix('')} is used by pid {pid}: stop that daemon first") from None
         os.ftruncate(self._fd, 0)
         os.pwrite(self._fd, f"{os.getpid()}\n".encode(), 0)
         _close_in_children(self)
@@ -114,3 +114,8 @@ def set_aside(path: Path, where: str = "corrupt") -> Path:
     for each in (target, target.parent, path.parent):
         sync_folder(each)
     return target
+
+
+def suspect(path: Path) -> Path:
+    """The mark that a daemon left beside the database when it met damage: the next start looks all of it through."""
+    return path.with_name(f"{path.name}.suspect")

@@ -10,8 +10,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from relay.cli.queue import queue
+from relay.cli.queue_view import table
 from relay.lifecycle import step
-from relay.model import Disposition, Mail, Retry, State
+from relay.model import Delivery, Disposition, Mail, Retry, State
 from relay.reason import Reason
 from relay.reply import Deferred, Reply, Stage
 from relay.spool.open import open_spool
@@ -188,3 +189,19 @@ def test_a_spool_of_a_newer_release_is_78_here_as_for_the_daemon(bench: Bench, t
     result = bench.run("list")
     assert result.exit_code == 78
     assert "newer agiris-relay (schema 99" in result.stderr
+
+
+def test_on_a_terminal_nothing_is_wider_than_it() -> None:
+    long = Delivery(
+        *("A" * 15, 1, 0, "00012345@agiris.example", State.DEFERRED, 1_000_000, None),
+        firm="cabinet-durand",
+        dossier="00012345",
+        last_reply="451 4.4.1 no connection to the next hop: 127.0.0.1:2526: Connection refused, and so on",
+    )
+    (line,) = table([long], "en")
+    assert len(line) > 120 and table([long], "en", 300) == [line]
+    block = table([long], "en", 80)
+    assert all(len(each) <= 80 for each in block)
+    assert block[0].startswith("A" * 15 + ".1") and "deferred" in block[0]
+    assert block[1].strip() == "cabinet-durand/00012345 → 00012345@agiris.example"
+    assert "".join(line.split()).endswith("".join("".join(block[2:]).split()))

@@ -87,3 +87,11 @@ def test_schema_of_both_files() -> None:
     assert both["relay"]["$defs"]["AcceptYaml"]["properties"]["max_mail_size"]["default"] == "50 MiB"
     assert both["relay"]["properties"]["http"]["default"] == "127.0.0.1:9525"
     assert json.loads(run("schema", "--file", "firm").stdout) == both["firm"]
+
+
+def test_show_tells_a_number_from_a_switch(tmp_path: Path) -> None:
+    write(tmp_path, relay=RELAY + "accept: {max_mails_per_minute_per_host: 0, max_recipients: 1}\n")
+    said = run("show", "--config", str(tmp_path)).stdout.splitlines()
+    assert "accept.max_mails_per_minute_per_host: 0" in said
+    assert "accept.max_recipients: 1" in said
+    assert "check.always_paired: false" in said
