@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
 
-from relay.spool.place import sync_folder
+from relay.spool.place import suspect, sync_folder
 from relay.spool.port import SpoolError, SpoolNewer
 
 PAGE = 8192
@@ -44,6 +44,9 @@ def prepare(path: Path) -> None:
     """
     if path.is_dir():
         raise Damaged("a folder stands in its place")
+    if _is_empty(path) and not _is_empty(path.with_name(f"{path.name}-wal")):
+        # SQLite would take it for a new database, and delete the log.
+        raise Damaged("it is empty, but its log is not")
     try:
         connection = connect(path)
     except sqlite3.OperationalError as error:
@@ -52,13 +55,17 @@ def prepare(path: Path) -> None:
         raise Damaged(str(error)) from error
     try:
         _make(connection, path)
-        _probe(connection)
+        _probe(connection, suspect(path).exists())
     except sqlite3.OperationalError as error:
         raise SpoolError(f"the spool {path} cannot be opened: {error}") from error
     except sqlite3.DatabaseError as error:
         raise Damaged(str(error)) from error
     finally:
         connection.close()
+
+
+def _is_empty(path: Path) -> bool:
+    return not path.exists() or path.stat().st_size == 0
 
 
 def _make(connection: sqlite3.Connection, path: Path) -> None:
@@ -87,11 +94,12 @@ def migrations() -> Iterator[tuple[int, str]]:
             yield int(each.name.split("_", 1)[0]), each.read_text("utf-8")
 
 
-def _probe(connection: sqlite3.Connection) -> None:
-    """Read the queue's own table and indexes through: a damaged page there would stop every claim."""
-    found = connection.execute("PRAGMA quick_check(deliveries)").fetchall()
-    if found != [("ok",)]:
-        raise Damaged("; ".join(str(row[0]) for row in found[:3]))
+def _probe(connection: sqlite3.Connection, whole: bool) -> None:
+    """Read through what no start can do without, or all of it: a damaged page there would stop every claim."""
+    for words in ("",) if whole else ("(deliveries)", "(secrets)"):
+        found = connection.execute(f"PRAGMA quick_check{words}").fetchall()
+        if found != [("ok",)]:
+            raise Damaged("; ".join(str(row[0]) for row in found[:3]))
 
 
 def end_leases(path: Path) -> None:

@@ -7,7 +7,7 @@ kernel now calls clean, so a second fsync proves nothing (shared/FAULTS.md D3): 
 import errno
 import sqlite3
 
-from relay.spool.port import SpoolBroken, SpoolError, SpoolFull
+from relay.spool.port import SpoolBroken, SpoolDamaged, SpoolError, SpoolFull
 
 _NO_ROOM = frozenset(
     {
@@ -24,6 +24,7 @@ _NO_ROOM = frozenset(
     }
 )
 
+_DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 
 _MENDS = {
     errno.ENOSPC: "free room on that file system",
@@ -50,4 +51,6 @@ def meaning(error: Exception) -> Exception:
         return SpoolFull(f"the spool cannot be written now: {error} ({name})")
     if code & 0xFF == sqlite3.SQLITE_IOERR:
         return SpoolBroken(f"the disk under the spool failed: {error} ({name})")
+    if code & 0xFF in _DAMAGED:
+        return SpoolDamaged(f"the spool is damaged: {error} ({name})")
     return SpoolError(f"the spool failed: {error} ({name})")

@@ -35,6 +35,10 @@ class SpoolNewer(SpoolError):
     """A newer release wrote the spool: no new attempt mends that, only installing that release again."""
 
 
+class SpoolDamaged(SpoolBroken):
+    """The file is not what was written: stop, and at the next start it is looked through and set aside if need be."""
+
+
 class SpoolBusy(SpoolError):
     """Another daemon holds the spool; the message names its pid."""
 

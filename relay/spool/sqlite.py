@@ -24,7 +24,19 @@ from relay.spool import database, place, purge, queries, rows, verbs, waiting
 from relay.spool.checkpoint import Checkpointer
 from relay.spool.content import BlobContent
 from relay.spool.faults import meaning
-from relay.spool.port import FREE, Query, Record, SpoolBroken, SpoolError, SpoolFull, Stats, Stored, Tally, Windows
+from relay.spool.port import (
+    FREE,
+    Query,
+    Record,
+    SpoolBroken,
+    SpoolDamaged,
+    SpoolError,
+    SpoolFull,
+    Stats,
+    Stored,
+    Tally,
+    Windows,
+)
 from relay.spool.reserve import Room, drop_ballast
 from relay.spool.tally import Tallies
 from relay.spool.writer import Writer
@@ -111,7 +123,8 @@ class SqliteSpool:
             raw = self._content.get(db, queue_id)
             found = rows.read_mail(db, queue_id, raw)
         except (ValueError, sqlite3.DatabaseError) as error:
-            if isinstance(meaning(error), SpoolBroken):
+            known = meaning(error)
+            if isinstance(known, SpoolBroken) and not isinstance(known, SpoolDamaged):
                 raise
             raise _Unreadable from error
         if found is None:
@@ -244,6 +257,8 @@ class SqliteSpool:
             self._room.keep()  # for a start on a full disk
             self._room.close()
         if self._lock is not None:
+            if isinstance(self._writer.broken, SpoolDamaged):
+                place.suspect(self._path).touch(0o600)
             self._lock.release()
 
 

@@ -5,9 +5,11 @@ import secrets
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from json import dumps
 
 from relay import wire
+from relay.details import DAMAGED
 from relay.lifecycle import Transition, bounced, claimed, order, settled
 from relay.model import Claim, Delivery, Event, Mail, Order, Plan, State
 from relay.spool import rows, waiting
@@ -37,7 +39,9 @@ class Verbs:
     def store(self, db: sqlite3.Connection, mail: Mail, now: float) -> Stored:
         first = _submitted(db, mail.fingerprint, now - self.windows.resubmission)
         if first is not None:
-            return Stored(first, duplicate=True)
+            if self._whole(db, first):
+                return Stored(first, duplicate=True)
+            self.set_aside(db, first, now)
         number = rows.insert_mail(db, mail)
         self.content.put(db, number, mail.raw)
         rows.insert_events(db, mail.queue_id, [Event(now, 0, "accepted")])
@@ -47,6 +51,19 @@ class Verbs:
             (mail.fingerprint, mail.queue_id, now),
         )
         return Stored(mail.queue_id)
+
+    def _whole(self, db: sqlite3.Connection, queue_id: str) -> bool:
+        """The octets of the mail are as they came, or are needed no more: what comes again may be let go."""
+        ended = "state IN ('delivered', 'failed', 'dropped')"
+        waits = db.execute(f"SELECT 1 FROM deliveries WHERE {rows.OF_MAIL} AND NOT {ended}", (queue_id,)).fetchone()
+        if waits is None:
+            return True
+        (digest,) = db.execute("SELECT sha256 FROM mails WHERE queue_id = ?", (queue_id,)).fetchone()
+        try:
+            raw = self.content.get(db, queue_id)
+        except sqlite3.DatabaseError:
+            return False
+        return raw is not None and sha256(raw).digest() == digest
 
     def _plant(
         self,
@@ -210,12 +227,13 @@ def _submitted(db: sqlite3.Connection, fingerprint: str, oldest: float) -> str |
 
 
 def _holder(db: sqlite3.Connection, digests: tuple[str, ...], own: str, oldest: float) -> str | None:
-    """The first other mail since `oldest` that holds one of `digests` and did not fail; it may be purged by now."""
+    """The first other mail since `oldest` that holds one of `digests`, and did not fail or lose its octets; it may be
+    purged by now."""
     found = db.execute(
         "SELECT queue_id FROM documents AS d WHERE digest IN (SELECT value FROM json_each(?)) AND queue_id <> ?"
         " AND at > ? AND NOT EXISTS (SELECT 1 FROM deliveries AS x WHERE x.mail = (SELECT id FROM mails WHERE"
-        " queue_id = d.queue_id) AND x.number = d.number AND x.state IN ('failed', 'dropped'))"
+        " queue_id = d.queue_id) AND x.number = d.number AND (x.state IN ('failed', 'dropped') OR x.detail = ?))"
         " ORDER BY at, queue_id LIMIT 1",
-        (dumps(digests), own, oldest),
+        (dumps(digests), own, oldest, DAMAGED),
     ).fetchone()
     return None if found is None else str(found[0])

@@ -265,6 +265,31 @@ def test_fsync_fails(
     assert rig.terminate() == 0
 
 
+def test_writes_fail(rig: Rig, sink: NextHop, books: Books, settle: Settle, check: Check, say: Say, need: Need) -> None:
+    """A write that fails promises nothing and is rolled back: 452, and on with it when the disk is well again."""
+    need("strace")
+    rig.start()
+    sink.refuse()
+    for number in range(5):
+        assert submit(rig.smtp, invoice_mail(f"D4W{number}", number % 4), books)
+    tracer = rig.strace("-o", os.devnull, "-e", "trace=pwrite64", "-e", "inject=pwrite64:error=EIO")
+    for number in range(5):
+        assert not submit(rig.smtp, invoice_mail(f"D4X{number}", number % 4), books), "answered 250, but not written"
+    assert greeting(rig.smtp, 5).startswith(b"220")
+    tracer.terminate()
+    tracer.wait()
+    sink.behave()
+    for number in range(5):
+        sent = invoice_mail(f"D4X{number}", number % 4)
+        wait_until(lambda sent=sent: submit(rig.smtp, sent, books), 30, rig.tail)
+    found = settle(rig, sink, books)
+    say(found.line("D4 EIO", f"answered {sorted(books.later)}, recovered without restart"))
+    check(found)
+    assert set(books.later) <= {451, 452}, books.later
+    assert found.arrivals == 10
+    assert rig.terminate() == 0
+
+
 def test_slow_fsync_holds_up_nobody(
     rig: Rig, sink: NextHop, books: Books, settle: Settle, check: Check, say: Say, need: Need
 ) -> None:

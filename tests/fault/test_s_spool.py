@@ -1,8 +1,10 @@
 """S1: two daemons on one spool. S2: a corrupt spool. S3: many queued mails and a restart."""
 
+import os
 import sqlite3
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from tests.support.books import Balance, Books
 from tests.support.rig import NextHop, Rig, greeting, wait_until
@@ -86,6 +88,47 @@ def test_a_damaged_file_is_set_aside_and_saved_from(
     assert (found.wrong, found.dup_other, found.refused, found.damaged) == (0, 0, 0, 0)
     assert told, "a damaged spool must be told of"
     assert lost_but_told <= 2, "one damaged page costs the mails on it"
+    assert rig.terminate() == 0
+
+
+def cut_short(path: Path) -> None:
+    os.truncate(path, path.stat().st_size // 2)
+
+
+def emptied(path: Path) -> None:
+    os.truncate(path, 0)
+
+
+def sparse(path: Path) -> None:
+    emptied(path)
+    os.truncate(path, 5 * 1024 * MiB)
+
+
+def test_other_damages(rig: Rig, sink: NextHop, books: Books, settle: Settle, check: Check, say: Say) -> None:
+    """kill -9, then the file is not what it was: each time it is set aside, told of, and mail is taken again."""
+    lines = []
+    for number, damage in enumerate((cut_short, emptied, sparse)):
+        sink.refuse()
+        rig.start()
+        old = invoice_mail(f"S2OLD{number}", number)
+        assert submit(rig.smtp, old, books)
+        rig.kill()
+        damage(rig.database)
+        sink.behave()
+        began = time.monotonic()
+        rig.start()
+        lines.append(f"{damage.__name__} {time.monotonic() - began:.1f} s")
+        assert rig.events("mail_corrupt", rig._started), damage.__name__
+        # The platform sends again what it was told is lost: its fingerprint must not keep it out.
+        for sent in (old, invoice_mail(f"S2NEW{number}", number)):
+            assert submit(rig.smtp, sent, books)
+        wait_until(lambda number=number: sink.count() >= 2 * (number + 1), 30, rig.tail)
+        if number < 2:
+            assert rig.terminate() == 0
+    found = settle(rig, sink, books)
+    say(found.line("S2 files", f"started after {', '.join(lines)}"))
+    check(found)
+    assert len(list((rig.database.parent / "corrupt").iterdir())) == len(lines)
     assert rig.terminate() == 0
 
 

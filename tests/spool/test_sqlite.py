@@ -21,9 +21,9 @@ from relay.reply import Delivered, Reply
 from relay.spool import database, place, reserve, waiting
 from relay.spool import sqlite as engine
 from relay.spool.open import open_spool
-from relay.spool.port import Query, SpoolBroken, SpoolBusy, SpoolError, SpoolFull, SpoolNewer
+from relay.spool.port import Query, SpoolBroken, SpoolBusy, SpoolDamaged, SpoolError, SpoolFull, SpoolNewer
 from relay.spool.sqlite import SqliteSpool
-from tests.support.spooled import mail
+from tests.support.spooled import facturx, mail, plan
 
 DONE = Delivered(Reply(250, "2.0.0", "ok"))
 
@@ -43,6 +43,16 @@ def vandalise(path: Path, statement: str, *values: object) -> None:
     with sqlite3.connect(path) as connection:
         connection.execute(statement, values)
     connection.close()
+
+
+def scribble(path: Path, name: str) -> None:
+    """Damage the first page of a table or an index."""
+    with sqlite3.connect(path) as connection:
+        (page,) = connection.execute("SELECT rootpage FROM sqlite_schema WHERE name = ?", (name,)).fetchone()
+    connection.close()
+    with path.open("r+b") as file:
+        file.seek((page - 1) * database.PAGE)
+        file.write(b"\xa5" * database.PAGE)
 
 
 class TestPlace:
@@ -238,12 +248,7 @@ class TestDamage:
         for each in mails:
             await spool.store(each)
         await spool.close()
-        with sqlite3.connect(path) as connection:
-            (page,) = connection.execute("SELECT rootpage FROM sqlite_schema WHERE name = ?", (table,)).fetchone()
-        connection.close()
-        with path.open("r+b") as file:
-            file.seek((page - 1) * database.PAGE)
-            file.write(b"\xa5" * database.PAGE)
+        scribble(path, table)
         spool = opened(path)
         found = await spool.find(Query())
         assert {each.queue_id for each in found} == {each.queue_id for each in mails}
@@ -266,6 +271,61 @@ class TestDamage:
         with pytest.raises(SpoolError, match="damaged"):
             opened(path, exclusive=False)
         assert path.read_bytes() == b"garbage" * 1000
+
+    @pytest.mark.parametrize("noticed", [True, False])
+    async def test_a_damaged_mail_that_comes_again_is_taken_anew(self, path: Path, noticed: bool) -> None:
+        """Answered with the first queue id it would be lost: nobody has its octets any more."""
+        spool = opened(path)
+        first, again = (
+            mail(plan("a@x", documents=(facturx("F-1"),)), fingerprint="same", hold_duplicates=True, at=time.time())
+            for _ in range(2)
+        )
+        await spool.store(first)
+        assert (await spool.store(again)).duplicate
+        vandalise(path, "UPDATE content SET raw = zeroblob(10)")
+        if noticed:
+            assert await spool.load(first.queue_id) is None
+        stored = await spool.store(again)
+        assert (stored.queue_id, stored.duplicate) == (again.queue_id, False)
+        states = {each.queue_id: each.state for each in await spool.find(Query())}
+        assert states == {first.queue_id: State.HELD, again.queue_id: State.QUEUED}
+        assert (await spool.store(mail(fingerprint="same"))).queue_id == again.queue_id
+        await spool.close()
+
+    async def test_damage_met_while_running_is_looked_for_at_the_next_start(self, path: Path) -> None:
+        """A page of the fingerprints would otherwise fail every new mail for ever, and no start would see it."""
+        spool, first = opened(path), mail(raw=b"x" * 20_000)
+        await spool.store(first)
+        await spool.close()
+        scribble(path, "fingerprints")
+        spool = opened(path)
+        assert spool.notices == ()
+        with pytest.raises(SpoolDamaged):
+            await spool.store(mail())
+        with pytest.raises(SpoolDamaged):
+            await spool.claim(2_000_000, 60, 1)
+        await spool.close()
+        spool = opened(path)
+        assert "1 mails could be read" in spool.notices[0]
+        assert [each.delivery.queue_id for each in await spool.claim(2_000_000, 60, 1)] == [first.queue_id]
+        await spool.store(mail())
+        await spool.close()
+        spool = opened(path)
+        assert spool.notices == ()
+        await spool.close()
+
+    async def test_an_empty_file_with_a_log_is_kept_aside_with_it(self, path: Path) -> None:
+        """SQLite by itself takes it for a new database and deletes the log: what is in there would be gone untold."""
+        await _open_and_close(path)
+        log = path.with_name("queue.db-wal")
+        path.write_bytes(b"")
+        log.write_bytes(b"what was not copied back")
+        spool = opened(path)
+        await spool.store(mail())
+        assert "it is empty, but its log is not" in spool.notices[0]
+        (kept,) = (path.parent / "corrupt").glob("*/queue.db-wal")
+        assert kept.read_bytes() == b"what was not copied back"
+        await spool.close()
 
     async def test_an_empty_file_is_a_new_spool(self, path: Path) -> None:
         path.parent.mkdir(parents=True)
