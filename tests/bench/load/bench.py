@@ -172,6 +172,10 @@ class Senders:
         sent: sender.Sent = _receive(self._control, self._seconds + 30)
         return sent
 
+    @property
+    def alive(self) -> bool:
+        return self._process.is_alive()
+
     def kill(self) -> None:
         """End them in the middle of it."""
         self._process.kill()
