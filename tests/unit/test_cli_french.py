@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from relay.cli import words
 from relay.cli.explain import explain
-from relay.cli.queue_view import line, record_lines, unmoved
+from relay.cli.queue_view import record_lines, table, unmoved
 from relay.details import DAMAGED, defect, french
 from relay.export.sealed import _AMBIGUOUS
 from relay.lifecycle import step
@@ -90,7 +90,7 @@ def bare(text: str) -> str:
 @pytest.mark.parametrize("reason", Reason)
 def test_queue_show_in_french(reason: Reason) -> None:
     shown = record(reason, "multipart/mixed" if reason is Reason.MALFORMED_MAIL else "")
-    for told in [*record_lines(shown, "fr"), *(line(each, "fr") for each in shown.deliveries)]:
+    for told in [*record_lines(shown, "fr"), *(table([each], "fr")[0] for each in shown.deliveries)]:
         assert not ENGLISH.search(bare(told)), told
     english = "\n".join(record_lines(shown, "en"))
     assert "history" in english and sentence(reason, shown.deliveries[1].detail) in english
