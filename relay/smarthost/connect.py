@@ -31,16 +31,32 @@ async def hosts(route: Route, exchangers: MailExchangers) -> tuple[str, ...]:
     return await exchangers.of(route.host, route.hostname, route.timeouts.connect)
 
 
-async def connect(route: Route, host: str, exchangers: MailExchangers) -> socket.socket:
-    """A connected socket to `host`, one of `hosts`: each of its addresses is tried in turn. Raises Unreachable."""
+async def addresses(route: Route, host: str, exchangers: MailExchangers) -> list[Found]:
+    """Where to connect to for `host`, one of `hosts`; at least one. Raises Unreachable."""
     if not route.mx:
-        return await _first(route, host, await _looked_up(route, host))
+        return await _looked_up(route, host)
     if route.tls is not Tls.NONE and not trusted(host, route.host, route.mx_names):
         what = f"DNS names {host} for {route.host}, which mx_names does not list"
         raise Unreachable(failure(Stage.TLS, Trouble.CERTIFICATE, what))
-    addresses = await exchangers.addresses(host, route.timeouts.connect)
-    found = [each for address in _of_both(addresses) for each in await _looked_up(route, address)]
-    return await _first(route, host, found)
+    told = await exchangers.addresses(host, route.timeouts.connect)
+    return [each for address in _of_both(told) for each in await _looked_up(route, address)]
+
+
+async def connect(route: Route, host: str, found: Found) -> socket.socket:
+    """A connected socket. host: for the words of what is raised: Unreachable."""
+    attempt = socket.socket(found.family, found.kind, found.protocol)
+    attempt.setblocking(False)
+    try:
+        async with asyncio.timeout(route.timeouts.connect):
+            await asyncio.get_running_loop().sock_connect(attempt, found.address)
+    except OSError as error:  # TimeoutError is one
+        attempt.close()
+        why = "no answer in time" if isinstance(error, TimeoutError) else os.strerror(error.errno or 0)
+        raise Unreachable(failure(Stage.CONNECT, Trouble.UNREACHABLE, f"{host}:{route.port}: {why}")) from error
+    except BaseException:
+        attempt.close()
+        raise
+    return attempt
 
 
 def _of_both(addresses: tuple[str, ...]) -> tuple[str, ...]:
@@ -60,21 +76,3 @@ async def _looked_up(route: Route, host: str) -> list[Found]:
     except (OSError, UnicodeError) as error:
         raise Unreachable(failure(Stage.DNS, Trouble.UNRESOLVED, f"{host}: {error}")) from error
     return [Found(family, kind, protocol, address) for family, kind, protocol, _, address in found]
-
-
-async def _first(route: Route, host: str, found: list[Found]) -> socket.socket:
-    loop, last = asyncio.get_running_loop(), "no address"
-    for each in found:
-        attempt = socket.socket(each.family, each.kind, each.protocol)
-        attempt.setblocking(False)
-        try:
-            async with asyncio.timeout(route.timeouts.connect):
-                await loop.sock_connect(attempt, each.address)
-            return attempt
-        except OSError as error:  # TimeoutError is one
-            attempt.close()
-            last = "no answer in time" if isinstance(error, TimeoutError) else os.strerror(error.errno or 0)
-        except BaseException:
-            attempt.close()
-            raise
-    raise Unreachable(failure(Stage.CONNECT, Trouble.UNREACHABLE, f"{host}:{route.port}: {last}"))

@@ -15,7 +15,7 @@ from aiosmtplib import (
 )
 
 from relay.reply import Outcome, Stage, Trouble, classify, failure, remote
-from relay.smarthost.connect import connect, hosts
+from relay.smarthost.connect import addresses, connect, hosts
 from relay.smarthost.dialogue import Dialogue
 from relay.smarthost.mx import MailExchangers
 from relay.smarthost.route import Route, Tls
@@ -25,22 +25,33 @@ _NO_EHLO = frozenset({500, 501, 502, 504})  # rfc5321#4.1.4: then HELO is tried
 
 
 async def dial(route: Route, exchangers: MailExchangers) -> Dialogue:
-    """A connection ready for MAIL, with the first host of the route that gives one. Raises Unreachable.
+    """A connection ready for MAIL: each host of the route, and each of its addresses, is tried in turn.
 
-    A host that refuses our password ends it: the next one knows no other, and would count one more guess. So does
-    time, once the hosts tried have had as much as one may take for its greeting.
+    Raises Unreachable. A host that refuses our password ends it: the next one knows no other, and would count one more
+    guess. So does time, once what was tried has had as much as one may take for its greeting.
     """
     trust = _trust(route)
     failures: list[Unreachable] = []
     last_start = time.monotonic() + route.timeouts.greeting
     for host in await hosts(route, exchangers):
         try:
-            return await _open(route, host, trust, await connect(route, host, exchangers))
+            found = await addresses(route, host, exchangers)
         except Unreachable as unreachable:
             failures.append(unreachable)
-        if failures[-1].at_auth or time.monotonic() > last_start:
-            break
-    raise next((each for each in failures if each.alerts), failures[-1])
+            continue
+        for each in found:
+            try:
+                return await _open(route, host, trust, await connect(route, host, each))
+            except Unreachable as unreachable:
+                failures.append(unreachable)
+            if failures[-1].at_auth or time.monotonic() > last_start:
+                raise _most_telling(failures)
+    raise _most_telling(failures)
+
+
+def _most_telling(failures: list[Unreachable]) -> Unreachable:
+    """What an operator must act on, else the last."""
+    return next((each for each in failures if each.alerts), failures[-1])
 
 
 async def _open(route: Route, host: str, trust: ssl.SSLContext | None, connected: socket.socket) -> Dialogue:

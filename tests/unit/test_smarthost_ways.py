@@ -12,7 +12,7 @@ import pytest
 from relay.demo.stage import free_port
 from relay.reply import Deferred, Delivered, Stage
 from relay.smarthost import Route, Smarthosts, Tls
-from tests.support.peer import Peer, Say, self_signed
+from tests.support.peer import Behaviour, Drop, Peer, Say, self_signed
 
 TO, MAIL = "client@agiris.example", b"Subject: x\r\n\r\nx\r\n"
 
@@ -43,6 +43,32 @@ async def test_each_address_is_tried_in_turn(out: Smarthosts, monkeypatch: pytes
         resolving(monkeypatch, "::1", "127.0.0.9", peer.host)
         found = await out.send(Route("smtp.example", peer.port, Tls.NONE), "b@relay.example", [TO], [MAIL])
         assert isinstance(found[TO], Delivered)
+
+
+@pytest.mark.parametrize(
+    "greeting", [Say("421 4.3.2 not now", close=True), Say("554 5.3.2 no mail here", close=True), Drop()]
+)
+async def test_an_address_that_sends_us_away_is_passed_over(
+    out: Smarthosts, monkeypatch: pytest.MonkeyPatch, greeting: Behaviour
+) -> None:
+    async with Peer("127.0.0.2") as one, Peer("127.0.0.3", one.port) as two:
+        resolving(monkeypatch, one.host, two.host)
+        one.on("connect", greeting)
+        found = await out.send(Route("smtp.example", one.port, Tls.NONE), "b@relay.example", [TO], [MAIL])
+        assert isinstance(found[TO], Delivered) and two.taken == 1
+
+
+async def test_a_refused_password_is_not_tried_at_the_next_address(
+    out: Smarthosts, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    certificate = self_signed(tmp_path, "smtp.example")
+    terms: dict[str, Any] = {"tls": "starttls", "certificate": certificate, "users": {"relay": "right"}}
+    async with Peer("127.0.0.2", **terms) as one, Peer("127.0.0.3", one.port, **terms) as two:
+        resolving(monkeypatch, one.host, two.host)
+        to = Route("smtp.example", one.port, Tls.REQUIRED, "relay", "wrong", ca_file=str(certificate[0]))
+        found = (await out.send(to, "b@relay.example", [TO], [MAIL]))[TO]
+        assert isinstance(found, Deferred) and found.stage is Stage.AUTH
+        assert (one.sessions, two.sessions) == (1, 0)
 
 
 async def test_no_address_answers(out: Smarthosts, monkeypatch: pytest.MonkeyPatch) -> None:
