@@ -4,6 +4,7 @@ import asyncio
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -88,8 +89,8 @@ async def test_each_command_does_what_it_says(shipped: Shipped, receiver: Receiv
     listed = commands()
     assert sum(line.startswith("agiris-relay ") for line in listed) >= 6
     assert any(line.startswith(("swaks", "curl")) for line in listed)
-    first = await asyncio.to_thread(shipped.submit, "martin@export.relay.example", submission("R-0"))
-    again = await asyncio.to_thread(shipped.submit, "martin@export.relay.example", _resent("R-0"))
+    first = await asyncio.to_thread(shipped.submit, "martin@export.relay.example", submission("F-2026-117"))
+    again = await asyncio.to_thread(shipped.submit, "martin@export.relay.example", _resent("F-2026-117"))
     assert (first.code, again.code) == (250, 250)
     assert await receiver.wait(1, 30)
     arrived = 1
@@ -105,6 +106,56 @@ async def test_each_command_does_what_it_says(shipped: Shipped, receiver: Receiv
             arrived += 1
             assert await receiver.wait(arrived, 30), line
     assert await shipped.stop() == 0
+
+
+@dataclass
+class Trial(Stage):
+    """The folder that the README has its reader make; ports are others where the README names those of config/."""
+
+    def prepare(self) -> None:
+        self.smtp, self.http = free_port(), free_port()
+
+    def here(self, text: str) -> str:
+        return text.replace("127.0.0.1:2525", f"127.0.0.1:{self.smtp}").replace(":9525", f":{self.http}")
+
+
+async def test_from_nothing_to_the_first_client(receiver: Receiver, tmp_path: Path) -> None:
+    trial = Trial(tmp_path / "trial", free_port())
+    trial.prepare()
+    environment = furnish(tmp_path)
+    (tmp_path / "clone").mkdir()
+    shutil.copytree(ROOT / "config", tmp_path / "clone" / "config")
+    make, explain, hand_over = blocks(section("From nothing to the first client, in ten minutes"))
+
+    async def shell(block: str, folder: Path) -> str:
+        done = await asyncio.to_thread(
+            subprocess.run, ["bash", "-e"], input=trial.here(block), cwd=folder, env=environment, text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout
+        return done.stdout
+
+    said = await shell(make, tmp_path / "clone")
+    assert "sound: 1 firm, 1 client, 0 warnings" in said
+    assert "agiris_address: 00054321@agiris.example" in said
+    relay_yaml = trial.config / "relay.yaml"
+    relay_yaml.write_text(trial.here(relay_yaml.read_text("utf-8")).replace("format: auto", "format: json"), "utf-8")
+    shutil.copy(tmp_path / "mail.eml", trial.folder)
+    assert "mail 1 to 00054321@agiris.example: relayed" in await shell(explain, trial.folder)
+    assert await trial.start(), trial.log.read_text(encoding="utf-8")
+    try:
+        await shell(hand_over, trial.folder)
+        await trial.logged("deferred")
+        (row,) = await trial.command("queue", "list")
+        assert (row["client"], row["state"]) == ("00054321", "deferred")
+        relay_yaml.write_text(relay_yaml.read_text("utf-8").replace("port: 2526", f"port: {receiver.port}"), "utf-8")
+        trial.send_signal(signal.SIGHUP)
+        await trial.logged("reloaded")
+        await trial.command("queue", "retry", row["queue_id"])
+        assert await receiver.wait(1, 30)
+        assert receiver.arrivals[0].recipient == "00054321@agiris.example"
+    finally:
+        assert await trial.stop() == 0
 
 
 def _resent(number: str) -> bytes:
@@ -126,5 +177,6 @@ def test_every_file_that_is_spoken_of_is_there(page: str) -> None:
     for target in re.findall(r"\]\(([^)#:]+)\)", text):
         assert (path.parent / target).exists(), target
     for block in blocks(text):
+        made = re.findall(r"> (\S+)", block)
         for name in re.findall(r"(?<![\w/.])((?:config|systemd)/[\w./*-]+)", block):
-            assert list(ROOT.glob(name)), name
+            assert name in made or list(ROOT.glob(name)), name
