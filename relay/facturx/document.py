@@ -81,9 +81,9 @@ def _unknown() -> Finding:
 
 def _rules(root: etree._Element, invoice: Invoice, profile: Profile, findings: list[Finding], options: Options) -> bool:
     """Business rules into `findings`; False when an engine could not tell what might have made it invalid."""
-    finished = True
+    finished, rules = True, schematron.Rules(root)
     try:
-        findings += schematron.check(root, profile)
+        findings += rules.check(profile)
     except (schematron.EngineError, FileNotFoundError) as error:
         findings.append(_warning("ENGINE-FAILED", "rules", f"the business rules were not checked: {error}"))
         finished = False
@@ -91,7 +91,7 @@ def _rules(root: etree._Element, invoice: Invoice, profile: Profile, findings: l
         return finished
     eased = options.french_rules == "warning"
     try:
-        for each in schematron.french(root):
+        for each in rules.french():
             warns = eased and each.severity is Severity.ERROR
             findings.append(replace(each, severity=Severity.WARNING) if warns else each)
     except (schematron.EngineError, FileNotFoundError) as error:

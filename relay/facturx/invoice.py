@@ -160,12 +160,14 @@ def _first(node: etree._Element | None, *names: str) -> etree._Element | None:
 
 def _at(node: etree._Element | None, *path: str) -> etree._Element | None:
     for name in path:
-        node = next(_each(node, name), None) if node is not None else None
+        if node is None:
+            return None
+        node = next(node.iterchildren("{*}" + name), None)
     return node
 
 
 def _each(node: etree._Element | None, name: str) -> Iterator[etree._Element]:
-    return (child for child in node.iterchildren(f"{{*}}{name}")) if node is not None else iter(())
+    return iter(node.iterchildren("{*}" + name)) if node is not None else iter(())
 
 
 def _schemed(node: etree._Element | None, name: str) -> Iterator[tuple[str, str]]:

@@ -9,22 +9,18 @@ from relay.report import Finding, Severity
 _DOCTYPE = re.compile(rb"<!DOCTYPE|<\x00!\x00D\x00O\x00C\x00T|\x00<\x00!\x00D\x00O\x00C\x00T", re.IGNORECASE)
 _ROOT = re.compile(rb"<[A-Za-z_]|<\x00[A-Za-z_]\x00")
 
+_PARSER = etree.XMLParser(
+    resolve_entities=False, no_network=True, load_dtd=False, dtd_validation=False, huge_tree=False, collect_ids=False
+)
+
 
 def parse(data: bytes) -> etree._Element | Finding:
     """The root element, or why there is none: XML-DOCTYPE, XML-NOT-WELL-FORMED."""
-    doctype, root = _DOCTYPE.search(data), _ROOT.search(data)
-    if doctype and (root is None or doctype.start() < root.start()):
+    root = _ROOT.search(data)
+    if _DOCTYPE.search(data, 0, root.start() if root else len(data)):  # neither can begin within the other
         return _doctype()
-    parser = etree.XMLParser(
-        resolve_entities=False,
-        no_network=True,
-        load_dtd=False,
-        dtd_validation=False,
-        huge_tree=False,
-        collect_ids=False,
-    )
     try:
-        tree = etree.fromstring(data, parser)
+        tree = etree.fromstring(data, _PARSER)
     except (etree.XMLSyntaxError, ValueError) as error:
         line = getattr(error, "lineno", None)
         at = f", line {line}" if line else ""

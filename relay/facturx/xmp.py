@@ -58,5 +58,5 @@ def read(data: bytes) -> Xmp | None:
 
 
 def _note(found: dict[str, dict[str, str]], tag: str, value: str) -> None:
-    name = etree.QName(tag)
-    found.setdefault(name.namespace or "", {}).setdefault(name.localname, value.strip())
+    namespace, _, name = tag.rpartition("}")
+    found.setdefault(namespace[1:], {}).setdefault(name, value.strip())

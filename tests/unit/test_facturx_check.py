@@ -191,9 +191,10 @@ def test_without_an_engine_nothing_is_valid(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_a_blind_engine_fails_the_self_test(monkeypatch: pytest.MonkeyPatch) -> None:
     assert selftest.self_test() is None
-    monkeypatch.setattr(schematron, "check", lambda root, profile: [])
+    monkeypatch.setattr(schematron.Rules, "check", lambda self, profile: [])
     assert "BR-CO-15" in (selftest.self_test() or "")
-    monkeypatch.setattr(schematron, "check", lambda root, profile: [Finding("BR-01", Severity.ERROR, "rules", "")])
+    broken = Finding("BR-01", Severity.ERROR, "rules", "")
+    monkeypatch.setattr(schematron.Rules, "check", lambda self, profile: [broken])
     assert "invalid" in (selftest.self_test() or "")
 
 
