@@ -105,18 +105,20 @@ def _xmp(pdf: pikepdf.Pdf, findings: list[Finding]) -> bytes | None:
 
 
 def _attachments(pdf: pikepdf.Pdf, findings: list[Finding]) -> Iterator[Attachment]:
-    associated = {_identity(spec) for _, spec in _associated(pdf)}
+    linked = tuple(_associated(pdf))
+    associated = {_identity(spec) for _, spec in linked}
     seen: set[object] = set()
     left = inflate.XML_LIMIT
-    for source, found in (("names", _named(pdf)), ("af", _associated(pdf)), ("annotation", _annotated(pdf))):
+    for source, found in (("names", _named(pdf)), ("af", linked), ("annotation", _annotated(pdf))):
         for key, spec in found:
             if len(seen) >= MAX_FILES:
                 findings.append(_finding("PDF-TOO-MANY-FILES", Severity.WARNING, f"only {MAX_FILES} files were read"))
                 return
-            if _identity(spec) in seen:
+            identity = _identity(spec)
+            if identity in seen:
                 continue
-            seen.add(_identity(spec))
-            attachment = _attachment(key, spec, source, _identity(spec) in associated, left)
+            seen.add(identity)
+            attachment = _attachment(key, spec, source, identity in associated, left)
             if attachment is not None:
                 left -= len(attachment.content or b"")
                 yield attachment
@@ -126,8 +128,8 @@ def _attachment(key: str, spec: pikepdf.Object, source: str, associated: bool, l
     files = spec.get("/EF")
     if not isinstance(files, pikepdf.Dictionary):
         return None
-    stream = files.get("/UF") if isinstance(files.get("/UF"), pikepdf.Stream) else files.get("/F")
-    if not isinstance(stream, pikepdf.Stream):
+    stream = files.get("/UF")
+    if not isinstance(stream, pikepdf.Stream) and not isinstance(stream := files.get("/F"), pikepdf.Stream):
         return None
     name = _text(spec.get("/UF")) or _text(spec.get("/F")) or key
     relationship = spec.get("/AFRelationship")
