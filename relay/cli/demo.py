@@ -1,6 +1,7 @@
 """`agiris-relay demo`."""
 
 import asyncio
+import json
 import sys
 
 import click
@@ -11,10 +12,23 @@ from relay.demo.play import play
 
 @click.command()
 @click.option("--keep", is_flag=True, help="Leave all running, and print how to send a mail of one's own.")
-def demo(keep: bool) -> None:
+@click.option("--json", "as_json", is_flag=True, help="JSON Lines on standard output: one a mail, and the whole.")
+def demo(keep: bool, as_json: bool) -> None:
     """Start the real daemon, submit mails over real SMTP, show what arrived, was cut, is held and why."""
+    values = as_json or bool(click.get_current_context().find_root().params.get("as_json"))
+    if values and keep:
+        raise click.UsageError("--keep speaks to a person: leave --json out")
+    playing = play(_unheard, tell=_print) if values else play(click.echo, keep=keep)
     try:
-        right = asyncio.run(play(click.echo, keep=keep))
+        right = asyncio.run(playing)
     except KeyboardInterrupt:
         right = True
     sys.exit(0 if right else NO)
+
+
+def _print(value: dict[str, object]) -> None:
+    click.echo(json.dumps(value, ensure_ascii=False))
+
+
+def _unheard(_: str) -> None:
+    """What is said to a person, when none listens."""

@@ -1,5 +1,6 @@
 """`agiris-relay users`: lines of a users file (`listen[].users_file`), for AUTH at the SMTP door."""
 
+import json
 import sys
 
 import click
@@ -15,16 +16,19 @@ def users() -> None:
 
 @users.command()
 @click.argument("name", metavar="NAME")
-def add(name: str) -> None:
+@click.option("--json", "as_json", is_flag=True, help="JSON Lines on standard output.")
+def add(name: str, as_json: bool) -> None:
     """Print the line of a users file for NAME.
 
     The password is asked for twice on a terminal, else it is the first line of standard input; it is never an argument.
     Append the line to the file named by `users_file` (chmod 640), then: systemctl reload agiris-relay.
     """
     try:
-        click.echo(make_user_line(name, _password()))
+        line = make_user_line(name, _password())
     except ValueError as error:
         fail(str(error), USAGE)
+    root = click.get_current_context().find_root()
+    click.echo(json.dumps({"line": line}) if as_json or root.params.get("as_json") else line)
 
 
 def _password() -> str:

@@ -17,6 +17,7 @@ ARRIVAL_SECONDS = 60
 PENDING = ("queued", "active", "deferred")
 
 Say = Callable[[str], None]
+Tell = Callable[[dict[str, Any]], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +31,8 @@ class Ending:
     faults: tuple[str, ...]
 
 
-async def play(say: Say, *, keep: bool = False) -> bool:
-    """Run the whole demo; True when all of it is right."""
+async def play(say: Say, *, keep: bool = False, tell: Tell = lambda _: None) -> bool:
+    """Run the whole demo; True when all of it is right. tell: hears each scene's end, and the whole's, as values."""
     with tempfile.TemporaryDirectory(prefix="agiris-relay-demo-") as folder:
         receiver = Receiver()
         stage = Stage(Path(folder), await receiver.start())
@@ -42,7 +43,7 @@ async def play(say: Say, *, keep: bool = False) -> bool:
             if not await stage.start():
                 say(f"The daemon did not start. Its log:\n{stage.log.read_text(encoding='utf-8', errors='replace')}")
                 return False
-            right = await _act(stage, receiver, say)
+            right = await _act(stage, receiver, say, tell)
             if keep:
                 await _stay(stage, say)
         finally:
@@ -53,7 +54,7 @@ async def play(say: Say, *, keep: bool = False) -> bool:
         return right and code == 0
 
 
-async def _act(stage: Stage, receiver: Receiver, say: Say) -> bool:
+async def _act(stage: Stage, receiver: Receiver, say: Say, tell: Tell) -> bool:
     acts = scenes()
     replies = [await asyncio.to_thread(stage.submit, scene.recipient, scene.mail()) for scene in acts]
     again = await asyncio.to_thread(stage.submit, acts[0].recipient, acts[0].mail())
@@ -62,6 +63,7 @@ async def _act(stage: Stage, receiver: Receiver, say: Say) -> bool:
     endings = [_judge(scene, reply, receiver, deliveries) for scene, reply in zip(acts, replies, strict=True)]
     for number, ending in enumerate(endings, 1):
         _show(number, ending, say)
+        tell(_values(ending))
     same = str(again) == str(replies[0])
     say(f"\n{'✓' if same else '✗'} the first mail submitted once more: answered {again}, stored and sent once")
     right = same and not any(ending.faults for ending in endings)
@@ -71,6 +73,7 @@ async def _act(stage: Stage, receiver: Receiver, say: Say) -> bool:
         f"\n{len(endings)} mails: {relayed} relayed, {kept_back} held or withheld; "
         + ("all as it must be." if right else "NOT as it must be.")
     )
+    tell({"mails": len(endings), "relayed": relayed, "held_or_withheld": kept_back, "right": right})
     return right
 
 
@@ -103,6 +106,19 @@ def _judge(scene: Scene, reply: Reply, receiver: Receiver, deliveries: list[dict
         if set(arrivals[0].documents()) != expected:
             faults.append("the documents that arrived are not, octet for octet, those to keep")
     return Ending(scene, reply, arrivals, mine, tuple(faults))
+
+
+def _values(ending: Ending) -> dict[str, Any]:
+    return {
+        "scene": ending.scene.title,
+        "recipient": ending.scene.recipient,
+        "sent": [each.filename for each in ending.scene.attached],
+        "answered": str(ending.reply),
+        "arrived": [{"recipient": each.recipient, "documents": each.documents()} for each in ending.arrivals],
+        "deliveries": list(ending.deliveries),
+        "faults": list(ending.faults),
+        "right": not ending.faults,
+    }
 
 
 def _show(number: int, ending: Ending, say: Say) -> None:

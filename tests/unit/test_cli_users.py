@@ -1,5 +1,7 @@
 """`agiris-relay users add`: a line that the door understands, from a password that was on no command line."""
 
+import json
+
 import pytest
 from click.testing import CliRunner
 
@@ -22,3 +24,9 @@ def test_what_auth_could_not_give_is_wrong_usage(name: str, given: bytes) -> Non
 
 def test_a_password_is_no_argument() -> None:
     assert CliRunner().invoke(main, ["users", "add", "a", "secret"]).exit_code == 2
+
+
+@pytest.mark.parametrize("words", [["users", "add", "a", "--json"], ["--json", "users", "add", "a"]])
+def test_the_line_as_json(words: list[str]) -> None:
+    result = CliRunner().invoke(main, words, input="secret\n")
+    assert verify(parse_users(json.loads(result.stdout)["line"] + "\n"), "a", "secret")

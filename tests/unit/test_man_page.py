@@ -52,6 +52,19 @@ def test_what_commands_share_is_told_once() -> None:
     assert {each.replace("\\-", "-") for each in re.findall(r"^\.BI? (\S+)", options, re.MULTILINE)} == SHARED
 
 
+def test_every_command_gives_json() -> None:
+    def without(command: click.Command, path: str = "") -> Iterator[str]:
+        if isinstance(command, click.Group):
+            for name in command.list_commands(context := click.Context(command)):
+                below = command.get_command(context, name)
+                assert below is not None
+                yield from without(below, f"{path} {name}".strip())
+        elif not any("--json" in each.opts for each in command.params):
+            yield path
+
+    assert list(without(main)) == []
+
+
 def test_every_exit_code_is_told() -> None:
     page = PAGE.read_text(encoding="utf-8").split(".SH EXIT STATUS", 1)[1].split(".SH ENVIRONMENT", 1)[0]
     assert re.findall(r"^\.B (\d+)", page, re.MULTILINE) == ["0", "1", "2", "74", "75", "78"]

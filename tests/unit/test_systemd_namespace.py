@@ -6,6 +6,7 @@ call rules; it takes root.
 
 import asyncio
 import ctypes.util
+import json
 import shutil
 import signal
 import sys
@@ -95,7 +96,10 @@ print("disks", [name for name in os.listdir("/dev") if re.match("sd|vd|nvme|loop
 
 async def test_the_whole_demo_is_right_in_there():
     """Workers, XSLT engine, pikepdf, spool and both ends of SMTP."""
-    await under_the_unit(sys.executable, "-m", "relay.cli", "demo")
+    said = await under_the_unit(sys.executable, "-m", "relay.cli", "demo", "--json")
+    *scenes, whole = map(json.loads, said.splitlines())
+    assert scenes and all(each["right"] and not each["faults"] for each in scenes)
+    assert whole["mails"] == len(scenes) and whole["right"] is True
 
 
 class Housed(Stage):
