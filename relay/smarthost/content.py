@@ -8,12 +8,13 @@ from relay.mail.dots import find_dotted
 Octets = bytes | bytearray | memoryview
 
 SLICE = 1 << 18
+FINAL_DOT = b".\r\n"
 _END_OF_HEADER = b"\r\n\r\n"
 
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """pieces: what goes on the wire between 354 and `.<CRLF>`, each at most `SLICE` octets long.
+    """pieces: what goes on the wire after 354, the final dot at its end; each at most `SLICE` octets long.
 
     size: octets before dot-stuffing, as declared by SIZE (RFC 1870 §5). eightbit: has octets over 127.
     utf8_header: the header has some (RFC 6532).
@@ -28,36 +29,30 @@ class Content:
 def prepare(chunks: Sequence[Octets], eightbit: bool | None = None) -> Content:
     """`chunks`, one after the other, are the mail in CRLF lines; an end of line missing at the end is added.
 
-    eightbit: whether there are octets over 127, if the caller knows; None looks.
+    eightbit: whether there are octets over 127, if the caller knows; None looks. The octets are copied once.
     """
-    blocks = [chunk if isinstance(chunk, bytes) else bytes(chunk) for chunk in chunks if len(chunk)]
-    if not _ends_a_line(blocks):
-        blocks.append(b"\r\n")
+    whole = b"".join((*chunks, FINAL_DOT if _ends_a_line(chunks) else b"\r\n" + FINAL_DOT))
     if eightbit is None:
-        eightbit = not all(block.isascii() for block in blocks)
+        eightbit = not whole.isascii()
     return Content(
-        pieces=tuple(_sliced(stuffed(blocks))),
-        size=sum(map(len, blocks)),
+        pieces=tuple(_sliced(_stuffed(whole))),
+        size=len(whole) - len(FINAL_DOT),
         eightbit=eightbit,
-        utf8_header=eightbit and not _header(blocks).isascii(),
+        utf8_header=eightbit and not whole[: whole.find(_END_OF_HEADER)].isascii(),
     )
 
 
-def stuffed(blocks: Sequence[bytes]) -> Iterator[Octets]:
-    """The octets of `blocks` with one more dot before each line that starts with one (rfc5321#4.5.2).
-
-    A block without such a line is passed on as it is; `<CRLF>.` is found across blocks too.
-    """
-    before = b"\r\n"
-    for block in blocks:
-        whole = block.replace(b"\r\n.", b"\r\n..") if find_dotted(block, b"\r\n.") >= 0 else block
-        seam = (before + block[:2]).find(b"\r\n.")
-        if seam < 0:
-            yield whole
-        else:
-            yield block[:seam] + b"."
-            yield memoryview(whole)[seam:]
-        before = (before + block[-2:])[-2:]
+def _stuffed(whole: bytes) -> Iterator[Octets]:
+    """`whole`, which ends with the final dot, with one more dot before each other line that starts with one
+    (rfc5321#4.5.2). Without such a line it is passed on as it is."""
+    starts_with_dot = whole.startswith(b".") and len(whole) > len(FINAL_DOT)
+    if not starts_with_dot and find_dotted(whole, b"\r\n.") in (-1, len(whole) - len(FINAL_DOT) - 2):
+        yield whole
+        return
+    if starts_with_dot:
+        yield b"."
+    yield whole[: -len(FINAL_DOT)].replace(b"\r\n.", b"\r\n..")
+    yield FINAL_DOT
 
 
 def _sliced(pieces: Iterator[Octets]) -> Iterator[Octets]:
@@ -70,20 +65,10 @@ def _sliced(pieces: Iterator[Octets]) -> Iterator[Octets]:
             yield view[start : start + SLICE]
 
 
-def _ends_a_line(blocks: Sequence[bytes]) -> bool:
+def _ends_a_line(chunks: Sequence[Octets]) -> bool:
     tail = b""
-    for block in reversed(blocks):
-        tail = block[-2:] + tail
+    for chunk in reversed(chunks):
+        tail = bytes(chunk[-2:]) + tail
         if len(tail) >= 2:
             break
     return tail[-2:] == b"\r\n" or not tail
-
-
-def _header(blocks: Sequence[bytes]) -> bytes:
-    head = b""
-    for block in blocks:
-        head += block
-        end = head.find(_END_OF_HEADER)
-        if end >= 0:
-            return head[:end]
-    return head

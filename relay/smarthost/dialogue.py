@@ -6,9 +6,10 @@ a content in slices (shared/SPEED.md, point 7).
 
 import asyncio
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import cast
 
+from relay.patience import Patience
 from relay.reply import Reply, clean, remote
 from relay.smarthost.content import Octets
 
@@ -45,7 +46,11 @@ class Dialogue(asyncio.Protocol):
         self._octets = 0
         self._fault: Lost | Garbage | None = None
         self._paused = False
+        self._late = False
         self._waiter: asyncio.Future[None] | None = None
+        self._loop = asyncio.get_running_loop()
+        self._patience = Patience(self._loop, self._expired)
+        self._forgotten: Callable[[], None] = self.close
 
     @property
     def usable(self) -> bool:
@@ -58,40 +63,55 @@ class Dialogue(asyncio.Protocol):
         """A reply, or the end of the connection, is there to be read."""
         return bool(self._replies) or self._fault is not None
 
+    @property
+    def stuck(self) -> bool:
+        """The next hop has not taken the last octets that were sent."""
+        return self._paused
+
     def command(self, *lines: bytes) -> None:
         """Send command lines (with their CRLF) in one packet; one reply is due for each."""
         self._outstanding += len(lines)
         self._write(lines[0] if len(lines) == 1 else b"".join(lines))
 
-    def end(self, last: bytes) -> None:
-        """Send the last octets of a content, with the final dot; its reply is due.
+    async def end(self, last: Octets, seconds: float) -> None:
+        """Send the last slice of a content, with the final dot; its reply is due.
 
-        Raises Lost when the dot certainly did not leave.
+        Raises Lost, TimeoutError: then the dot certainly did not leave.
         """
         self._outstanding += 1
-        self._write(last)
-        self._check()
+        await self.slice(last, seconds)
 
     async def slice(self, octets: Octets, seconds: float) -> None:
         """Send a part of the content and wait until it has been taken. Raises Lost, TimeoutError."""
         self._write(octets)
         if self._paused and not self.spoken:
-            async with asyncio.timeout(seconds):
-                while self._paused and not self.spoken:
-                    await self._changed()
+            self._patience.begin(seconds)
+            while self._paused and not self.spoken:
+                await self._changed()
+            self._patience.end()
         if not self.spoken:
             self._check()
 
     async def reply(self, seconds: float) -> Reply:
         """The next reply, whole. Raises Lost, Garbage, TimeoutError."""
         if not self._replies:
-            async with asyncio.timeout(seconds):
-                while not self._replies:
-                    if self._fault is not None:
-                        raise self._fault
-                    await self._changed()
+            self._patience.begin(seconds)
+            while not self._replies:
+                if self._fault is not None:
+                    raise self._fault
+                await self._changed()
+            self._patience.end()
         self._outstanding -= 1
         return self._replies.popleft()
+
+    def rest(self, seconds: float, forgotten: Callable[[], None]) -> None:
+        """Nothing to send for the moment: `forgotten` is called unless `resume` is within `seconds`."""
+        self._forgotten = forgotten
+        self._patience.begin(seconds)
+
+    def resume(self) -> None:
+        """There is something to send again."""
+        self._patience.end()
 
     def close(self) -> None:
         """Leave as the protocol asks, as far as that is still possible."""
@@ -113,11 +133,20 @@ class Dialogue(asyncio.Protocol):
             raise Lost(str(self._fault or "connection broken while writing"))
 
     async def _changed(self) -> None:
-        self._waiter = asyncio.get_running_loop().create_future()
+        if self._late:
+            raise TimeoutError
+        self._waiter = self._loop.create_future()
         try:
             await self._waiter
         finally:
             self._waiter = None
+
+    def _expired(self) -> None:
+        if self._waiter is None:
+            self._forgotten()
+        else:
+            self._late = True
+            self._wake()
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
@@ -131,6 +160,7 @@ class Dialogue(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         if self._fault is None:
             self._fault = Lost(clean(str(exc)) if exc else "closed by the next hop")
+        self._patience.close()
         self._wake()
 
     def pause_writing(self) -> None:

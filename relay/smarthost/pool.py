@@ -5,6 +5,7 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 
 import structlog
 
@@ -31,7 +32,6 @@ class _Pool:
 
     slots: asyncio.Semaphore
     idle: list[Dialogue] = field(default_factory=list)
-    timers: dict[Dialogue, asyncio.TimerHandle] = field(default_factory=dict)
     busy: int = 0
     down: Outcome | None = None
     probe: asyncio.Event | None = None
@@ -40,7 +40,7 @@ class _Pool:
     def take(self) -> Dialogue | None:
         while self.idle:
             dialogue = self.idle.pop()
-            self.timers.pop(dialogue).cancel()
+            dialogue.resume()
             if dialogue.usable:
                 return dialogue
             dialogue.abort()
@@ -48,20 +48,15 @@ class _Pool:
 
     def keep(self, dialogue: Dialogue, seconds: float) -> None:
         self.idle.append(dialogue)
-        self.timers[dialogue] = asyncio.get_running_loop().call_later(seconds, self._expire, dialogue)
-
-    def _expire(self, dialogue: Dialogue) -> None:
-        self.idle.remove(dialogue)
-        self.timers.pop(dialogue)
-        dialogue.close()
+        dialogue.rest(seconds, partial(self._forget, dialogue))
 
     def close(self) -> None:
         while self.idle:
-            self._expire_now(self.idle[-1])
+            self._forget(self.idle[-1])
 
-    def _expire_now(self, dialogue: Dialogue) -> None:
-        self.timers[dialogue].cancel()
-        self._expire(dialogue)
+    def _forget(self, dialogue: Dialogue) -> None:
+        self.idle.remove(dialogue)
+        dialogue.close()
 
 
 class Smarthosts:

@@ -11,7 +11,6 @@ from relay.smarthost.route import Timeouts
 Outcomes = dict[str, Outcome]
 
 _UNSAFE = re.compile(r"[\x00-\x20\x7f<>]")
-_JOIN = 1 << 16
 
 
 class Stale(Exception):
@@ -157,15 +156,14 @@ class Transaction:
 
     async def _slices(self) -> None:
         """All of the content and the final dot; stops when the next hop answers before the dot."""
-        pieces = self._content.pieces
-        if self._content.size <= _JOIN:
-            self._dialogue.end(b"".join((*pieces, b".\r\n")))
-            return
-        for piece in pieces:
-            await self._dialogue.slice(piece, self._timeouts.block)
+        *slices, last = self._content.pieces
+        for each in slices:
+            await self._dialogue.slice(each, self._timeouts.block)
             if self._dialogue.spoken:
                 await self._answered_early()
-        self._dialogue.end(b".\r\n")
+        await self._dialogue.end(last, self._timeouts.block)
+        if self._dialogue.spoken and self._dialogue.stuck:
+            await self._answered_early()
 
     async def _answered_early(self) -> None:
         """A reply in the midst of the content: taken at its word when it refuses, and the connection given up."""

@@ -10,9 +10,9 @@ from typing import Any
 
 from aiosmtpd.smtp import SMTP
 
+from relay.patience import Patience
 from relay.reply import Reply
 from relay.smtpd.limits import AUTH_LINE_LIMIT, LINE_LIMIT
-from relay.smtpd.patience import Patience
 from relay.smtpd.post import House, Post
 
 BUFFER = 64 * 1024

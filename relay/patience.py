@@ -1,4 +1,4 @@
-"""How long a peer is waited for: one timer a session, moved by an assignment, not one for each command."""
+"""How long a peer is waited for: one timer a connection, moved by an assignment, not one for each command."""
 
 import asyncio
 from collections.abc import Callable

@@ -1,0 +1,111 @@
+"""The last slice of a content: as long as it is not taken, the final dot has not left."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from relay.reply import Deferred, Failed, Outcome, Stage, Uncertain
+from relay.smarthost.content import SLICE, prepare
+from relay.smarthost.dialogue import Dialogue
+from relay.smarthost.route import Timeouts
+from relay.smarthost.transaction import Letter, Transaction
+
+MAIL = b"Subject: x\r\n\r\n" + b"0123456789\r\n" * 15_000
+SHORT = Timeouts(**dict.fromkeys(Timeouts.__dataclass_fields__, 0.05))
+
+
+class FullPipe(asyncio.Transport):
+    """A transport whose next hop takes the commands, and of the content nothing; `then` is what it says to it."""
+
+    def __init__(self, then: bytes, takes: bool = False) -> None:
+        super().__init__()
+        self.dialogue = Dialogue(self, {"pipelining": ""}, 0.0)
+        self.sent: list[bytes] = []
+        self.closed = False
+        self._then, self._takes = then, takes
+
+    def write(self, data: Any) -> None:
+        self.sent.append(bytes(data))
+        said = b"250 ok\r\n250 ok\r\n354 go\r\n"
+        if len(self.sent) > 1:
+            said = self._then
+            if not self._takes:
+                self.dialogue.pause_writing()
+        if said:
+            asyncio.get_running_loop().call_soon(self.dialogue.data_received, said)
+
+    def abort(self) -> None:
+        self.closed = True
+        asyncio.get_running_loop().call_soon(self.dialogue.connection_lost, None)
+
+    def is_closing(self) -> bool:
+        return self.closed
+
+
+async def sent(pipe: FullPipe) -> Outcome:
+    letter = Letter("", ("a@b.example",), prepare([MAIL]))
+    return (await Transaction(pipe.dialogue, SHORT, letter).run())["a@b.example"]
+
+
+async def test_commands_go_in_one_write_and_the_content_with_its_dot_in_another() -> None:
+    assert len(MAIL) < SLICE
+    pipe = FullPipe(b"250 2.0.0 taken\r\n", takes=True)
+    assert str((await sent(pipe)).reply) == "250 2.0.0 taken"
+    assert pipe.sent == [b"MAIL FROM:<>\r\nRCPT TO:<a@b.example>\r\nDATA\r\n", MAIL + b".\r\n"]
+    assert pipe.dialogue.usable
+
+
+async def test_a_last_slice_that_is_not_taken_in_time_was_not_delivered() -> None:
+    pipe = FullPipe(b"")
+    outcome = await sent(pipe)
+    assert isinstance(outcome, Deferred) and outcome.stage is Stage.BODY
+    assert pipe.closed
+
+
+async def test_a_last_slice_that_was_taken_but_not_answered_is_uncertain() -> None:
+    assert isinstance(await sent(FullPipe(b"", takes=True)), Uncertain)
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind", "code"),
+    [(b"552 5.3.4 too much\r\n", Failed, 552), (b"250 2.0.0 taken\r\n", Deferred, 451)],
+)
+async def test_an_answer_before_the_last_slice_is_taken_comes_before_the_dot(
+    answer: bytes, kind: type, code: int
+) -> None:
+    pipe = FullPipe(answer)
+    outcome = await sent(pipe)
+    assert isinstance(outcome, kind) and outcome.reply.code == code
+    assert pipe.closed
+
+
+async def test_a_connection_lost_with_the_last_slice_in_hand_is_deferred() -> None:
+    pipe = FullPipe(b"")
+    running = asyncio.create_task(sent(pipe))
+    while len(pipe.sent) < 2:
+        await asyncio.sleep(0)
+    pipe.dialogue.connection_lost(ConnectionResetError())
+    assert isinstance(await running, Deferred)
+
+
+async def test_a_time_that_runs_out_between_two_octets_of_a_reply_is_not_forgotten() -> None:
+    pipe = FullPipe(b"", takes=True)
+    waiting = asyncio.create_task(pipe.dialogue.reply(60))
+    await asyncio.sleep(0)
+    pipe.dialogue.data_received(b"250")  # the waiter is woken, and has not run yet
+    pipe.dialogue._expired()
+    with pytest.raises(TimeoutError):
+        await waiting
+
+
+async def test_one_that_rests_is_forgotten_after_a_while_and_not_before() -> None:
+    pipe, forgotten = FullPipe(b"250 ok\r\n", takes=True), asyncio.Event()
+    pipe.dialogue.rest(0.01, forgotten.set)
+    await forgotten.wait()
+    forgotten.clear()
+    pipe.dialogue.rest(0.01, forgotten.set)
+    pipe.dialogue.resume()
+    with pytest.raises(TimeoutError):
+        await pipe.dialogue.reply(0.02)  # the same timer, another wait
+    assert not forgotten.is_set()
