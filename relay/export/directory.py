@@ -64,11 +64,13 @@ class Directory:
         self._folded: dict[str, Clients] = {}
         self._dossiers: dict[str, Clients] = {}
         self._sirens: dict[str, Clients] = {}
-        self._firms: dict[str, Clients] = {}
+        firms: dict[str, list[Client]] = {}
         for count, client in enumerate(terms.clients.values(), 1):
             self._add(client)
+            firms.setdefault(client.firm.casefold(), []).append(client)
             if count % size == 0:
                 yield
+        self._firms = {key: tuple(clients) for key, clients in firms.items()}
         self._patterns(terms)
 
     def _add(self, client: Client) -> None:
@@ -78,7 +80,6 @@ class Directory:
             _put(self._exact, key, client)
             _put(self._folded, key.casefold(), client)
         _put(self._dossiers, client.dossier, client)
-        _put(self._firms, client.firm.casefold(), client)
         if siren := digits(client.siren) or digits(client.siret)[:9]:
             _put(self._sirens, siren, client)
 

@@ -7,10 +7,8 @@ from pathlib import Path
 from relay.export.terms import Client
 from relay.report import Severity
 from relay.settings.faults import Fault
-from relay.settings.handover import NONE, Firms, load_apart
+from relay.settings.handover import NONE, SLICE, Firms, load_apart
 from relay.settings.settings import STATIC, Settings
-
-SLICE = 500
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,8 @@ from relay.settings.settings import Settings
 
 TIMEOUT = 120.0
 LINE_LIMIT = 8 * 1024 * 1024
+SLICE = 500
+"""Clients put in place at one go."""
 KEPT = frozenset({b"firm", b"warnings", b"claims"})
 
 ReadLine = Callable[[], Awaitable[bytes]]
@@ -78,8 +80,8 @@ async def load_apart(directory: Path, before: Firms = NONE) -> Taken:
 
 async def _tell(child: asyncio.StreamWriter, firms: Firms) -> None:
     with suppress(ConnectionError):  # a child that is dead says no end either
-        for told in firms.values():
-            child.writelines(told.lines)
+        for line in (line for told in firms.values() for line in told.lines):
+            child.write(line)
             await child.drain()
         child.close()
 
@@ -96,9 +98,10 @@ async def receive(readline: ReadLine, before: Firms = NONE) -> Taken:
     settings = wire.load(Settings, value)
     firms, reread = await _firms(readline, before)
     clients: dict[str, Client] = {}
-    for told in firms.values():
-        clients |= {client.key: client for client in told.clients}
-        await asyncio.sleep(0)
+    for number, client in enumerate((client for told in firms.values() for client in told.clients), 1):
+        clients[client.key] = client
+        if number % SLICE == 0:
+            await asyncio.sleep(0)
     return Taken(replace(settings, terms=replace(settings.terms, clients=clients)), faults, firms, reread)
 
 
