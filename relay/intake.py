@@ -165,7 +165,7 @@ class Intake:
             raw=raw,
             plans=decision.plans,
             arrived=arrived,
-            fingerprint=fingerprint(envelope, raw),
+            fingerprint=fingerprint(envelope, raw, judgement.message.root),
             message_id=message_id(judgement.message),
             hold_duplicates=directory.terms.check.on_duplicate is Policy.HOLD,
         )

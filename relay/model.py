@@ -128,10 +128,16 @@ class Refusal:
     detail: str = ""
 
 
+_LETTERS = "0123456789BCDFGHJKLMNPQRSTVWXYZ"
+
+
 def new_queue_id() -> str:
-    """Unique on every node without asking any: 75 random bits, in letters that cannot be misread."""
-    alphabet = "0123456789BCDFGHJKLMNPQRSTVWXYZ"
-    return "".join(secrets.choice(alphabet) for _ in range(15))
+    """Unique on every node without asking any: 74 random bits, in letters that cannot be misread."""
+    number, letters = secrets.randbelow(len(_LETTERS) ** 15), ""
+    for _ in range(15):
+        number, place = divmod(number, len(_LETTERS))
+        letters += _LETTERS[place]
+    return letters
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ READ = 256 * 1024
 def document_links(message: Message) -> tuple[str, ...]:
     """Up to five links of the letter's text that seem to lead to a document, without their query (it may be a key)."""
     found: dict[str, None] = {}
-    for entity in message.root.walk():
+    for entity in message.entities:
         if entity.media_type not in ("text/plain", "text/html") or entity.children:
             continue
         for url in _URL.findall(body_text(message, entity, READ)):

@@ -18,7 +18,7 @@ def sealed_by(message: Message) -> Ruling | None:
         return hold(Reason.ENCRYPTED_MAIL)
     if has_tnef(message):
         return hold(Reason.TNEF_MAIL)
-    unseen = next((entity.media_type for entity in message.root.walk() if _unseen(entity)), None)
+    unseen = next((entity.media_type for entity in message.entities if _unseen(entity)), None)
     defect = next((each for each in message.defects if each in _AMBIGUOUS), unseen)
     return hold(Reason.MALFORMED_MAIL, defect) if defect else None
 

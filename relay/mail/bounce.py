@@ -43,7 +43,7 @@ def parse_dsn(raw: bytes) -> Bounce | None:
 
 
 def _bounces(message: Message) -> Iterator[Bounce]:
-    for entity in message.root.walk():
+    for entity in message.entities:
         if entity.media_type not in _STATUS_TYPES or entity.depth > 2:
             continue
         for group in _BLANK_LINE.split(text(message, entity)[:_MAX_READ].strip()):

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
+FEW_HYPHENS = 40
 _PADDING = re.compile(rb"[ \t]*+")
 
 
@@ -40,6 +41,15 @@ def delimiters(raw: bytes, start: int, end: int, boundary: bytes) -> Iterator[De
 
 
 def _next(raw: bytes, needle: bytes, start: int, end: int) -> int:
+    """From hyphen to hyphen, of which base64 has none: one octet is found thirty times faster than several. After a few
+    in vain (a line of hyphens) the needle whole, which takes no step of ours for each."""
+    for _ in range(FEW_HYPHENS):
+        hyphen = raw.find(b"-", start + 1, end)
+        if hyphen < 0:
+            return -1
+        if raw.startswith(needle, hyphen - 1, end):
+            return hyphen
+        start = hyphen
     found = raw.find(needle, start, end)
     return found + 1 if found >= 0 else -1
 

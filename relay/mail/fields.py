@@ -12,8 +12,10 @@ MAX_HEADER = 256 * 1024
 
 MAX_LINES = 5_000
 
-_NAME = re.compile(rb"([!-9;-~]{1,998})[ \t]*:")  # obs-optional: blanks before the colon (rfc5322#4.5.8)
-_BLANKS = (b" ", b"\t")
+_BEGIN = rb"([!-9;-~]{1,998}+)[ \t]*+:"  # obs-optional: blanks before the colon (rfc5322#4.5.8)
+_NAME = re.compile(_BEGIN)
+_FIELD = re.compile(_BEGIN + rb"([^\n]*+(?:\n[ \t][^\n]*+)*+\n?+)")
+_EMPTY = re.compile(rb"\r*+\n|\r++\Z")
 
 
 class Fields(NamedTuple):
@@ -32,26 +34,19 @@ def read_header(raw: bytes, start: int, end: int) -> Fields:
     Python's email). Raises MalformedMail over MAX_HEADER octets or MAX_LINES lines.
     """
     headers: list[Header] = []
-    place, begun, count = after_mbox_line(raw, start, end), -1, 0
+    place, lines = after_mbox_line(raw, start, end), 0
     while place < end:
-        line_end = _line_end(raw, place, end)
-        first = raw[place : place + 1]
-        if first in _BLANKS and begun >= 0:
-            _limit(line_end - start, count := count + 1)
-            place = line_end
-            continue
-        if begun >= 0:
-            headers.append(_field(raw, begun, place))
-            begun = -1
-        if first in b"\r\n" and not raw[place:line_end].strip(b"\r\n"):
-            return Fields(tuple(headers), line_end, count, True)
-        if _NAME.match(raw, place, line_end) is None:
-            return Fields(tuple(headers), place, count, False)
-        _limit(line_end - start, count := count + 1)
-        begun, place = place, line_end
-    if begun >= 0:
-        headers.append(_field(raw, begun, end))
-    return Fields(tuple(headers), end, count, True)
+        field = _FIELD.match(raw, place, min(end, place + MAX_HEADER + 1))
+        if field is None:
+            break
+        begun, place = field.span()
+        lines += 1 + raw.count(b"\n", begun, place - 1)
+        _limit(place - start, lines)
+        headers.append(_header(field))
+    else:
+        return Fields(tuple(headers), end, lines, True)
+    blank = _EMPTY.match(raw, place, end)
+    return Fields(tuple(headers), blank.end() if blank else place, lines, blank is not None)
 
 
 def _line_end(raw: bytes, place: int, end: int) -> int:
@@ -72,11 +67,11 @@ def after_mbox_line(raw: bytes, start: int, end: int) -> int:
     return start
 
 
-def _field(raw: bytes, start: int, end: int) -> Header:
-    octets = raw[start:end]
-    name, _, value = octets.partition(b":")
-    unfolded = value.replace(b"\r\n", b"").replace(b"\n", b"")
-    return Header(name.rstrip(b" \t").decode("ascii").lower(), Span(start, end), as_text(unfolded.strip(b" \t\r")))
+def _header(field: re.Match[bytes]) -> Header:
+    value = field[2].strip(b" \t\r\n")
+    if b"\n" in value:
+        value = value.replace(b"\r\n", b"").replace(b"\n", b"")
+    return Header(field[1].decode("ascii").lower(), Span(*field.span()), as_text(value))
 
 
 def as_text(octets: bytes) -> str:

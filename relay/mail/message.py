@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
+from typing import NamedTuple
 
 from relay.model import Span
 
 
-@dataclass(frozen=True, slots=True)
-class Header:
+class Header(NamedTuple):
     """One header field. `name` lower case; `span` the whole field with its CRLF; `value` unfolded, not decoded."""
 
     name: str
@@ -49,7 +50,7 @@ class Entity:
         return next((header.value for header in self.headers if header.name == name), None)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Message:
     """A parsed mail. `defects`: names of what is odd but survivable ("missing-final-boundary", …)."""
 
@@ -57,10 +58,15 @@ class Message:
     root: Entity
     defects: tuple[str, ...] = ()
 
-    @property
+    @cached_property
+    def entities(self) -> tuple[Entity, ...]:
+        """All entities in the order of the mail, the root first."""
+        return tuple(self.root.walk())
+
+    @cached_property
     def attachments(self) -> tuple[Entity, ...]:
         """Leaves that may be documents: everything but text bodies without a file name. One level of rfc822."""
-        return tuple(entity for entity in self.root.walk() if not entity.children and _may_be_document(entity))
+        return tuple(entity for entity in self.entities if not entity.children and _may_be_document(entity))
 
 
 def _may_be_document(entity: Entity) -> bool:

@@ -10,7 +10,7 @@ from relay.mail.fields import as_octets
 from relay.mail.words import decode_words
 
 _SEPARATORS = re.compile(r"[\s;]*+")
-_NAME = re.compile(r"([^\s=;\"]{1,998}+)\s*+=\s*+")
+_NAME = re.compile(r"[\s;]*+([^\s=;\"]{1,998}+)\s*+=\s*+")
 _QUOTED = re.compile(r'(?:[^"\\]++|\\["\\]|\\|"(?!\s*+(?:;|\Z|[\w*-]++\s*+=)))*+')
 _ESCAPED = re.compile(r'\\(["\\])')
 _SECTION = re.compile(r"([^*]+)(?:\*(\d{1,4}))?(\*)?")
@@ -33,11 +33,13 @@ class Section(NamedTuple):
 
 def parse_value(value: str) -> tuple[str, Mapping[str, str]]:
     """Head (lower case) and parameters (names lower case) of an unfolded field value. Never raises, linear time."""
-    head, _, rest = value.partition(";")
+    head, separator, rest = value.partition(";")
+    if not separator:
+        return _first_word(head).lower(), {}
     found: dict[str, str] = {}
     sections: dict[str, list[Section]] = {}
     for name, text in _pairs(rest):
-        match = _SECTION.fullmatch(name)
+        match = _SECTION.fullmatch(name) if "*" in name else None
         if match is None or (match[2] is None and match[3] is None):
             found.setdefault(name, text)
         else:
@@ -59,12 +61,12 @@ def display_name(params: Mapping[str, str], name: str) -> str | None:
 def _pairs(rest: str) -> Iterator[tuple[str, str]]:
     place = 0
     for _ in range(MAX_PARAMETERS):
-        separators = _SEPARATORS.match(rest, place)
-        place = separators.end() if separators else place
-        if place == len(rest):
-            return
         match = _NAME.match(rest, place)
         if match is None:
+            separators = _SEPARATORS.match(rest, place)
+            place = separators.end() if separators else place
+            if place == len(rest):
+                return
             place = _past(rest, place)
             continue
         name = match[1].lower()
@@ -89,7 +91,9 @@ def _quoted(rest: str, start: int) -> tuple[str, int]:
     taken."""
     match = _QUOTED.match(rest, start)
     end = match.end() if match else len(rest)
-    text = _ESCAPED.sub(r"\1", rest[start:end])
+    text = rest[start:end]
+    if "\\" in text:
+        text = _ESCAPED.sub(r"\1", text)
     separators = _SEPARATORS.match(rest, end + 1)
     return text, separators.end() if separators else len(rest)
 

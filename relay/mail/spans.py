@@ -104,15 +104,14 @@ def _entity(reading: _Reading, span: Span, cut: Span, *, depth: int, default: st
 
 
 def _firsts(headers: Sequence[Header]) -> dict[str, str]:
-    firsts: dict[str, str] = {}
-    for header in headers:
-        firsts.setdefault(header.name, header.value)
-    return firsts
+    return {header.name: header.value for header in reversed(headers)}
 
 
 def _remark_header(reading: _Reading, fields: Fields, depth: int) -> None:
     if not fields.blank:
         reading.remark("no-blank-line")
+    if len({header.name for header in fields.headers}) == len(fields.headers):
+        return
     watched = _ONLY_ONCE | _ONLY_ONCE_ON_TOP if depth == 0 else _ONLY_ONCE
     seen: set[str] = set()
     for header in fields.headers:

@@ -19,30 +19,29 @@ def is_signed(message: Message) -> bool:
 
     A DKIM signature is none in this sense: it is the transport's, and ours replaces it. Neither is an attached .p7m.
     """
-    if any(entity.media_type == "multipart/signed" for entity in message.root.walk()):
+    if any(entity.media_type == "multipart/signed" for entity in message.entities):
         return True
     return _pkcs7(message, "signed-data", (_SIGNED_DATA,))
 
 
 def is_encrypted(message: Message) -> bool:
     """Are its documents out of reach? multipart/encrypted, S/MIME enveloped-data, or a text that is a PGP message."""
-    if any(entity.media_type == "multipart/encrypted" for entity in message.root.walk()):
+    if any(entity.media_type == "multipart/encrypted" for entity in message.entities):
         return True
     if _pkcs7(message, "enveloped-data", _ENVELOPED_DATA) or _pkcs7(message, "authenveloped-data", ()):
         return True
-    return any(_inline_pgp(message, entity) for entity in message.root.walk())
+    return any(_inline_pgp(message, entity) for entity in message.entities)
 
 
 def is_partial(message: Message) -> bool:
     """Is it a fragment (message/partial, RFC 2046 §5.2.2)?"""
-    return any(entity.media_type == "message/partial" for entity in message.root.walk())
+    return any(entity.media_type == "message/partial" for entity in message.entities)
 
 
 def has_tnef(message: Message) -> bool:
     """Does it carry a winmail.dat (MS-OXTNEF), in which documents may hide?"""
     return any(
-        entity.media_type in _TNEF or (entity.filename or "").casefold() == "winmail.dat"
-        for entity in message.root.walk()
+        entity.media_type in _TNEF or (entity.filename or "").casefold() == "winmail.dat" for entity in message.entities
     )
 
 
