@@ -5,7 +5,7 @@ plain PDFs without a Factur-X, Order-X and its kin, encrypted and unreadable fil
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from relay.export.content import is_body, is_pdf, is_xml
 from relay.export.pairing import pair
@@ -55,10 +55,10 @@ def sort_documents(
     """
     entities = message.attachments
     body = tuple(index for index, entity in enumerate(entities) if is_body(entity, reports[index]))
-    documents = [index for index in range(len(entities)) if index not in set(body)]
+    documents = [index for index in range(len(entities)) if index not in body]
     candidates = [index for index in documents if _is_facturx(reports[index])]
     invoices = _invoices(candidates, reports)
-    rest = [index for index in documents if index not in set(candidates)]
+    rest = [index for index in documents if index not in candidates]
     plain = [index for index in rest if is_plain(reports[index], checked)]
     names = [entity.filename or "" for entity in entities]
     plain = [index for index in plain if not is_statement(names[index], kinds)]
@@ -66,11 +66,12 @@ def sort_documents(
     xml = _xml_of(invoices, [index for index in rest if is_xml(message, entities[index], reports[index])], reports)
     broken = _broken(invoices, [index for index in rest if _is_broken(reports[index])], reports)
     sorted_invoices = tuple(
-        replace(
-            invoice,
+        Invoice(
+            invoice.facturx,
             originals=invoice.originals + pairs.get(invoice.facturx, ()),
             xml=xml.get(invoice.facturx, ()),
             others=broken.get(invoice.facturx, ()),
+            rivals=invoice.rivals,
         )
         for invoice in invoices
     )

@@ -95,5 +95,5 @@ def _broken_signature(header: Header, changed: set[str], body_cut: bool) -> bool
 
 def _field(name: str, value: str) -> bytes:
     """One field line. Control characters cannot come through: a field is never the way to a second one."""
-    clean = "".join(each for each in value if each.isprintable())
+    clean = value if value.isprintable() else "".join(each for each in value if each.isprintable())
     return f"{name}: {clean}\r\n".encode("utf-8", "surrogateescape")

@@ -71,7 +71,7 @@ def judge_others(
             units.append(Unit((), told, role=Role.STATEMENT, to=address.to, ruling=ruling))
         units += apart
         steps += [Step("statement", ", ".join(str(index + 1) for index in statements)), *address_steps(address)]
-    if len(invoices) == 1:
+    if good and len(invoices) == 1:
         invoices = (replace(invoices[0], loose=(*invoices[0].loose, *good)),)
     return (*invoices, *units), tuple(steps)
 
