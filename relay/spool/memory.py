@@ -219,8 +219,8 @@ class MemorySpool:
         if kept is None or number not in kept.entries:
             return False
         entry = kept.entries[number]
-        if failed:
-            entry.delivery, entry.changed = bounced(entry.delivery, text), now
+        if failed and (after := bounced(entry.delivery, text)) != entry.delivery:
+            entry.delivery, entry.changed = after, now
         kept.history.append(Event(now, number, "bounce_received", text))
         return True
 

@@ -116,8 +116,9 @@ class Verbs:
 
     def bounced(self, db: sqlite3.Connection, queue_id: str, number: int, text: str, now: float, failed: bool) -> bool:
         for each in rows.deliveries(db, f"{rows.OF_MAIL} AND number = ?", queue_id, number):
-            if failed:
-                rows.update_delivery(db, bounced(each, text), now)
+            # Writing an active one anew would take the claim from the attempt that is under way.
+            if failed and (after := bounced(each, text)) != each:
+                rows.update_delivery(db, after, now)
             rows.insert_events(db, queue_id, [Event(now, number, "bounce_received", text)])
             return True
         return False

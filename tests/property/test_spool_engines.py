@@ -1,7 +1,8 @@
 """Both engines through the same random life: they agree in every answer, lose nothing and settle no token twice.
 
-A crash is the SQLite engine left as it stands and opened anew by another that takes over: no token survives it. The
-memory engine plays it by ending all leases.
+Beyond agreement: no delivery has two live claims, what was delivered is not claimed again, and whatever may move does
+come to its end. A crash is the SQLite engine left as it stands and opened anew by another that takes over: no lease
+survives it. The memory engine plays it by ending all leases.
 """
 
 import asyncio
@@ -16,7 +17,7 @@ from typing import Any
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from relay.lifecycle import step
 from relay.model import Claim, Delivery, Disposition, Mail, Order, Retry, State
@@ -36,6 +37,7 @@ OUTCOMES = st.sampled_from(
         Failed(Reply(550, "5.1.1", "no"), Stage.RCPT),
     ]
 )
+WAITING = (State.QUEUED, State.ACTIVE, State.DEFERRED)
 RETRY = Retry(first=60, ceiling=600, warn_after=1000, give_up=3000, attempts=3)
 PLANS = st.lists(
     st.builds(
@@ -64,7 +66,8 @@ class Engines(RuleBasedStateMachine):
         self.answered: dict[str, Mail] = {}
         self.claims: list[tuple[Claim, Claim]] = []
         self.spent: set[str] = set()
-        self.purged: set[str] = set()
+        self.live: dict[tuple[str, int], float] = {}
+        self.delivered: set[tuple[str, int]] = set()
 
     def reopen(self) -> Spool:
         url = f"sqlite://{self.folder}/queue.db"
@@ -120,6 +123,11 @@ class Engines(RuleBasedStateMachine):
         taken = Counter(each.delivery.destination for each in ours)
         assert all(count <= room.get(name, limit) for name, count in taken.items()) and taken.total() <= limit
         assert not ours or (due is not None and due <= self.now), "what is due for a destination with room is told"
+        for each in ours:
+            key = each.delivery.queue_id, each.delivery.number
+            assert self.live.get(key, self.now) <= self.now, "claimed while another claim holds"
+            assert key not in self.delivered, "claimed after it was delivered"
+            self.live[key] = each.lease
         self.claims += zip(ours, theirs, strict=True)
 
     def each_its_own(self, claims: tuple[Claim, Claim], verb: Callable[[Spool, Claim], Awaitable[Any]]) -> Any:
@@ -138,6 +146,10 @@ class Engines(RuleBasedStateMachine):
         if done:
             assert claims[1].token not in self.spent
             self.spent.add(claims[1].token)
+            key = claims[0].delivery.queue_id, claims[0].delivery.number
+            self.live.pop(key, None)
+            if made.state is State.DELIVERED:
+                self.delivered.add(key)
             if notice and made.report:
                 self.answered[report.queue_id] = report
 
@@ -145,7 +157,70 @@ class Engines(RuleBasedStateMachine):
     def renew(self, data: st.DataObject) -> None:
         if self.claims:
             claims = data.draw(st.sampled_from(self.claims))
-            self.each_its_own(claims, lambda spool, claim: spool.renew(claim, self.now + 500.0))
+            if self.each_its_own(claims, lambda spool, claim: spool.renew(claim, self.now + 500.0)):
+                self.live[claims[0].delivery.queue_id, claims[0].delivery.number] = self.now + 500.0
+
+    @rule(data=st.data(), outcome=OUTCOMES, stores=st.integers(0, 3))
+    def all_at_once(self, data: st.DataObject, outcome: Any, stores: int) -> None:
+        """What waits for one commit is carried out in the order it came, each for itself."""
+        given = [self.mail(plan("a@x", destination="slow"), at=self.now) for _ in range(stores)]
+        pairs = data.draw(st.lists(st.sampled_from(self.claims), max_size=3)) if self.claims else []
+        made = [step(pair[0].delivery, outcome, self.now, RETRY) for pair in pairs]
+
+        async def together() -> list[Any]:
+            settling = [self.sqlite.settle(pair[1], each) for pair, each in zip(pairs, made, strict=True)]
+            return await asyncio.gather(*map(self.sqlite.store, given), *settling)
+
+        async def in_turn() -> list[Any]:
+            stored = [await self.memory.store(each) for each in given]
+            return stored + [await self.memory.settle(pair[0], each) for pair, each in zip(pairs, made, strict=True)]
+
+        ours = self.loop.run_until_complete(in_turn())
+        theirs = self.loop.run_until_complete(together())
+        assert ours == theirs, (ours, theirs)
+        self.answered |= {each.queue_id: each for each in given}
+        for (claim, other), transition, done in zip(pairs, made, ours[stores:], strict=True):
+            if done:
+                assert other.token not in self.spent
+                self.spent.add(other.token)
+                key = claim.delivery.queue_id, claim.delivery.number
+                self.live.pop(key, None)
+                if transition.state is State.DELIVERED:
+                    self.delivered.add(key)
+
+    @rule(data=st.data(), number=st.sampled_from([1, 2, 9]), failed=st.booleans())
+    def a_bounce_comes_home(self, data: st.DataObject, number: int, failed: bool) -> None:
+        if self.answered:
+            queue_id = data.draw(st.sampled_from(sorted(self.answered)))
+            self.agreed(lambda spool: spool.bounced(queue_id, number, "550 no", self.now, failed=failed))
+            if failed:
+                self.delivered.discard((queue_id, number))
+
+    @rule(kind=st.sampled_from(["held", "late"]))
+    def report(self, kind: str) -> None:
+        about = self.agreed(lambda spool: spool.find(Query(unreported=kind, limit=3)))
+        notice = self.mail(plan("operator@x"), generated=True)
+        self.agreed(lambda spool: spool.report([(each, kind) for each in about], [notice], self.now))
+        self.answered[notice.queue_id] = notice
+
+    @precondition(lambda self: self.answered)
+    @rule()
+    def all_goes_well_from_now_on(self) -> None:
+        """Nothing is stuck: every delivery that may move ends delivered, or is held for having gone unsettled."""
+        for _ in range(100):
+            self.now += 2 * RETRY.ceiling
+            self.claim(6, {})
+            for claims in self.claims:
+                made = step(claims[0].delivery, Delivered(Reply(250, "2.0.0", "ok")), self.now, RETRY)
+                if self.each_its_own(claims, lambda spool, claim, made=made: spool.settle(claim, made)):
+                    self.spent.add(claims[1].token)
+                    key = claims[0].delivery.queue_id, claims[0].delivery.number
+                    self.live.pop(key, None)
+                    self.delivered.add(key)
+            if self.agreed(lambda spool: spool.due()) is None:
+                break
+        left = self.agreed(lambda spool: spool.find(Query(states=frozenset(WAITING))))
+        assert left == ()
 
     @rule(
         data=st.data(), verb=st.sampled_from(["hold", "release", "retry", "drop"]), number=st.sampled_from([None, 1, 2])
@@ -171,14 +246,19 @@ class Engines(RuleBasedStateMachine):
                 assert given.arrived < before
                 del self.answered[queue_id]
 
-    @rule(orderly=st.booleans())
-    def crash(self, orderly: bool) -> None:
-        """Kill -9 is a copy of the files as they stand; the copy is opened, the old engine is never heard of again."""
+    @rule(orderly=st.booleans(), torn=st.binary(max_size=5000))
+    def crash(self, orderly: bool, torn: bytes) -> None:
+        """Kill -9 is a copy of the files as they stand; the copy is opened, the old engine is never heard of again.
+
+        torn: what was on its way into the log, and not committed.
+        """
         if not orderly:
             copy = Path(tempfile.mkdtemp())
             for each in self.folder.iterdir():
-                if not each.name.endswith("-shm"):
+                if not each.name.endswith(("-shm", ".ballast")):
                     shutil.copy(each, copy / each.name)
+            with (copy / "queue.db-wal").open("ab") as log:
+                log.write(torn)
         self.loop.run_until_complete(self.sqlite.close())
         if not orderly:
             shutil.rmtree(self.folder)
@@ -186,6 +266,7 @@ class Engines(RuleBasedStateMachine):
         self.sqlite = self.reopen()
         for entry in self.memory._entries():
             entry.lease = 0.0
+        self.live.clear()
         self.sqlite._turn = self.memory._turn  # type: ignore[attr-defined]
 
     @invariant()
@@ -217,6 +298,6 @@ class Engines(RuleBasedStateMachine):
 
 
 Engines.TestCase.settings = settings(
-    max_examples=40, stateful_step_count=60, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=30, stateful_step_count=60, deadline=None, suppress_health_check=list(HealthCheck)
 )
 TestEngines = Engines.TestCase

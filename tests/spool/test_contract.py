@@ -439,6 +439,16 @@ class TestReports:
         )
         assert record.history[-1].what == "bounce_received"
 
+    async def test_a_bounce_takes_no_claim_from_an_attempt_under_way(self, spool: Spool, clock: Clock) -> None:
+        """One attempt was uncertain, the next is under way, and the report about the first comes home."""
+        given = mail()
+        await spool.store(given)
+        (claim,) = await spool.claim(clock.now, 60, 1)
+        assert await spool.bounced(given.queue_id, 1, "failed 5.2.2 mailbox full", clock.now, failed=True)
+        assert await spool.due() == clock.now + 60
+        assert await spool.renew(claim, clock.now + 90)
+        assert await spool.settle(claim, step(claim.delivery, Delivered(OK), clock.now, RETRY))
+
     async def test_an_automatic_reply_is_noted_and_changes_nothing(self, spool: Spool, clock: Clock) -> None:
         given = mail()
         await spool.store(given)
