@@ -1,6 +1,6 @@
 """A copy of a spool while the daemon serves: SQLite's online backup, so the copy is one commit's state, whole.
 
-The copy is one file without a write-ahead log, mode 0600, read through before it gets its name.
+The copy is one file without a write-ahead log, the raw octets in it, mode 0600, read through before it gets its name.
 """
 
 import os
@@ -10,10 +10,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from relay.spool import place
+from relay.spool import place, purge
+from relay.spool.content import has_segments, take_in
 from relay.spool.database import connect
 from relay.spool.faults import meaning
 from relay.spool.port import SpoolError
+from relay.spool.segments import Segments
 
 _STEP = 2048
 """Pages between two words of progress: 16 MiB."""
@@ -72,6 +74,21 @@ def copy_pages(source: sqlite3.Connection, new: sqlite3.Connection, progress: Pr
         source.execute("ROLLBACK")
 
 
+def make_whole(source: sqlite3.Connection, new: sqlite3.Connection, segments: Segments, progress: Progress) -> None:
+    """Bring the raw octets of `new`, a copy of the pages of `source`, into it, and leave out the mails that were
+    purged from `source` meanwhile."""
+    if not has_segments(new):
+        return
+
+    def known(queue_id: str) -> bool:
+        return source.execute("SELECT 1 FROM mails WHERE queue_id = ?", (queue_id,)).fetchone() is not None
+
+    new.execute("BEGIN")
+    for number in take_in(new, segments, known, progress):
+        purge.forget(new, number)
+    new.execute("COMMIT")
+
+
 def integrity(db: sqlite3.Connection) -> list[str]:
     """What SQLite finds wrong with the whole file; empty when it is sound."""
     try:
@@ -85,8 +102,10 @@ def _copy(path: Path, part: Path, taken: float, progress: Progress) -> int:
     os.close(os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
     source, new = connect(path, query_only=True), sqlite3.connect(part, isolation_level=None)
     try:
-        copy_pages(source, new, progress)
+        copy_pages(source, new, lambda share: progress(share / 2))
         new.execute("PRAGMA journal_mode = DELETE")
+        new.execute("PRAGMA synchronous = OFF")  # durable by the one fsync at the end
+        make_whole(source, new, Segments(path), lambda share: progress((1 + share) / 2))
         new.execute("CREATE TABLE backup (taken REAL NOT NULL)")
         new.execute("INSERT INTO backup VALUES (?)", (taken,))
         if faults := integrity(new):

@@ -5,13 +5,12 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from relay.spool.database import PAGE, connect
+from relay.spool.database import connect
 from relay.spool.faults import meaning
 from relay.spool.port import SpoolBroken
 
-OFTEN = 16 * 1024 * 1024
-COMMITS = 500
-"""Octets and commits after which the log is copied back."""
+OFTEN = 2000
+"""Jobs after which the log is copied back: a mail is three (stored, claimed, settled), each a few pages."""
 
 LARGE = 128 * 1024 * 1024
 """Octets of the log from which it is also begun anew, writers waiting for it: under steady load it is never quite
@@ -28,19 +27,17 @@ class Checkpointer:
         self._path = path
         self._copied = copied
         self._broken = broken
-        self._octets = 0
-        self._commits = 0
+        self._jobs = 0
         self._wanted = threading.Event()
         self._ended = False
         self._thread = threading.Thread(target=self._run, name="spool-checkpoint", daemon=True)
         self._thread.start()
 
-    def committed(self, octets: int) -> None:
+    def committed(self, jobs: int) -> None:
         """Called after each commit, from the writer's thread."""
-        self._octets += octets
-        self._commits += 1
-        if self._octets >= OFTEN or self._commits >= COMMITS:
-            self._octets = self._commits = 0
+        self._jobs += jobs
+        if self._jobs >= OFTEN:
+            self._jobs = 0
             self._wanted.set()
 
     def begin_anew(self) -> None:
@@ -59,12 +56,13 @@ class Checkpointer:
     def _run(self) -> None:
         connection = connect(self._path)
         try:
+            (page,) = connection.execute("PRAGMA page_size").fetchone()
             while True:
                 self._wanted.wait()
                 if self._ended:
                     return
                 self._wanted.clear()
-                if self._copy(connection, "PASSIVE") * PAGE >= LARGE:
+                if self._copy(connection, "PASSIVE") * page >= LARGE:
                     self._copy(connection, "RESTART")
         finally:
             connection.close()

@@ -9,8 +9,12 @@ from pathlib import Path
 from relay.spool.place import suspect, sync_folder
 from relay.spool.port import SpoolError, SpoolNewer
 
-PAGE = 8192
+PAGE = 4096
 BUSY_SECONDS = 10.0
+WHOLE = 256 * 1024 * 1024
+"""Octets up to which every page of the database is looked at when it is opened: a second's work, for the octets of
+mails are not in it."""
+
 APPLICATION_ID = 0x41475253  # "AGRS"
 
 
@@ -44,7 +48,7 @@ def prepare(path: Path) -> None:
     """
     if path.is_dir():
         raise Damaged("a folder stands in its place")
-    if _is_empty(path) and not _is_empty(path.with_name(f"{path.name}-wal")):
+    if _is_empty(path) and not is_new(path):
         # SQLite would take it for a new database, and delete the log.
         raise Damaged("it is empty, but its log is not")
     try:
@@ -55,13 +59,18 @@ def prepare(path: Path) -> None:
         raise Damaged(str(error)) from error
     try:
         _make(connection, path)
-        _probe(connection, suspect(path).exists())
+        _probe(connection, suspect(path).exists() or path.stat().st_size <= WHOLE)
     except sqlite3.OperationalError as error:
         raise SpoolError(f"the spool {path} cannot be opened: {error}") from error
     except sqlite3.DatabaseError as error:
         raise Damaged(str(error)) from error
     finally:
         connection.close()
+
+
+def is_new(path: Path) -> bool:
+    """Whether there is nothing yet: neither in the file nor in its log."""
+    return _is_empty(path) and _is_empty(path.with_name(f"{path.name}-wal"))
 
 
 def _is_empty(path: Path) -> bool:

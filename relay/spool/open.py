@@ -11,6 +11,7 @@ from relay.spool.memory import MemorySpool
 from relay.spool.port import Spool, SpoolError, Windows
 from relay.spool.reserve import make_way
 from relay.spool.salvage import Salvaged, salvage
+from relay.spool.segments import Segments, folder_of
 from relay.spool.sqlite import SqliteSpool
 
 
@@ -28,7 +29,8 @@ def open_spool(
     earlier daemon left active. Without it (the commands) the file must be there, whether or not a daemon runs.
     ceiling: `retry.ceiling` in seconds. Blocks for the time of a few reads.
     A damaged database file is moved to `corrupt/` beside it, what can be read of it goes over to a new one, and the
-    daemon serves: it says so in `notices` (for the log) and in `Stats.corrupt`. Nothing is deleted.
+    daemon serves: it says so in `notices` (for the log) and in `Stats.corrupt`. Nothing is deleted; segments without a
+    database are moved there too.
     Raises SpoolBusy, SpoolError (a sentence for the operator), ValueError for a URL of no known kind.
     """
     if url == "memory:":
@@ -76,10 +78,13 @@ def _prepare_shared(path: Path) -> None:
 
 
 def _prepare_own(path: Path) -> tuple[str, ...]:
-    """Make the file ready and free what an earlier daemon left active; what the operator must be told."""
-    if not path.exists():
-        database.create(path)
+    """Make the files ready and free what an earlier daemon left active; what the operator must be told."""
     notices: tuple[str, ...] = ()
+    if database.is_new(path):
+        segments = Segments(path)
+        if any(segments.length(each) for each in segments.numbers()):
+            notices = (_orphans(path, place.set_aside(path)),)
+        database.create(path)
     try:
         database.prepare(path)
     except database.Damaged as damage:
@@ -88,6 +93,8 @@ def _prepare_own(path: Path) -> tuple[str, ...]:
         database.prepare(path)
         notices = (_notice(path, str(damage), kept, _salvage(kept / path.name, path)),)
     place.suspect(path).unlink(missing_ok=True)
+    place.make_private(folder_of(path))
+    place.sync_folder(path.parent)
     database.end_leases(path)
     return notices
 
@@ -99,6 +106,12 @@ def _salvage(damaged: Path, path: Path) -> Salvaged:
         return salvage(damaged, path, time.time())
     except sqlite3.Error:
         return Salvaged()
+
+
+def _orphans(path: Path, kept: Path) -> str:
+    return (
+        f"there was no spool {path}, but segments of one: they are kept in {kept}, for a database that is found again"
+    )
 
 
 def _notice(path: Path, damage: str, kept: Path, saved: Salvaged) -> str:

@@ -87,11 +87,14 @@ def free_octets(folder: Path) -> int:
 
 
 def octets(path: Path) -> int:
-    """Octets that the database and its companions take."""
+    """Octets that the database and its companions take; of segments, what is left of them."""
     total = 0
     for each in path.parent.glob(f"{path.name}*"):
         with contextlib.suppress(FileNotFoundError):  # a log or the ballast may go meanwhile
             total += each.stat().st_size
+    for each in path.parent.glob(f"{path.name}.segments/*"):
+        with contextlib.suppress(FileNotFoundError):
+            total += each.stat().st_blocks * 512
     return total
 
 
@@ -105,10 +108,10 @@ def sync_folder(folder: Path) -> None:
 
 
 def set_aside(path: Path, where: str = "corrupt") -> Path:
-    """Move a damaged or replaced database, with its write-ahead log, to a folder beside it; where it is now."""
+    """Move a damaged or replaced database, with its log and its segments, to a folder beside it; where it is now."""
     target = path.parent / where / f"{path.name}.{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}.{os.getpid()}"
     target.mkdir(mode=0o700, parents=True)
-    for name in (path.name, f"{path.name}-wal", f"{path.name}-shm"):
+    for name in (path.name, f"{path.name}-wal", f"{path.name}-shm", f"{path.name}.segments"):
         if (path.parent / name).exists():
             (path.parent / name).rename(target / name)
     for each in (target, target.parent, path.parent):

@@ -3,11 +3,11 @@
 
 import sqlite3
 
-from relay.spool.content import BlobContent
+from relay.spool.content import Content
 from relay.spool.port import Windows
 
 _OVER = """
-    SELECT id, queue_id, fingerprint FROM mails AS m
+    SELECT id, queue_id, fingerprint, segment FROM mails AS m
     WHERE arrived < MAX(:before, :withheld) AND NOT EXISTS (
         SELECT 1 FROM deliveries AS d WHERE d.mail = m.id
         AND NOT (d.state IN ('delivered', 'failed', 'dropped') AND d.changed < :before)
@@ -18,17 +18,24 @@ _NEVER = -1e300
 _ROUND = 10_000
 
 
-def purge(db: sqlite3.Connection, content: BlobContent, before: float, limit: int, withheld: float | None) -> int:
-    """Forget up to `limit` mails; how many. The pages they took are free for the next ones."""
+def purge(
+    db: sqlite3.Connection, content: Content, before: float, limit: int, withheld: float | None
+) -> list[int | None]:
+    """Forget up to `limit` mails; the segment of each. The pages they took are free for the next ones."""
     values = {"before": before, "withheld": _NEVER if withheld is None else withheld, "limit": limit}
     over = db.execute(_OVER, values).fetchall()
-    for number, queue_id, fingerprint in over:
+    for number, queue_id, fingerprint, _ in over:
         _forget_undone(db, number, queue_id, fingerprint)
         content.drop(db, number)
-        for table in ("terms", "history", "deliveries"):
-            db.execute(f"DELETE FROM {table} WHERE mail = ?", (number,))
-        db.execute("DELETE FROM mails WHERE id = ?", (number,))
-    return len(over)
+        forget(db, number)
+    return [segment for *_, segment in over]
+
+
+def forget(db: sqlite3.Connection, number: int) -> None:
+    """Delete what is known of the mail with this number, but for what outlives it and its octets."""
+    for table in ("terms", "history", "deliveries"):
+        db.execute(f"DELETE FROM {table} WHERE mail = ?", (number,))
+    db.execute("DELETE FROM mails WHERE id = ?", (number,))
 
 
 def _forget_undone(db: sqlite3.Connection, number: int, queue_id: str, fingerprint: str) -> None:

@@ -5,13 +5,12 @@ ever sees them free. Ballast is a file of its own, let go when they do not do: a
 systems that reserve nothing.
 """
 
-import ctypes
 import os
 import threading
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from relay.spool import blocks
 from relay.spool.place import free_octets
 
 DATABASE = 32 * 1024 * 1024
@@ -25,8 +24,6 @@ BALLAST = 8 * 1024 * 1024
 
 _SHARE = 4
 """One part in so many of the free room may be taken."""
-
-_KEEP_SIZE = 1  # linux/falloc.h
 
 
 class Room:
@@ -105,18 +102,5 @@ def _reserve(fd: int, octets: int) -> None:
     os.posix_fallocate moves the end, and writes zeros where the file system reserves nothing: neither may be done to a
     file that SQLite is writing.
     """
-    if octets and _fallocate is not None:
-        _fallocate(fd, _KEEP_SIZE, os.fstat(fd).st_size, octets)
-
-
-def _from_libc() -> Callable[[int, int, int, int], int] | None:
-    """fallocate(2), which Python's os does not have; None where the C library is not glibc."""
-    try:
-        found = ctypes.CDLL(None).fallocate64
-    except (OSError, AttributeError):
-        return None
-    found.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
-    return found
-
-
-_fallocate = _from_libc()
+    if octets:
+        blocks.reserve(fd, os.fstat(fd).st_size, octets)

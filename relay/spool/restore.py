@@ -11,9 +11,11 @@ from urllib.parse import quote
 from relay.model import Event, State
 from relay.reason import Reason, sentence
 from relay.spool import database, place, rows
-from relay.spool.backup import Progress, copy_pages, integrity
+from relay.spool.backup import Progress, copy_pages, integrity, make_whole
+from relay.spool.content import has_segments
 from relay.spool.faults import meaning
 from relay.spool.port import SpoolError
+from relay.spool.segments import Segments, folder_of
 
 _UNDELIVERED = "state NOT IN ('delivered', 'failed', 'dropped')"
 _LIVE = "state IN ('queued', 'active', 'deferred') ORDER BY mail, number"
@@ -46,7 +48,8 @@ def restore(
         mails, held = _bring(source, part, now, by, progress)
         if not force:
             _refuse_to_lose(path)
-        replaced = place.set_aside(path, "replaced") if path.exists() else None
+        there = path.exists() or folder_of(path).exists()
+        replaced = place.set_aside(path, "replaced") if there else None
         part.rename(path)
         _give_to_owner(path)
         place.sync_folder(path.parent)
@@ -93,9 +96,11 @@ def _bring(source: Path, part: Path, now: float, by: str, progress: Progress) ->
     """The backup as a spool of this version in `part`, its live deliveries held: (mails, held)."""
     database.create(part)
     with closing(open_sound(source)) as old, closing(sqlite3.connect(part, isolation_level=None)) as new:
-        copy_pages(old, new, progress)
+        copy_pages(old, new, lambda share: progress(share / 2))
         if faults := integrity(new):
             raise SpoolError(f"{source} is damaged: {faults[0]}")
+        _refuse_half(new, source)
+        make_whole(old, new, Segments(source), lambda share: progress((1 + share) / 2))
     try:
         database.prepare(part)
     except database.Damaged as damage:
@@ -108,6 +113,17 @@ def _bring(source: Path, part: Path, now: float, by: str, progress: Progress) ->
         new.execute("COMMIT")
         new.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     return mails, held
+
+
+def _refuse_half(new: sqlite3.Connection, source: Path) -> None:
+    """A database copied by hand is one half of a spool."""
+    if folder_of(source).is_dir() or not has_segments(new):
+        return
+    (lacking,) = new.execute("SELECT COUNT(*) FROM mails WHERE segment IS NOT NULL").fetchone()
+    if lacking:
+        raise SpoolError(
+            f"{source} is half a spool: the octets of {lacking} mails are in {folder_of(source)}, which is not there"
+        )
 
 
 def _taken(db: sqlite3.Connection, source: Path) -> str:

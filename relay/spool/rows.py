@@ -10,6 +10,7 @@ from relay import wire
 from relay.model import Delivery, Envelope, Event, Mail, Plan, State
 from relay.reason import Reason
 from relay.spool.entry import Planted
+from relay.spool.segments import Place
 
 Row = Sequence[Any]
 
@@ -53,11 +54,11 @@ def deliveries(db: sqlite3.Connection, where: str, *values: Any) -> list[Deliver
     return [delivery(row) for row in db.execute(f"{SELECT_DELIVERY} WHERE {where}", values)]
 
 
-def insert_mail(db: sqlite3.Connection, mail: Mail) -> int:
-    """The new mail's number (mails.id)."""
+def insert_mail(db: sqlite3.Connection, mail: Mail, place: Place) -> int:
+    """The new mail's number (mails.id). place: where its octets are."""
     cursor = db.execute(
         "INSERT INTO mails (queue_id, arrived, message_id, fingerprint, hold_duplicates, generated, size, sha256,"
-        " envelope, plans) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        " envelope, plans, segment, start) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             mail.queue_id,
             mail.arrived,
@@ -69,6 +70,7 @@ def insert_mail(db: sqlite3.Connection, mail: Mail) -> int:
             sha256(mail.raw).digest(),
             wire.dump(mail.envelope),
             wire.dump(mail.plans),
+            *place,
         ),
     )
     number = cursor.lastrowid

@@ -15,6 +15,8 @@ from urllib.parse import quote
 from relay.spool import rows
 from relay.spool.database import connect
 from relay.spool.entry import Planted, plant, set_aside
+from relay.spool.place import make_private, sync_folder
+from relay.spool.segments import Segments
 
 _KEYS = {
     "mails": "id",
@@ -24,6 +26,7 @@ _KEYS = {
     "terms": "term, mail, plan",
     "fingerprints": "fingerprint",
     "documents": "digest, queue_id, number",
+    "secrets": "name",
 }
 
 
@@ -42,11 +45,17 @@ def salvage(damaged: Path, path: Path, now: float) -> Salvaged:
     new = connect(path)
     try:
         new.execute("BEGIN IMMEDIATE")
+        # The return paths of before are to be understood, if their seal can still be read.
+        made = new.execute("SELECT name, value FROM secrets").fetchall()
+        new.execute("DELETE FROM secrets")
         for table, key in _KEYS.items():
             _copy(old, new, table, key)
+        new.executemany("INSERT OR IGNORE INTO secrets (name, value) VALUES (?, ?)", made)
         new.execute("DELETE FROM deliveries WHERE mail NOT IN (SELECT id FROM mails)")
         held = sum(_hold(new, number, queue_id, now) for number, queue_id in _without_deliveries(new))
         (mails,) = new.execute("SELECT COUNT(*) FROM mails").fetchone()
+        # Before the commit: a segment without a row is rubbish, a row without its segment a mail set aside.
+        _keep_segments(new, Segments(damaged), Segments(path))
         new.execute("COMMIT")
         return Salvaged(mails, held)
     finally:
@@ -56,12 +65,37 @@ def salvage(damaged: Path, path: Path, now: float) -> Salvaged:
 
 def _copy(old: sqlite3.Connection, new: sqlite3.Connection, table: str, key: str) -> None:
     """From both ends, for a damaged page ends a walk."""
-    columns = [row[1] for row in new.execute(f"PRAGMA table_info({table})")]
-    insert = f"INSERT OR IGNORE INTO {table} VALUES ({', '.join('?' * len(columns))})"
+    columns = _columns(old, new, table)
+    if not columns:
+        return
+    insert = f"INSERT OR IGNORE INTO {table} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})"
     backwards = ", ".join(f"{each} DESC" for each in key.split(", "))
     for order in (key, backwards):
         if _walk(old, new, f"SELECT {', '.join(columns)} FROM {table} NOT INDEXED ORDER BY {order}", insert):
             return
+
+
+def _columns(old: sqlite3.Connection, new: sqlite3.Connection, table: str) -> list[str]:
+    """Those that both have, for the damaged one may be an older relay's; none when its schema cannot be read."""
+    every = [row[1] for row in new.execute(f"PRAGMA table_info({table})")]
+    try:
+        known = {row[1] for row in old.execute(f"PRAGMA table_info({table})")}
+    except sqlite3.DatabaseError:
+        return []
+    return [each for each in every if each in known]
+
+
+def _keep_segments(new: sqlite3.Connection, kept: Segments, segments: Segments) -> None:
+    """Give the segments that mails are in a second name in the new spool: the first is evidence, and stays whole."""
+    there = set(kept.numbers())
+    needed = {row[0] for row in new.execute("SELECT DISTINCT segment FROM mails WHERE segment IS NOT NULL")}
+    make_private(segments.folder)
+    for number in needed & there:
+        try:
+            segments.file(number).hardlink_to(kept.file(number))
+        except OSError:  # a file system without links: the mails come before the evidence
+            kept.file(number).rename(segments.file(number))
+    sync_folder(segments.folder)
 
 
 def _walk(old: sqlite3.Connection, new: sqlite3.Connection, select: str, insert: str) -> bool:

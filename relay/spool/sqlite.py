@@ -1,4 +1,5 @@
-"""The default engine: one SQLite file in WAL mode, made for one daemon on one machine, and the commands beside it.
+"""The default engine: one SQLite file in WAL mode and segments of raw octets beside it, made for one daemon on one
+machine, and the commands beside it.
 
 Threads: one writes (group commit), one reads, one copies the log back; the event loop never waits for the disk.
 Every verb that changes something is durable when it returns. See the modules beside this one for the parts.
@@ -20,9 +21,10 @@ import structlog
 from relay.lifecycle import Transition
 from relay.model import Claim, Delivery, Mail, Order, Plan
 from relay.ops import events
-from relay.spool import database, place, purge, queries, rows, verbs, waiting
+from relay.spool import database, place, purge, queries, reclaim, rows, verbs, waiting
+from relay.spool.appender import Appender
 from relay.spool.checkpoint import Checkpointer
-from relay.spool.content import BlobContent
+from relay.spool.content import Content, next_place
 from relay.spool.faults import meaning
 from relay.spool.port import (
     FREE,
@@ -38,6 +40,7 @@ from relay.spool.port import (
     Windows,
 )
 from relay.spool.reserve import Room, drop_ballast
+from relay.spool.segments import Segments
 from relay.spool.tally import Tallies
 from relay.spool.writer import Writer
 
@@ -70,8 +73,6 @@ class SqliteSpool:
         self._lock = lock
         self._clock = clock
         self._windows = windows or Windows()
-        self._content = BlobContent()
-        self._verbs = verbs.Verbs(self._windows, self._content)
         self._turn = 0
         self._corrupt = len(notices)
         self._full_until = 0.0
@@ -79,15 +80,18 @@ class SqliteSpool:
         self._room = Room(path) if lock is not None else None
         self._connection = database.connect(path)
         self._reading = database.connect(path, query_only=True)
+        self._segments = Segments(path)
+        self._appender = Appender(self._segments, next_place(self._reading, self._segments), owned=lock is not None)
+        self._content = Content(self._segments, self._appender)
+        self._verbs = verbs.Verbs(self._windows, self._content)
         self._reader = ThreadPoolExecutor(1, "spool-reader")
         self._checkpoints = Checkpointer(path, lambda error: self._writer.fail(error), self._keep_room)
-        self._writer = Writer(self._connection, self._checkpoints.committed)
-        self._reading.execute("SELECT 1 FROM mails LIMIT 1").fetchone()  # opens the log
+        self._writer = Writer(self._connection, self._appender, self._checkpoints.committed)
         self._keep_room()
 
     async def store(self, mail: Mail) -> Stored:
         room = self._free()
-        if room < RESERVE + 3 * len(mail.raw):
+        if room < RESERVE + 2 * len(mail.raw):
             raise SpoolFull(f"only {room} octets are free under {self._path.parent}")
         now = self._clock()
         try:
@@ -178,11 +182,15 @@ class SqliteSpool:
 
     async def purge(self, before: float, limit: int = 100, *, withheld: float | None = None) -> int:
         now = self._clock()
-        count = await self._change(lambda db: purge.purge(db, self._content, before, limit, withheld))
+        emptied = await self._change(lambda db: purge.purge(db, self._content, before, limit, withheld))
         await self._change(lambda db: purge.expire(db, self._windows, now))
         await self._change(lambda db: purge.shrink(db, _VACUUM_PAGES))
-        await asyncio.to_thread(self._keep_room)
-        return count
+        if self._lock is not None:
+            settled = self._appender.settled
+            work = await self._read(lambda db: reclaim.look(db, self._segments, settled, emptied))
+            await asyncio.to_thread(reclaim.carry_out, self._segments, work)
+            await asyncio.to_thread(self._keep_room)
+        return len(emptied)
 
     async def stats(self) -> Stats:
         octets = place.octets(self._path)
@@ -246,6 +254,7 @@ class SqliteSpool:
 
     def _let_go(self) -> None:
         self._writer.close()
+        self._appender.close()
         self._checkpoints.close()
         self._reader.shutdown()
         self._reading.close()

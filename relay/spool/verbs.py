@@ -13,7 +13,7 @@ from relay.details import DAMAGED
 from relay.lifecycle import Transition, bounced, claimed, order, settled
 from relay.model import Claim, Delivery, Event, Mail, Order, Plan, State
 from relay.spool import rows, waiting
-from relay.spool.content import BlobContent
+from relay.spool.content import Content
 from relay.spool.entry import (
     ORDER_EVENTS,
     STAY,
@@ -31,10 +31,11 @@ _LIVES = "state NOT IN ('failed', 'dropped')"
 
 @dataclass(frozen=True, slots=True)
 class Verbs:
-    """What changes the spool. Every method runs inside a transaction of the caller and touches only `db`."""
+    """What changes the spool. Every method runs inside a transaction of the caller and touches only `db`, and in
+    `store` the segments that are made durable before it is committed."""
 
     windows: Windows
-    content: BlobContent
+    content: Content
 
     def store(self, db: sqlite3.Connection, mail: Mail, now: float) -> Stored:
         first = _submitted(db, mail.fingerprint, now - self.windows.resubmission)
@@ -42,8 +43,7 @@ class Verbs:
             if self._whole(db, first):
                 return Stored(first, duplicate=True)
             self.set_aside(db, first, now)
-        number = rows.insert_mail(db, mail)
-        self.content.put(db, number, mail.raw)
+        number = rows.insert_mail(db, mail, self.content.put(mail.raw))
         rows.insert_events(db, mail.queue_id, [Event(now, 0, "accepted")])
         self._plant(db, number, mail, tuple(enumerate(mail.plans)), 1, now, mail.arrived)
         db.execute(

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
+from relay.spool.appender import Appender
 from relay.spool.faults import meaning
 from relay.spool.port import SpoolBroken, SpoolError
 
@@ -29,13 +30,15 @@ class _Waiting:
 
 
 class Writer:
-    """Runs jobs on `connection` in a thread of its own; `committed` is told there of each commit and its octets.
+    """Runs jobs on `connection` in a thread of its own; `committed` is told there of each commit and its jobs.
 
-    A job may run twice (when the commit it was part of failed, it runs alone): it must only touch the database.
+    What the jobs put in `appender` is durable before they are committed. A job may run twice (when the commit it was
+    part of failed, it runs alone): it must only touch the database and the appender.
     """
 
-    def __init__(self, connection: sqlite3.Connection, committed: Callable[[int], None]) -> None:
+    def __init__(self, connection: sqlite3.Connection, appender: Appender, committed: Callable[[int], None]) -> None:
         self._connection = connection
+        self._appender = appender
         self._committed = committed
         self._queue: SimpleQueue[_Waiting | None] = SimpleQueue()
         self._gate = threading.Lock()
@@ -100,13 +103,15 @@ class Writer:
             self._note(meaning(error))
             results = [self._alone(each) for each in batch] if len(batch) > 1 else [self._lost(error)]
         _answer(list(zip(batch, results, strict=True)))
-        self._committed(sum(each.octets for each in batch))
+        self._committed(len(batch))
 
     def _commit(self, batch: Sequence[_Waiting]) -> list[Any]:
         execute = self._connection.execute
         try:
+            self._appender.begin()
             execute("BEGIN IMMEDIATE")
             results = [each.job(self._connection) for each in batch]
+            self._appender.sync()
             execute("COMMIT")
         except BaseException:
             with contextlib.suppress(sqlite3.Error):

@@ -74,9 +74,20 @@ def test_synced_before_the_250_and_settled_after_the_next_hops(
     seen = calls(trace)
     arrived = first(seen, r"P2SECOND@jefacture")
     ours = first(seen, rf"(write|send\w+)\(\d+<.*250 2\.0\.0 {queue_id}")
+    octets = last_before(seen, r"pwrite64\(\d+<[^>]*spool\.db\.segments/", ours)
+    kept = last_before(seen, r"f(data)?sync\(\d+<[^>]*spool\.db\.segments/\d+>\) += 0", ours)
     stored = last_before(seen, r"pwrite64\(\d+<[^>]*spool\.db-wal>", ours)
     synced = last_before(seen, r"f(data)?sync\(\d+<[^>]*spool\.db-wal>\) += 0", ours)
-    assert arrived < stored < synced < ours, (arrived, stored, synced, ours)
+    first_row = first(seen, r"pwrite64\(\d+<[^>]*spool\.db-wal>", octets)
+    # The octets, then the row that names them, then the answer; each durable before the next.
+    assert arrived < octets < kept < first_row <= stored < synced < ours, (
+        octets,
+        kept,
+        first_row,
+        stored,
+        synced,
+        ours,
+    )
 
     taken = first(seen, r"(read|recv\w*).*250 2\.0\.0 taken", arrived)
     dot = first(seen, rf"write.*delivered.*{queue_id}")
@@ -87,5 +98,10 @@ def test_synced_before_the_250_and_settled_after_the_next_hops(
     sent = first(seen, r"(write|send\w+)\(\d+<(socket|TCP).*P2SECOND", synced)
     early = [seen[index] for index in range(sent, taken) if "pwrite64" in seen[index] and "spool.db-wal" in seen[index]]
     assert not early, early
-    say(found.line("P2", f"store < fsync < 250 ({stored} < {synced} < {ours}), 250 < settle ({taken} < {settled[0]})"))
+    say(
+        found.line(
+            "P2",
+            f"octets < fsync < row < fsync < 250 ({octets} … {ours}), 250 < settle ({taken} < {settled[0]})",
+        )
+    )
     check(found)

@@ -9,6 +9,7 @@ from pathlib import Path
 from tests.support.books import Balance, Books
 from tests.support.rig import NextHop, Rig, greeting, wait_until
 from tests.support.senders import Senders, invoice_mail, submit
+from tests.support.spooled import overwrite
 
 Settle = Callable[..., Balance]
 Check = Callable[[Balance], None]
@@ -43,11 +44,10 @@ def test_damaged_rows_are_set_aside(
     rig.kill()
     bad = [books.acknowledged.pop(f"S2A{number:02d}")[0] for number in (2, 5, 7)]
     with sqlite3.connect(rig.database) as db:
-        mail = "(SELECT id FROM mails WHERE queue_id = ?)"
-        db.execute(f"UPDATE content SET raw = zeroblob(4000) WHERE mail = {mail}", (bad[0],))
-        db.execute(f"UPDATE content SET raw = substr(raw, 1, 500) WHERE mail = {mail}", (bad[1],))
+        db.execute("UPDATE mails SET start = start + 1 WHERE queue_id = ?", (bad[1],))
         db.execute("UPDATE mails SET plans = 'garbage' WHERE queue_id = ?", (bad[2],))
     db.close()
+    overwrite(rig.database, bad[0], bytes(4000))
     sink.behave()
     rig.start()
     assert submit(rig.smtp, invoice_mail("S2NEW"), books)

@@ -250,15 +250,14 @@ class Engines(RuleBasedStateMachine):
     def crash(self, orderly: bool, torn: bytes) -> None:
         """Kill -9 is a copy of the files as they stand; the copy is opened, the old engine is never heard of again.
 
-        torn: what was on its way into the log, and not committed.
+        torn: what was on its way into the log and the segment, and not committed.
         """
         if not orderly:
             copy = Path(tempfile.mkdtemp())
-            for each in self.folder.iterdir():
-                if not each.name.endswith(("-shm", ".ballast")):
-                    shutil.copy(each, copy / each.name)
-            with (copy / "queue.db-wal").open("ab") as log:
-                log.write(torn)
+            shutil.copytree(self.folder, copy, ignore=shutil.ignore_patterns("*-shm", "*.ballast"), dirs_exist_ok=True)
+            for each in (copy / "queue.db-wal", *(copy / "queue.db.segments").iterdir()):
+                with each.open("ab") as file:
+                    file.write(torn)
         self.loop.run_until_complete(self.sqlite.close())
         if not orderly:
             shutil.rmtree(self.folder)

@@ -17,7 +17,7 @@ from relay.reason import Reason
 from relay.reply import Delivered, Reply
 from relay.spool.open import open_spool
 from relay.spool.port import Query, Spool
-from tests.support.spooled import mail
+from tests.support.spooled import mail, overwrite
 
 DONE = Delivered(Reply(250, "2.0.0", "ok"))
 
@@ -142,7 +142,9 @@ def test_what_a_restore_might_send_twice_is_held_and_can_be_released(bench: Benc
     bench.value("backup", str(bench.copy))
     bench.path.unlink()
     done = bench.value("restore", str(bench.copy))
-    assert (done["mails"], done["held"], done["replaced"]) == (3, 2, None)
+    assert (done["mails"], done["held"]) == (3, 2)
+    # The database was lost, its segments were not: they may be worth something.
+    assert list(Path(str(done["replaced"])).glob("queue.db.segments/*"))
     found = bench.found()
     assert found.pop(bench.delivered) == (State.DELIVERED, None)
     assert set(found.values()) == {(State.HELD, Reason.RESTORED)}
@@ -226,7 +228,7 @@ def test_a_truncated_backup_is_refused(bench: Bench) -> None:
 
 def test_check_names_the_mail_whose_octets_changed(bench: Bench) -> None:
     assert bench.value("check")["faults"] == []
-    vandalise(bench.path, "UPDATE content SET raw = x'00' WHERE mail = 2")
+    overwrite(bench.path, bench.mails[1].queue_id, b"?")
     result = bench.run("check")
     assert result.exit_code == 1
     assert "its octets are not those that were accepted" in result.stdout

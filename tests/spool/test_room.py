@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from relay.spool import place, reserve
+from relay.spool import blocks, place, reserve
 from relay.spool.open import open_spool
 from relay.spool.sqlite import SqliteSpool
 from tests.support.spooled import mail
@@ -66,7 +66,7 @@ async def test_a_small_disk_keeps_three_quarters_for_mails(path: Path, monkeypat
 
 
 async def test_a_file_system_that_reserves_nothing_is_served(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reserve, "_fallocate", lambda *_: -1)
+    monkeypatch.setattr(blocks, "_fallocate", lambda *_: -1)
     spool = open_spool(f"sqlite://{path}")
     await spool.store(mail())
     assert path.with_name("queue.db.ballast").exists()

@@ -22,8 +22,9 @@ from relay.spool import database, place, reserve, waiting
 from relay.spool import sqlite as engine
 from relay.spool.open import open_spool
 from relay.spool.port import Query, SpoolBroken, SpoolBusy, SpoolDamaged, SpoolError, SpoolFull, SpoolNewer
+from relay.spool.segments import folder_of
 from relay.spool.sqlite import SqliteSpool
-from tests.support.spooled import facturx, mail, plan
+from tests.support.spooled import facturx, mail, overwrite, plan
 
 DONE = Delivered(Reply(250, "2.0.0", "ok"))
 
@@ -60,9 +61,12 @@ class TestPlace:
         spool = opened(path)
         await spool.store(mail())
         modes = {each.name: stat.S_IMODE(each.stat().st_mode) for each in path.parent.iterdir()}
+        assert modes.pop("queue.db.segments") == 0o700
         assert modes == dict.fromkeys(
             ("queue.db", "queue.db-wal", "queue.db-shm", "queue.db.lock", "queue.db.ballast"), 0o600
         )
+        (segment,) = folder_of(path).iterdir()
+        assert stat.S_IMODE(segment.stat().st_mode) == 0o600
         assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
         await spool.close()
 
@@ -118,7 +122,7 @@ class TestPlace:
         vandalise(path, "PRAGMA user_version = 99")
         with pytest.raises(SpoolNewer, match="newer agiris-relay"):
             opened(path)
-        vandalise(path, "PRAGMA user_version = 1")
+        vandalise(path, f"PRAGMA user_version = {max(number for number, _ in database.migrations())}")
         asyncio.run(_open_and_close(path))
 
     def test_a_forked_child_does_not_hold_the_spool(self, tmp_path: Path) -> None:
@@ -209,8 +213,10 @@ class TestDamage:
     @pytest.mark.parametrize(
         "statement",
         [
-            "UPDATE content SET raw = zeroblob(10)",
-            "DELETE FROM content",
+            "UPDATE mails SET start = start + 1",
+            "UPDATE mails SET segment = 99",
+            "UPDATE mails SET segment = NULL",
+            "UPDATE mails SET size = 1",
             "UPDATE mails SET plans = x'7b'",
             "UPDATE mails SET envelope = x'ff'",
         ],
@@ -282,7 +288,7 @@ class TestDamage:
         )
         await spool.store(first)
         assert (await spool.store(again)).duplicate
-        vandalise(path, "UPDATE content SET raw = zeroblob(10)")
+        overwrite(path, first.queue_id, bytes(10))
         if noticed:
             assert await spool.load(first.queue_id) is None
         stored = await spool.store(again)
@@ -292,8 +298,11 @@ class TestDamage:
         assert (await spool.store(mail(fingerprint="same"))).queue_id == again.queue_id
         await spool.close()
 
-    async def test_damage_met_while_running_is_looked_for_at_the_next_start(self, path: Path) -> None:
+    async def test_damage_met_while_running_is_looked_for_at_the_next_start(
+        self, path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         """A page of the fingerprints would otherwise fail every new mail for ever, and no start would see it."""
+        monkeypatch.setattr(database, "WHOLE", 0)
         spool, first = opened(path), mail(raw=b"x" * 20_000)
         await spool.store(first)
         await spool.close()

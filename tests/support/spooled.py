@@ -1,7 +1,10 @@
 """Mails for the spool, short to write."""
 
 import hashlib
+import sqlite3
+from contextlib import closing
 from itertools import count
+from pathlib import Path
 
 from relay.model import (
     Action,
@@ -16,6 +19,7 @@ from relay.model import (
     new_queue_id,
 )
 from relay.report import Finding, Kind, Report, Severity, Verdict
+from relay.spool.segments import Segments
 
 _serial = count(1)
 CLIENT = "compta.acme@agiris.example"
@@ -46,3 +50,20 @@ def mail(*plans: Plan, at: float = 1_000_000.0, raw: bytes | None = None, **fiel
         **fields,
     }
     return Mail(**values)  # type: ignore[arg-type]
+
+
+def octets_at(database: Path, queue_id: str) -> tuple[Path, int, int]:
+    """Segment, offset and size of a mail's octets."""
+    with closing(sqlite3.connect(database)) as db:
+        found = db.execute("SELECT segment, start, size FROM mails WHERE queue_id = ?", (queue_id,)).fetchone()
+    segment, start, size = found
+    return Segments(database).file(segment), start, size
+
+
+def overwrite(database: Path, queue_id: str, octets: bytes) -> None:
+    """Damage a mail's octets where they lie."""
+    segment, start, size = octets_at(database, queue_id)
+    assert len(octets) <= size
+    with segment.open("r+b") as file:
+        file.seek(start)
+        file.write(octets)

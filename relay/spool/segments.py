@@ -1,0 +1,91 @@
+"""Segment files: raw octets one behind the other, in a folder beside the database, named by an ascending number.
+
+A row of the database says which octets are a mail's; whatever else lies in a segment is rubbish that nobody reads: the
+torn tail of a power cut, a batch whose commit failed. Nothing is ever written over what a row may name.
+"""
+
+import contextlib
+import errno
+import os
+import stat
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from relay.spool.blocks import punch
+from relay.spool.port import SpoolError
+
+_UNREADABLE = frozenset({errno.ENOENT, errno.EIO, errno.EISDIR, errno.ENODATA, errno.EUCLEAN})
+"""What is so for these octets for good; any other error is one of the moment or of the whole process."""
+
+
+class Place(NamedTuple):
+    """Where a mail's octets begin: number of the segment, offset in it."""
+
+    segment: int
+    start: int
+
+
+class Segments:
+    """The folder of segments of the database at `path`."""
+
+    def __init__(self, path: Path) -> None:
+        self.folder = folder_of(path)
+
+    def file(self, number: int) -> Path:
+        return self.folder / f"{number:010d}"
+
+    def numbers(self) -> list[int]:
+        """Of the segments that are there, ascending; none when the folder is not."""
+        try:
+            return sorted(int(each.name) for each in self.folder.iterdir() if each.name.isdigit())
+        except FileNotFoundError:
+            return []
+
+    def read(self, place: Place, size: int) -> bytes | None:
+        """Up to `size` octets as they are on disk, or None when they cannot be had. Raises SpoolError when it is not
+        their fault (no descriptors left, no permission)."""
+        try:
+            fd = os.open(self.file(place.segment), os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                return os.pread(fd, size, place.start)
+            finally:
+                os.close(fd)
+        except OSError as error:
+            if error.errno in _UNREADABLE:
+                return None
+            raise SpoolError(f"a segment of the spool cannot be read: {error}") from error
+
+    def drop(self, number: int) -> None:
+        self.file(number).unlink(missing_ok=True)
+
+    def free_around(self, number: int, live: Iterable[tuple[int, int]], end: int | None) -> None:
+        """Give back the room of a segment up to `end` (None: its own) but for its `live` octets (start, size;
+        ascending). A segment that has a second name (kept as evidence in `corrupt/`) stays whole."""
+        with contextlib.suppress(FileNotFoundError), self.file(number).open("r+b", buffering=0) as file:
+            found = os.fstat(file.fileno())
+            if found.st_nlink == 1:
+                for start, stop in _gaps(live, found.st_size if end is None else end):
+                    punch(file.fileno(), start, stop - start)
+
+    def length(self, number: int) -> int | None:
+        """Octets of a segment that can be made longer; None when it is not there, no file, or kept as evidence."""
+        try:
+            found = self.file(number).stat()
+        except FileNotFoundError:
+            return None
+        return found.st_size if stat.S_ISREG(found.st_mode) and found.st_nlink == 1 else None
+
+
+def folder_of(path: Path) -> Path:
+    """Where the segments of the database at `path` are."""
+    return path.with_name(f"{path.name}.segments")
+
+
+def _gaps(live: Iterable[tuple[int, int]], end: int) -> Iterator[tuple[int, int]]:
+    """What lies before, between and behind the `live` stretches, up to `end`."""
+    done = 0
+    for start, size in (*live, (end, 0)):
+        if min(start, end) > done:
+            yield done, min(start, end)
+        done = max(done, start + size)
