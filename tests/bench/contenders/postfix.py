@@ -11,6 +11,7 @@ import sys
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from tests.bench.load.bench import Target
 from tests.support.postfix import Postfix as Server
@@ -53,7 +54,7 @@ class Postfix:
         self._milter: subprocess.Popen[str] | None = None
         settings = {**SETTINGS, "relayhost": f"[127.0.0.1]:{self.sink}"}
         if self.milter:
-            settings |= {"smtpd_milters": f"inet:127.0.0.1:{self._start_milter()}", "milter_protocol": "6"}
+            settings |= {"smtpd_milters": f"unix:{self._start_milter()}", "milter_protocol": "6"}
         if self.preload:
             settings["import_environment"] = f"MAIL_CONFIG TZ LANG=C POSTLOG_SERVICE LD_PRELOAD={self.preload}"
         self._server = Server(free_port(), settings)
@@ -70,11 +71,14 @@ class Postfix:
             with suppress(ProcessLookupError):
                 os.killpg(self._milter.pid, signal.SIGKILL)
             self._milter.wait()
+            self._place.cleanup()
 
-    def _start_milter(self) -> int:
-        port = free_port()
+    def _start_milter(self) -> Path:
+        self._place = TemporaryDirectory(prefix="relay-bench-", dir="/tmp")
+        Path(self._place.name).chmod(0o755)
+        path = Path(self._place.name, "milter")
         self._milter = subprocess.Popen(
-            [sys.executable, "-m", "tests.bench.contenders.milter", str(port)],
+            [sys.executable, "-m", "tests.bench.contenders.milter", str(path)],
             stdout=subprocess.PIPE,
             text=True,
             start_new_session=True,
@@ -84,7 +88,7 @@ class Postfix:
         assert self._milter.stdout is not None
         if not self._milter.stdout.readline():
             raise RuntimeError("the milter did not start")
-        return port
+        return path
 
 
 def missing(milter: bool) -> str | None:

@@ -49,6 +49,11 @@ def text(middle: Mapping[tuple[str, int, str], Result], base: str, rounds: int) 
     return "\n".join([*lines, "", NOTES])
 
 
+def _shortly(reasons: Mapping[str, int]) -> str:
+    """`147 x content 451 4.3.2`, …: the stage, and of the reply its codes."""
+    return ", ".join(f"{count} x {' '.join(why.replace(':', '').split()[:3])}" for why, count in reasons.items())
+
+
 def books(result: Result) -> str:
     """What does not balance, and what had to be sent again."""
     wrong = {name: getattr(result, name) for name in ("missing", "doubled", "damaged") if getattr(result, name)}
@@ -56,5 +61,5 @@ def books(result: Result) -> str:
     if result.refused:
         said += f"  refused {result.refused}"
     if result.later:
-        said += f"  tried again {dict(result.later)}"
+        said += f"  tried again: {_shortly(result.later)}"
     return said.strip() or "balanced" if result.balanced else f"NOT BALANCED {said.strip()}"
