@@ -14,7 +14,7 @@ from relay.export.policy import Decision, decide
 from relay.export.terms import Policy, Terms
 from relay.inspection import Candidate, Options
 from relay.mail.content import message_id
-from relay.mail.identity import fingerprint
+from relay.mail.identity import identity
 from relay.mail.message import Message
 from relay.mail.returned import read_returned
 from relay.mail.spans import MalformedMail, parse
@@ -159,15 +159,17 @@ class Intake:
         decision, reports = judgement.decision, judgement.reports
         if decision.refusal is not None:
             return self._refuse(queue_id, decision.refusal, begun, reports)
+        mark = identity(envelope, raw, judgement.message.root)
         mail = Mail(
             queue_id=queue_id,
             envelope=envelope,
             raw=raw,
             plans=decision.plans,
             arrived=arrived,
-            fingerprint=fingerprint(envelope, raw, judgement.message.root),
+            fingerprint=mark.fingerprint,
             message_id=message_id(judgement.message),
             hold_duplicates=directory.terms.check.on_duplicate is Policy.HOLD,
+            seal=mark.seal,
         )
         try:
             stored = await self._spool.store(mail)

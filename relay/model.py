@@ -148,6 +148,7 @@ class Mail:
     hold_duplicates: a plan is stored held (DUPLICATE_DOCUMENT) when one of its `keys` was already stored for the
     same address within the spool's window (setting `on_duplicate: hold`).
     generated: a notice or DSN of ours; never reported about (RFC 3464 §2).
+    seal: mail.identity.seal(raw) when it is known already, else empty; no part of what a mail is.
     """
 
     queue_id: str
@@ -159,6 +160,7 @@ class Mail:
     message_id: str = ""
     hold_duplicates: bool = False
     generated: bool = False
+    seal: bytes = field(default=b"", compare=False, repr=False)
 
 
 class State(StrEnum):

@@ -1,10 +1,11 @@
-"""fingerprint(): what a resubmission shares with the mail that was stored before.
+"""identity(): what a resubmission shares with the mail that was stored before, and what tells a damaged mail.
 
 A peer that lost our 250 sends again: the same octets, or the same mail under fresh trace fields when it came through
 another queue. Both must be recognised, else the invoice is booked twice; two different mails may never be one.
 """
 
 from hashlib import sha256
+from typing import NamedTuple
 
 from relay.mail.fields import read_header
 from relay.mail.malformed import MalformedMail
@@ -19,28 +20,52 @@ TRACE = frozenset(
 """Fields a relay on the way adds; they tell how the mail came, not which mail it is."""
 
 
-def fingerprint(envelope: Envelope, raw: bytes, root: Entity | None = None) -> str:
-    """SHA-256, hex, of sender, set of recipients, header without trace fields, and body. Never raises.
+class Identity(NamedTuple):
+    """fingerprint: hex. seal: 32 octets, what `seal` gives for the raw mail."""
 
-    Equal for the same octets; also for octets that differ in trace fields only, provided that a Message-ID is there to
-    say that it is the same mail (rfc5322#3.6.4). Domains compare without case, local parts with (rfc5321#2.4). Order of
-    recipients, HELO, user and DSN parameters do not count. root: of the mail when it has been parsed already.
+    fingerprint: str
+    seal: bytes
+
+
+def identity(envelope: Envelope, raw: bytes, root: Entity | None = None) -> Identity:
+    """Fingerprint and seal for one pass over the body. Never raises.
+
+    The fingerprint is the SHA-256 of sender, set of recipients, header without trace fields, and body. Equal for the
+    same octets; also for octets that differ in trace fields only, provided that a Message-ID is there to say that it is
+    the same mail (rfc5322#3.6.4). Domains compare without case, local parts with (rfc5321#2.4). Order of recipients,
+    HELO, user and DSN parameters do not count. root: of the mail when it has been parsed already.
     """
+    headers, start = (root.headers, root.body.start) if root is not None else _header(raw)
+    body = sha256(memoryview(raw)[start:]).digest()
     digest = sha256()
     for address in (_address(envelope.sender), *sorted({_address(each) for each in envelope.addresses})):
         digest.update(address.encode("utf-8", "surrogatepass") + b"\0")
-    headers, body = (root.headers, root.body.start) if root is not None else _header(raw)
-    if not any(header.name == "message-id" for header in headers):
-        digest.update(b"\0raw\0" + raw)
-        return digest.hexdigest()
-    view = memoryview(raw)
-    digest.update(b"\0mail\0")
-    for header in headers:
-        if header.name not in TRACE:
-            digest.update(view[header.span.start : header.span.end])
-    digest.update(b"\0")
-    digest.update(view[body:])
-    return digest.hexdigest()
+    if any(header.name == "message-id" for header in headers):
+        kept = b"".join(raw[header.span.start : header.span.end] for header in headers if header.name not in TRACE)
+        digest.update(b"\0mail\0" + kept + b"\0" + body)
+    else:
+        digest.update(b"\0raw\0" + raw[:start] + b"\0" + body)
+    return Identity(digest.hexdigest(), _sealed(raw[:start], body))
+
+
+def fingerprint(envelope: Envelope, raw: bytes) -> str:
+    """That of `identity` alone."""
+    return identity(envelope, raw).fingerprint
+
+
+def seal(raw: bytes) -> bytes:
+    """SHA-256 of the header's octets and the SHA-256 of the body: equal for the same octets and for no others."""
+    _, start = _header(raw)
+    return _sealed(raw[:start], sha256(memoryview(raw)[start:]).digest())
+
+
+def is_intact(raw: bytes, sealed: bytes) -> bool:
+    """Are these the octets that were sealed? A spool of the first days holds the SHA-256 of the whole instead."""
+    return seal(raw) == sealed or sha256(raw).digest() == sealed
+
+
+def _sealed(header: bytes, body: bytes) -> bytes:
+    return sha256(header + body).digest()
 
 
 def _header(raw: bytes) -> tuple[tuple[Header, ...], int]:

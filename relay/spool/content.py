@@ -5,8 +5,8 @@ What is put goes to the segments always. What an older relay put in the table is
 
 import sqlite3
 from collections.abc import Callable, Iterator
-from hashlib import sha256
 
+from relay.mail.identity import is_intact
 from relay.spool.appender import Appender
 from relay.spool.segments import Place, Segments
 
@@ -88,7 +88,7 @@ def take_in(
     ).fetchall()
     for done, (number, queue_id, segment, start, size, digest) in enumerate(places, 1):
         raw = segments.read(Place(segment, start), size)
-        if (raw is None or sha256(raw).digest() != digest) and not known(queue_id):
+        if (raw is None or not is_intact(raw, digest)) and not known(queue_id):
             yield number
         elif raw is not None:
             db.execute("INSERT INTO content (mail, raw) VALUES (?, ?)", (number, raw))

@@ -3,10 +3,10 @@
 
 import sqlite3
 from collections.abc import Iterable, Sequence
-from hashlib import sha256
 from typing import Any
 
 from relay import wire
+from relay.mail.identity import seal
 from relay.model import Delivery, Envelope, Event, Mail, Plan, State
 from relay.reason import Reason
 from relay.spool.entry import Planted
@@ -67,7 +67,7 @@ def insert_mail(db: sqlite3.Connection, mail: Mail, place: Place) -> int:
             mail.hold_duplicates,
             mail.generated,
             len(mail.raw),
-            sha256(mail.raw).digest(),
+            mail.seal or seal(mail.raw),
             wire.dump(mail.envelope),
             wire.dump(mail.plans),
             *place,
@@ -79,7 +79,7 @@ def insert_mail(db: sqlite3.Connection, mail: Mail, place: Place) -> int:
 
 
 def read_mail(db: sqlite3.Connection, queue_id: str, raw: bytes | None) -> tuple[Mail, bytes] | None:
-    """The mail with `raw` as its octets, and the sha256 they must have. ValueError when its row cannot be read."""
+    """The mail with `raw` as its octets, and the seal they must match. ValueError when its row cannot be read."""
     row = db.execute(
         "SELECT envelope, plans, arrived, fingerprint, message_id, hold_duplicates, generated, sha256 FROM mails"
         " WHERE queue_id = ?",

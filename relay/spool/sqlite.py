@@ -12,13 +12,13 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from hashlib import sha256
 from pathlib import Path
 from typing import TypeVar
 
 import structlog
 
 from relay.lifecycle import Transition
+from relay.mail.identity import is_intact
 from relay.model import Claim, Delivery, Mail, Order, Plan
 from relay.ops import events
 from relay.spool import database, place, purge, queries, reclaim, rows, verbs, waiting
@@ -134,7 +134,7 @@ class SqliteSpool:
         if found is None:
             return None, True
         mail, digest = found
-        return mail, sha256(mail.raw).digest() == digest
+        return mail, is_intact(mail.raw, digest)
 
     async def _set_aside(self, queue_id: str) -> None:
         now = self._clock()

@@ -5,12 +5,12 @@ import secrets
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from hashlib import sha256
 from json import dumps
 
 from relay import wire
 from relay.details import DAMAGED
 from relay.lifecycle import Transition, bounced, claimed, order, settled
+from relay.mail.identity import is_intact
 from relay.model import Claim, Delivery, Event, Mail, Order, Plan, State
 from relay.spool import rows, waiting
 from relay.spool.content import Content
@@ -63,7 +63,7 @@ class Verbs:
             raw = self.content.get(db, queue_id)
         except sqlite3.DatabaseError:
             return False
-        return raw is not None and sha256(raw).digest() == digest
+        return raw is not None and is_intact(raw, digest)
 
     def _plant(
         self,

@@ -4,9 +4,9 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
-from hashlib import sha256
 from pathlib import Path
 
+from relay.mail.identity import is_intact
 from relay.spool import rows
 from relay.spool.backup import Progress, integrity
 from relay.spool.content import get, has_segments
@@ -53,7 +53,7 @@ def _faults(db: sqlite3.Connection, path: Path, mails: int, progress: Progress) 
         except ValueError:
             yield f"mail {queue_id}: its envelope, plans or deliveries cannot be read"
             continue
-        if found is not None and (raw is None or sha256(raw).digest() != found[1]) and _still(path, queue_id):
+        if found is not None and (raw is None or not is_intact(raw, found[1])) and _still(path, queue_id):
             yield f"mail {queue_id}: its octets are not those that were accepted"
         progress(done / mails)
 
