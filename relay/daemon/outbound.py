@@ -5,6 +5,7 @@ DESIGN rule 7: to whom and which octets are frozen; smarthost, credentials and r
 
 import time
 from collections.abc import Callable
+from functools import lru_cache
 
 from relay.daemon.signing import Signing
 from relay.daemon.witness import Witness
@@ -14,7 +15,7 @@ from relay.mail.rewrite import render
 from relay.mail.verp import verp
 from relay.model import Delivery, Mail, Plan
 from relay.reports import status_report
-from relay.settings.settings import PasswordError, Settings
+from relay.settings.settings import PasswordError, Settings, Smarthost
 from relay.smarthost import Route, Smarthosts, Tls
 
 
@@ -51,19 +52,7 @@ class Outbound:
             password, token = smarthost.password(), smarthost.token()
         except PasswordError as error:
             raise RouteError(str(error)) from error
-        return Route(
-            host=smarthost.host,
-            port=smarthost.port,
-            tls=Tls(smarthost.tls),
-            username=smarthost.username,
-            password=password,
-            token=token,
-            connections=smarthost.connections,
-            name=smarthost.name,
-            hostname=settings.terms.hostname,
-            mx=smarthost.mx,
-            mx_names=smarthost.mx_names,
-        )
+        return _route(smarthost, settings.terms.hostname, password, token)
 
     def rate(self, destination: str) -> int:
         """Mails a minute that `destination` takes, 0 without limit."""
@@ -88,3 +77,20 @@ class Outbound:
 
 def _rendered(mail: Mail, plan: Plan) -> list[memoryview]:
     return render(mail.raw, plan.prepend, plan.cuts)
+
+
+@lru_cache(maxsize=16)
+def _route(smarthost: Smarthost, hostname: str, password: str | None, token: str | None) -> Route:
+    return Route(
+        host=smarthost.host,
+        port=smarthost.port,
+        tls=Tls(smarthost.tls),
+        username=smarthost.username,
+        password=password,
+        token=token,
+        connections=smarthost.connections,
+        name=smarthost.name,
+        hostname=hostname,
+        mx=smarthost.mx,
+        mx_names=smarthost.mx_names,
+    )

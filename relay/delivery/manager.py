@@ -8,6 +8,7 @@ nothing more, finishes what is under way and hands the rest back.
 import asyncio
 import random
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -17,7 +18,7 @@ from relay.delivery.attempt import Attempts
 from relay.delivery.gates import Gates
 from relay.delivery.ports import Ports
 from relay.delivery.remembered import Remembered
-from relay.model import Claim, Mail
+from relay.model import Claim, Disposition, Mail
 from relay.ops.events import Event
 from relay.spool.port import Spool, SpoolBroken
 
@@ -61,6 +62,8 @@ class QueueManager:
         self._gates = Gates(ports.rate, limits.per_destination, monotonic)
         self._attempts = Attempts(spool, ports, self._remembered, clock, jitter, limits.poll)
         self._tasks: dict[asyncio.Task[None], Claim] = {}
+        self._fresh: set[str] = set()  # destinations of what was stored since the last claim: something is due
+        self._short = True  # of room at the last claim: an end may make some
         self._wake = asyncio.Event()
         self._stopping = asyncio.Event()
         self._ended = asyncio.Event()
@@ -70,6 +73,7 @@ class QueueManager:
     def remember(self, mail: Mail) -> None:
         """`mail` was just stored: deliver it from memory, now."""
         self._remembered.add(mail)
+        self._fresh.update(plan.destination for plan in mail.plans if plan.disposition is Disposition.RELAY)
         self._wake.set()
 
     def notify(self) -> None:
@@ -121,23 +125,35 @@ class QueueManager:
         return len(cut)
 
     async def _claim(self) -> bool:
-        """Claim what is due and begin its attempts; False when nothing is to be had at this moment."""
+        """Claim what is due and begin its attempts; True when more may be due for which there is room."""
+        self._short = True  # what ends before the claim returns may make room too
         room = min(self._limits.attempts - len(self._tasks), self._limits.per_destination)
         if room <= 0:
             return False
         places = self._gates.room()
-        due = await self._spool.due([name for name, free in places.items() if not free])
-        now = self._clock()
-        if due is None or due > now:
+        if not await self._is_due([name for name, free in places.items() if not free]):
+            self._short = not all(places.values())
             return False
         # Asked again, for some have ended meanwhile; none has begun, so no destination gets more than its slots.
-        claims = await self._spool.claim(now, self._limits.lease, room, self._gates.room())
+        places = self._gates.room()
+        claims = await self._spool.claim(self._clock(), self._limits.lease, room, places)
         for claim in claims:
             self._gates.enter(claim.delivery.destination)
             task = asyncio.create_task(self._deliver(claim), name=f"deliver {claim.delivery.id}")
             self._tasks[task] = claim
             task.add_done_callback(self._done)
-        return bool(claims)
+        taken = Counter(claim.delivery.destination for claim in claims)
+        self._short = len(claims) == room or any(taken[name] >= free for name, free in places.items())
+        return len(claims) == room
+
+    async def _is_due(self, full: list[str]) -> bool:
+        """Whether a claim would find something. What was just stored is due: the spool need not be asked."""
+        fresh = not self._fresh.issubset(full)
+        self._fresh.clear()
+        if fresh:
+            return True
+        due = await self._spool.due(full)
+        return due is not None and due <= self._clock()
 
     async def _sleep(self) -> None:
         """Until something is stored or ends; at most one poll, for orders of other processes and what falls due."""
@@ -178,7 +194,8 @@ class QueueManager:
 
     def _done(self, task: asyncio.Task[None]) -> None:
         del self._tasks[task]
-        self._wake.set()
+        if self._short:
+            self._wake.set()
 
     async def _renew_leases(self) -> None:
         """A claim that is no longer ours is being attempted elsewhere: ours is given up."""

@@ -3,6 +3,7 @@
 import hmac
 import re
 from base64 import b32encode
+from functools import lru_cache
 from hashlib import sha256
 
 _TAG = re.compile(r"([0-9A-Z]{1,40})-([1-9][0-9]{0,8})-([A-Z2-7]{16})")
@@ -34,6 +35,14 @@ def parse_verp(address: str, secret: bytes) -> tuple[str, int] | None:
 
 
 def _seal(tag: str, secret: bytes) -> str:
+    keyed = _keyed(secret).copy()
+    keyed.update(tag.encode("utf-8"))
+    return b32encode(keyed.digest()[:10]).decode("ascii")
+
+
+@lru_cache(maxsize=4)
+def _keyed(secret: bytes) -> hmac.HMAC:
+    """Kept, and not `hmac.digest`, which lets go of the interpreter's lock for a few octets."""
     if not secret:
         raise ValueError("no secret to sign return paths with")
-    return b32encode(hmac.digest(secret, b"verp\0" + tag.encode("utf-8"), sha256)[:10]).decode("ascii")
+    return hmac.new(secret, b"verp\0", sha256)

@@ -19,6 +19,7 @@ _NEVER = frozenset(
     {"subject", "body", "raw", "content", "filename", "filenames"}
     | {"password", "token", "secret", "credentials", "challenge"}
 )
+_AS_IT_IS = frozenset({int, bool, type(None)})
 _WHOLE = frozenset({"message_id"})  # shaped like an address, and what the platform is asked about
 
 
@@ -63,11 +64,13 @@ def fault(error: BaseException, *, text: bool) -> dict[str, object]:
 
 
 def _value(value: object, addresses: bool) -> object:
+    if type(value) in _AS_IT_IS:
+        return value
     if isinstance(value, Enum):
         return _value(value.value, addresses)
     if isinstance(value, str):
         return _text(value, addresses)
-    if value is None or isinstance(value, (bool, int)):
+    if isinstance(value, int):
         return value
     if isinstance(value, float):
         return round(value, 6)

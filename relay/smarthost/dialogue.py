@@ -7,6 +7,7 @@ a content in slices (shared/SPEED.md, point 7).
 import asyncio
 from collections import deque
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import cast
 
 from relay.patience import Patience
@@ -201,5 +202,8 @@ class Dialogue(asyncio.Protocol):
             raise Garbage("a reply without end")
         self._lines.append(line[4:].decode("utf-8", "replace"))
         if mark != b"-":
-            self._replies.append(remote(int(code), "\n".join(self._lines)))
+            self._replies.append(_known(int(code), "\n".join(self._lines)))
             self._lines, self._octets = [], 0
+
+
+_known = lru_cache(maxsize=64)(remote)  # the same words for each MAIL, RCPT and DATA

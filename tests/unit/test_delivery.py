@@ -4,6 +4,7 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
+from random import Random
 from typing import Any
 
 import pytest
@@ -145,6 +146,71 @@ async def test_a_remembered_mail_is_not_read_again_and_is_forgotten_after_its_at
     await house.store(mail(at=NOW), remember=False)
     await house.until(lambda: len(house.happened(Event.DELIVERED)) == 2)
     assert len(loads) == 1
+
+
+async def test_the_spool_is_asked_no_more_than_there_is_to_know() -> None:
+    house = House(MemorySpool(clock=lambda: NOW), takes, limits=Limits(poll=60))
+    house.build()
+    calls: list[str] = []
+    due, claim = house.spool.due, house.spool.claim
+
+    async def asked(full: Sequence[str] = ()) -> float | None:
+        calls.append("due")
+        return await due(full)
+
+    async def claimed(*given: Any) -> Any:
+        calls.append("claim")
+        return await claim(*given)
+
+    house.spool.due, house.spool.claim = asked, claimed  # type: ignore[method-assign]
+    running = asyncio.create_task(house.manager.run())
+
+    async def at_rest() -> None:
+        async with asyncio.timeout(5):
+            while not calls or house.manager._wake.is_set() or house.manager.under_way:
+                await asyncio.sleep(0)
+
+    await at_rest()
+    for remember, expected in ((True, ["claim"]), (False, ["due", "claim"])):
+        calls.clear()
+        house.events.clear()
+        await house.store(mail(at=NOW), remember=remember)
+        await house.until(lambda: bool(house.happened(Event.DELIVERED)))
+        await at_rest()
+        assert calls == expected
+    await house.manager.drain(1)
+    await running
+
+
+@pytest.mark.parametrize("seed", range(40))
+async def test_all_leave_without_waiting_for_a_poll_whatever_ends_when(seed: int) -> None:
+    draw = Random(seed)
+
+    async def a_while() -> None:
+        for _ in range(draw.randrange(8)):
+            await asyncio.sleep(0)
+
+    async def answer(recipient: str, smarthost: str) -> Outcome:
+        await a_while()
+        return TAKEN
+
+    limits = Limits(attempts=draw.randint(1, 12), per_destination=draw.randint(1, 4), poll=60)
+    house = House(MemorySpool(clock=lambda: NOW), answer, limits=limits)
+    claim = house.spool.claim
+
+    async def claimed(*given: Any) -> Any:
+        claims = await claim(*given)
+        await a_while()
+        return claims
+
+    house.spool.claim = claimed  # type: ignore[method-assign]
+    running = asyncio.create_task(house.build().run())
+    for number in range(40):
+        await house.store(mail(plan("c@d.example", destination=draw.choice("aaab")), at=NOW), remember=number % 3 > 0)
+        await a_while()
+    await house.until(lambda: len(house.happened(Event.DELIVERED)) == 40)
+    await house.manager.drain(1)
+    await running
 
 
 async def test_a_plan_made_after_the_mail_was_remembered_is_read_from_the_spool(house: House) -> None:
