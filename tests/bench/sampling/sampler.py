@@ -74,7 +74,7 @@ def organ(frame: FrameType) -> str:
         if name.startswith(RELAY) and not name.startswith(BOTTOM):
             return name[len(RELAY) :].partition("/")[0].removesuffix(".py")
         at = at.f_back
-    name = short(frame.f_code.co_filename).partition("/")[0].removesuffix(".py")
+    name = short(frame.f_code.co_filename).lstrip("/").partition("/")[0].removesuffix(".py")
     return "asyncio" if name in ("asyncio", "selectors") else name
 
 
