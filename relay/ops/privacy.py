@@ -5,10 +5,12 @@ An object that is not a plain value is named, never printed: a Mail passed by mi
 
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
+from itertools import islice
 from pathlib import PurePath
 from types import TracebackType
+from typing import Any
 
 LIMIT = 1000  # characters of one string; a reply of a next hop or a message of a library has no limit of its own
 _ITEMS = 100
@@ -19,7 +21,6 @@ _NEVER = frozenset(
     {"subject", "body", "raw", "content", "filename", "filenames"}
     | {"password", "token", "secret", "credentials", "challenge"}
 )
-_AS_IT_IS = frozenset({int, bool, type(None)})
 _WHOLE = frozenset({"message_id"})  # shaped like an address, and what the platform is asked about
 
 
@@ -31,7 +32,7 @@ def fields(record: Mapping[str, object], *, addresses: bool) -> dict[str, object
             continue
         # Most are short words with nothing to hide: not worth a call.
         if type(value) is not str or "@" in value or len(value) > LIMIT or not value.isprintable():
-            value = _value(value, addresses or name in _WHOLE)
+            value = _RULES[type(value)](value, addresses or name in _WHOLE)
         found[name if name.isprintable() else escape(name)] = value
     return found
 
@@ -63,27 +64,48 @@ def fault(error: BaseException, *, text: bool) -> dict[str, object]:
     return found
 
 
-def _value(value: object, addresses: bool) -> object:
-    if type(value) in _AS_IT_IS:
-        return value
-    if isinstance(value, Enum):
-        return _value(value.value, addresses)
-    if isinstance(value, str):
-        return _text(value, addresses)
-    if isinstance(value, int):
-        return value
-    if isinstance(value, float):
-        return round(value, 6)
-    if isinstance(value, PurePath):
-        return _text(str(value), True)
-    if isinstance(value, (bytes, bytearray, memoryview)):
-        return f"<{len(value)} octets>"
-    if isinstance(value, (list, tuple, set, frozenset)) and not hasattr(value, "_fields"):
-        items = sorted(value, key=str) if isinstance(value, (set, frozenset)) else list(value)
-        return [_value(item, addresses) for item in items[:_ITEMS]]
-    if isinstance(value, Mapping):
-        return fields({str(key): item for key, item in list(value.items())[:_ITEMS]}, addresses=addresses)
-    return f"<{type(value).__name__}>"
+_Rule = Callable[[Any, bool], object]
+
+
+class _Rules(dict[type, _Rule]):
+    """What becomes of the values of a type, decided once for each: (value, whole addresses) -> plain value."""
+
+    def __missing__(self, kind: type) -> _Rule:
+        rule = self[kind] = _rule(kind)
+        return rule
+
+
+def _rule(kind: type) -> _Rule:
+    if issubclass(kind, Enum):
+        return lambda value, addresses: _RULES[type(value.value)](value.value, addresses)
+    if issubclass(kind, str):
+        return _text
+    if issubclass(kind, (int, type(None))):
+        return lambda value, addresses: value
+    if issubclass(kind, float):
+        return lambda value, addresses: round(value, 6)
+    if issubclass(kind, PurePath):
+        return lambda value, addresses: _text(str(value), True)
+    if issubclass(kind, (bytes, bytearray, memoryview)):
+        return lambda value, addresses: f"<{len(value)} octets>"
+    if issubclass(kind, (set, frozenset)):
+        return lambda value, addresses: _items(sorted(value, key=str), addresses)
+    if issubclass(kind, (list, tuple)) and not hasattr(kind, "_fields"):
+        return _items
+    if issubclass(kind, Mapping):
+        return _entries
+    return lambda value, addresses: f"<{kind.__name__}>"
+
+
+_RULES = _Rules()
+
+
+def _items(values: Sequence[object], addresses: bool) -> list[object]:
+    return [_RULES[type(item)](item, addresses) for item in values[:_ITEMS]]
+
+
+def _entries(values: Mapping[object, object], addresses: bool) -> dict[str, object]:
+    return fields({str(key): item for key, item in islice(values.items(), _ITEMS)}, addresses=addresses)
 
 
 def _text(text: str, addresses: bool) -> str:
