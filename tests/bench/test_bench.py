@@ -16,7 +16,8 @@ from PIL import Image
 from tests.bench.contenders import milter
 from tests.bench.contenders.ours import Ours, template
 from tests.bench.load import sender, slow_fsync
-from tests.bench.load.bench import Bench, Load, Result, Target, median, sending
+from tests.bench.load.bench import Bench, Load, Target, sending
+from tests.bench.load.result import Result, median
 from tests.bench.load.sink import Book, Order, Session
 from tests.bench.load.template import Template, token
 from tests.bench.sampling.sampler import Sampler

@@ -14,7 +14,8 @@ from typing import Protocol
 
 from tests.bench.contenders import postfix
 from tests.bench.contenders.ours import Ours, template
-from tests.bench.load.bench import Bench, Load, Result, Target, median
+from tests.bench.load.bench import Bench, Load, Target
+from tests.bench.load.result import Result, median
 from tests.bench.show import plot, table
 
 BASE = "postfix"

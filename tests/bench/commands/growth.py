@@ -8,7 +8,8 @@ import argparse
 from collections.abc import Callable, Iterator, Sequence
 
 from tests.bench.contenders.ours import Ours, template
-from tests.bench.load.bench import Bench, Load, Result
+from tests.bench.load.bench import Bench, Load
+from tests.bench.load.result import Result
 from tests.bench.load.template import Template
 from tests.bench.scene import backlog, dead
 from tests.bench.show.table import books

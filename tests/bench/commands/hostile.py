@@ -11,7 +11,8 @@ from contextlib import contextmanager
 
 from tests.bench.contenders.ours import Ours, recipient, siren, template
 from tests.bench.load import sender
-from tests.bench.load.bench import Bench, Load, Result, sending
+from tests.bench.load.bench import Bench, Load, sending
+from tests.bench.load.result import Result
 from tests.bench.load.template import Template
 from tests.bench.load.template import template as made
 from tests.bench.show.table import books

@@ -11,7 +11,8 @@ from tests.bench.commands.compare import available
 from tests.bench.contenders.ours import Ours, template
 from tests.bench.contenders.postfix import Postfix
 from tests.bench.load import slow_fsync
-from tests.bench.load.bench import Bench, Load, Result, median
+from tests.bench.load.bench import Bench, Load
+from tests.bench.load.result import Result, median
 from tests.bench.show.table import books
 
 SESSIONS = 200

@@ -23,7 +23,8 @@ from relay.facturx.inspect import inspect
 from relay.inspection import Candidate, Options
 from tests.bench.contenders.ours import CHECKS, Ours, template
 from tests.bench.load import proc
-from tests.bench.load.bench import Bench, Load, Result
+from tests.bench.load.bench import Bench, Load
+from tests.bench.load.result import Result
 from tests.bench.load.template import Template, token
 from tests.bench.sampling.sampler import Sampler
 from tests.support.rig import wait_until

@@ -10,7 +10,8 @@ from relay.reason import Reason
 from relay.spool.open import open_spool
 from tests.bench.contenders.ours import Ours
 from tests.bench.load import proc, sender
-from tests.bench.load.bench import Bench, Load, Result, percentile, sending
+from tests.bench.load.bench import Bench, Load, sending
+from tests.bench.load.result import Result, percentile
 from tests.bench.load.template import Template, token
 from tests.support import spooled
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
-from tests.bench.load.bench import Result
+from tests.bench.load.result import Result
 
 PANELS = (("rate", "mails/s"), ("cpu", "CPU ms a mail"), ("peak", "peak MB"))
 COLOURS = {"ours": ("#9ecae1", "#4292c6", "#084594"), "other": ("#bdbdbd", "#737373", "#252525")}

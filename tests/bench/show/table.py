@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping
 from datetime import datetime
 
-from tests.bench.load.bench import Result
+from tests.bench.load.result import Result
 
 HEAD = (
     f"{'mail':>5} {'sessions':>8}  {'contender':18} {'mails/s':>8} {'/Postfix':>8} {'250 p50':>8} {'p99 ms':>8}"
