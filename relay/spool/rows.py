@@ -3,22 +3,23 @@
 
 import sqlite3
 from collections.abc import Iterable, Sequence
+from json import dumps
 from typing import Any
 
 from relay import wire
 from relay.mail.identity import seal
-from relay.model import Delivery, Envelope, Event, Mail, Plan, State
+from relay.model import Claim, Delivery, Envelope, Event, Mail, Plan, State
 from relay.reason import Reason
 from relay.spool.entry import Planted
 from relay.spool.segments import Place
 
 Row = Sequence[Any]
 
-_DELIVERY = (
+DELIVERY = (
     "queue_id, number, plan, recipient, state, arrived, due, attempts, unsettled, last_reply, reason, detail, size,"
     " firm, dossier, destination, smarthost, reported, generated, first_attempt"
 )
-SELECT_DELIVERY = f"SELECT {_DELIVERY} FROM deliveries"
+SELECT_DELIVERY = f"SELECT {DELIVERY} FROM deliveries"
 OF_MAIL = "mail = (SELECT id FROM mails WHERE queue_id = ?)"
 
 
@@ -108,7 +109,7 @@ def read_plans(data: bytes) -> tuple[Plan, ...]:
 def insert_delivery(db: sqlite3.Connection, mail: int, planted: Planted, now: float) -> None:
     each = planted.delivery
     db.execute(
-        f"INSERT INTO deliveries (mail, changed, {_DELIVERY})"
+        f"INSERT INTO deliveries (mail, changed, {DELIVERY})"
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             *(mail, now, each.queue_id, each.number, each.plan, _text(each.recipient), str(each.state), each.arrived),
@@ -123,19 +124,68 @@ def insert_delivery(db: sqlite3.Connection, mail: int, planted: Planted, now: fl
     )
 
 
-def update_delivery(
-    db: sqlite3.Connection, each: Delivery, changed: float, token: str | None = None, lease: float | None = None
-) -> None:
-    """Write what may change in a delivery's life. `token` and `lease` of an active one."""
+def update_delivery(db: sqlite3.Connection, each: Delivery, changed: float) -> None:
+    """Write what may change in a delivery's life. Whoever had claimed it has lost it."""
     db.execute(
-        "UPDATE deliveries SET state = ?, due = ?, token = ?, changed = ?, attempts = ?, unsettled = ?,"
+        "UPDATE deliveries SET state = ?, due = ?, token = NULL, changed = ?, attempts = ?, unsettled = ?,"
         " last_reply = ?, reason = ?, detail = ?, reported = ?, first_attempt = ?"
         f" WHERE {OF_MAIL} AND number = ?",
         (
-            *(str(each.state), each.next_attempt if lease is None else lease, token, changed, each.attempts),
+            *(str(each.state), each.next_attempt, changed, each.attempts),
             *(each.unsettled, _text(each.last_reply), each.reason, _text(each.detail), kinds(each.reported)),
             *(each.first_attempt, each.queue_id, each.number),
         ),
+    )
+
+
+def update_claimed(db: sqlite3.Connection, claims: Iterable[tuple[int, Claim]], now: float, lease: float) -> None:
+    """Write what a claim makes of deliveries, each with its mail's number; their lease is until `lease`."""
+    listed = [
+        (mail, each.delivery.number, each.token, each.delivery.attempts, each.delivery.unsettled)
+        for mail, each in claims
+    ]
+    db.execute(
+        "UPDATE deliveries SET state = 'active', due = ?, token = json_extract(value, '$[2]'), changed = ?,"
+        " attempts = json_extract(value, '$[3]'), unsettled = json_extract(value, '$[4]'),"
+        " first_attempt = COALESCE(first_attempt, ?) FROM json_each(?)"
+        " WHERE mail = json_extract(value, '$[0]') AND number = json_extract(value, '$[1]')",
+        (lease, now, now, dumps(listed)),
+    )
+
+
+def update_settled(db: sqlite3.Connection, token: str, after: Delivery, report: str, now: float) -> bool:
+    """Write how the attempt with this token ended; False, and nothing is written, when it no longer holds.
+
+    report: kind of report sent now, or "". What was reported meanwhile stays.
+    """
+    cursor = db.execute(
+        "UPDATE deliveries SET state = ?, due = ?, token = NULL, changed = ?, unsettled = 0, last_reply = ?,"
+        " reason = ?, detail = ?, reported = TRIM(reported || ' ' || ?)"
+        f" WHERE {OF_MAIL} AND number = ? AND token = ? AND state = 'active'",
+        (
+            *(after.state, after.next_attempt, now, _text(after.last_reply), after.reason, _text(after.detail)),
+            *(report, after.queue_id, after.number, token),
+        ),
+    )
+    return cursor.rowcount > 0
+
+
+def insert_terms(db: sqlite3.Connection, mail: int, terms: Iterable[tuple[str, int]]) -> None:
+    """What `trace` finds a mail by, each with the index of its plan. One statement: each is a change of threads."""
+    # SQLite takes NUL in JSON for the end of a text.
+    listed = [f"{plan} {_text(term)}".replace("\0", "\\x00") for term, plan in terms]
+    db.execute(
+        "INSERT OR IGNORE INTO terms (term, mail, plan)"
+        " SELECT SUBSTR(value, INSTR(value, ' ') + 1), ?, CAST(value AS INTEGER) FROM json_each(?)",
+        (mail, dumps(listed)),
+    )
+
+
+def insert_event(db: sqlite3.Connection, mail: int, event: Event) -> None:
+    """Add to the history of the mail with this number."""
+    db.execute(
+        "INSERT INTO history (mail, number, at, what, text, by) VALUES (?, ?, ?, ?, ?, ?)",
+        (mail, event.number, event.at, event.what, _text(event.text), _text(event.by)),
     )
 
 

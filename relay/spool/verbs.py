@@ -44,7 +44,7 @@ class Verbs:
                 return Stored(first, duplicate=True)
             self.set_aside(db, first, now)
         number = rows.insert_mail(db, mail, self.content.put(mail.raw))
-        rows.insert_events(db, mail.queue_id, [Event(now, 0, "accepted")])
+        rows.insert_event(db, number, Event(now, 0, "accepted"))
         self._plant(db, number, mail, tuple(enumerate(mail.plans)), 1, now, mail.arrived)
         db.execute(
             "INSERT OR REPLACE INTO fingerprints (fingerprint, queue_id, at) VALUES (?, ?, ?)",
@@ -79,11 +79,9 @@ class Verbs:
         planted = list(plant(mail, plans, first, due, lambda digests: _holder(db, digests, mail.queue_id, oldest)))
         for each in planted:
             rows.insert_delivery(db, number, each, now)
-        rows.insert_events(db, mail.queue_id, first_events(planted, now))
-        db.executemany(
-            "INSERT OR IGNORE INTO terms (term, mail, plan) VALUES (?, ?, ?)",
-            [(term.encode("utf-8", "backslashreplace").decode(), number, plan) for term, plan in terms_of(mail, plans)],
-        )
+        for event in first_events(planted, now):
+            rows.insert_event(db, number, event)
+        rows.insert_terms(db, number, terms_of(mail, plans))
         return planted
 
     def claim(
@@ -98,18 +96,18 @@ class Verbs:
     ) -> tuple[Claim, ...]:
         waiting.bring_back(db, now, ceiling)
         chosen = waiting.choose(db, now, limit, room, turn)
-        claims = (_claim(db, each, now, lease) for each in chosen)
-        return tuple(each for each in claims if each is not None)
+        found = ((mail, _claim(db, each, now, lease)) for mail, each in chosen)
+        claims = [(mail, claim) for mail, claim in found if claim is not None]
+        rows.update_claimed(db, claims, now, now + lease)
+        return tuple(claim for _, claim in claims)
 
     def settle(
         self, db: sqlite3.Connection, claim: Claim, transition: Transition, follow_ups: Iterable[Mail], now: float
     ) -> bool:
-        held = held_by(db, claim)
-        if held is None:
+        after = settled(claim.delivery, transition)
+        if not rows.update_settled(db, claim.token, after, transition.report or "", now):
             return False
-        rows.update_delivery(db, settled(held, transition), now)
-        event = Event(now, held.number, transition.event, transition.reply)
-        rows.insert_events(db, held.queue_id, [event])
+        rows.insert_events(db, after.queue_id, [Event(now, after.number, transition.event, transition.reply)])
         for mail in follow_ups:
             self.store(db, mail, now)
         return True
@@ -208,9 +206,7 @@ def _claim(db: sqlite3.Connection, each: Delivery, now: float, lease: float) -> 
         rows.update_delivery(db, after, now)
         rows.insert_events(db, each.queue_id, [Event(now, each.number, "unsettled")])
         return None
-    claim = Claim(after, secrets.token_hex(16), now + lease)
-    rows.update_delivery(db, after, now, claim.token, claim.lease)
-    return claim
+    return Claim(after, secrets.token_hex(16), now + lease)
 
 
 def _submitted(db: sqlite3.Connection, fingerprint: str, oldest: float) -> str | None:

@@ -6,7 +6,8 @@ Always by the index of one destination: however long the queue of one that is fu
 
 import sqlite3
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
+from json import dumps
 
 from relay.lifecycle import latest
 from relay.model import Delivery
@@ -32,6 +33,11 @@ _NEWEST = (
     " AND destination = ? AND due <= ? ORDER BY arrived DESC, mail DESC, number DESC LIMIT ?"
 )
 
+_CHOSEN = (
+    f"SELECT mail, {rows.DELIVERY} FROM json_each(?) AS chosen CROSS JOIN deliveries"
+    " WHERE mail = json_extract(value, '$[0]') AND number = json_extract(value, '$[1]') ORDER BY chosen.key"
+)
+
 _Place = tuple[int, int]
 """mails.id and number of a delivery."""
 
@@ -55,9 +61,11 @@ def bring_back(db: sqlite3.Connection, now: float, ceiling: float) -> None:
         )
 
 
-def choose(db: sqlite3.Connection, now: float, limit: int, room: Mapping[str, int], turn: int) -> list[Delivery]:
-    """Up to `limit` due deliveries, oldest due first and then those that go to the newest arrivals; of no destination
-    more than its `room` (of one not named there, `limit`)."""
+def choose(
+    db: sqlite3.Connection, now: float, limit: int, room: Mapping[str, int], turn: int
+) -> list[tuple[int, Delivery]]:
+    """Up to `limit` due deliveries, each with its mail's number: oldest due first, then those that go to the newest
+    arrivals; of no destination more than its `room` (of one not named there, `limit`)."""
     open_ = {name: min(limit, room.get(name, limit)) for name, first in _destinations(db) if first <= now}
     newest, taken = _newest(db, now, newest_share(turn, limit), open_)
     oldest: list[tuple[float, int, int]] = []
@@ -65,7 +73,7 @@ def choose(db: sqlite3.Connection, now: float, limit: int, room: Mapping[str, in
         found = db.execute(_OLDEST, (name, now, max(0, most))).fetchall()
         oldest += [row for row in found if row[1:] not in newest][: max(0, most - taken[name])]
     chosen = [(mail, number) for _, mail, number in sorted(oldest)[: limit - len(newest)]] + newest
-    return list(_read(db, chosen))
+    return [(mail, rows.delivery(each)) for mail, *each in db.execute(_CHOSEN, (dumps(chosen),))]
 
 
 def _newest(
@@ -92,8 +100,3 @@ def _strayed(db: sqlite3.Connection, destination: str, now: float, ceiling: floa
         (destination, latest(now, ceiling)),
     )
     return found.fetchone() is not None
-
-
-def _read(db: sqlite3.Connection, places: list[_Place]) -> Iterator[Delivery]:
-    for mail, number in places:
-        yield from rows.deliveries(db, "mail = ? AND number = ?", mail, number)

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
@@ -15,6 +16,10 @@ from relay.spool.port import SpoolBroken, SpoolError
 
 T = TypeVar("T")
 Job = Callable[[sqlite3.Connection], Any]
+
+GATHER = 0.003
+"""Seconds in which more jobs may come, once several were there at a time. A commit costs an fsync or two and every page
+that it touches, however few its jobs; who comes alone waits for nobody."""
 
 MOST_JOBS = 256
 MOST_OCTETS = 64 * 1024 * 1024
@@ -73,8 +78,11 @@ class Writer:
             self.broken = self.broken or error
 
     def _run(self) -> None:
+        batch: list[_Waiting] = []
         last = False
         while not last:
+            if len(batch) > 1:
+                time.sleep(GATHER)
             batch, last = self._take()
             if batch and self.broken is not None:
                 _answer([(each, self.broken) for each in batch])

@@ -1,6 +1,7 @@
-"""How fast the spool stores: `python tests/bench/bench_spool.py [--writers 16] [--size 200000] [--seconds 5]`.
+"""How fast the spool stores: `python -m tests.bench.bench_spool [--writers 16] [--size 130000,600000] [--seconds 5]`.
 
-Prints one JSON line: mails a second and the times of one store in milliseconds.
+Prints a JSON line for each size: mails a second, the times of one store in milliseconds, and what a mail costs in
+milliseconds of CPU, thread by thread, to store it and to claim and settle its delivery.
 """
 
 import argparse
@@ -9,7 +10,9 @@ import json
 import os
 import sys
 import tempfile
+import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
@@ -43,14 +46,31 @@ async def drain(spool: Spool) -> tuple[int, float]:
     return count, time.perf_counter() - begun
 
 
-async def measure(folder: Path, writers: int, size: int, seconds: float) -> dict[str, float]:
+def used() -> dict[str, float]:
+    """Milliseconds of CPU that each thread of this process has used, by name."""
+    found = {}
+    for each in threading.enumerate():
+        with suppress(FileNotFoundError):  # it ends just now
+            nanoseconds = Path(f"/proc/self/task/{each.native_id}/schedstat").read_text("ascii").split()[0]
+            found[each.name] = int(nanoseconds) / 1e6
+    return found
+
+
+def cost(before: dict[str, float], after: dict[str, float], mails: int) -> dict[str, float]:
+    """Milliseconds a mail, of the threads that count."""
+    each = {name: round((spent - before.get(name, 0.0)) / mails, 3) for name, spent in after.items()}
+    return {name: spent for name, spent in each.items() if spent >= 0.005}
+
+
+async def measure(folder: Path, writers: int, size: int, seconds: float) -> dict[str, object]:
     spool = open_spool(f"sqlite://{folder}/queue.db")
     times: list[float] = []
+    raw, idle = os.urandom(size), used()
     begun = time.perf_counter()
-    raw = os.urandom(size)
     await asyncio.gather(*(write(spool, raw, begun + seconds, times) for _ in range(writers)))
-    elapsed = time.perf_counter() - begun
+    elapsed, stored = time.perf_counter() - begun, used()
     count, drained = await drain(spool)
+    settled = used()
     await spool.close()
     times.sort()
     return {
@@ -58,19 +78,22 @@ async def measure(folder: Path, writers: int, size: int, seconds: float) -> dict
         "p50_ms": round(1000 * times[len(times) // 2], 1),
         "p99_ms": round(1000 * times[len(times) * 99 // 100], 1),
         "claims_settled_per_second": round(count / drained),
+        "cpu_ms_to_store": cost(idle, stored, len(times)),
+        "cpu_ms_to_claim_and_settle": cost(stored, settled, count),
     }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--writers", type=int, default=16)
-    parser.add_argument("--size", type=int, default=200_000)
+    parser.add_argument("--size", default="130000,600000", help="octets of a mail; several with commas")
     parser.add_argument("--seconds", type=float, default=5.0)
     parser.add_argument("--folder", type=Path, default=None)
     given = parser.parse_args()
-    with tempfile.TemporaryDirectory(dir=given.folder) as folder:
-        result = asyncio.run(measure(Path(folder), given.writers, given.size, given.seconds))
-    sys.stdout.write(json.dumps({"writers": given.writers, "size": given.size, **result}) + "\n")
+    for size in map(int, given.size.split(",")):
+        with tempfile.TemporaryDirectory(dir=given.folder) as folder:
+            result = asyncio.run(measure(Path(folder), given.writers, size, given.seconds))
+        sys.stdout.write(json.dumps({"writers": given.writers, "size": size, **result}) + "\n")
 
 
 if __name__ == "__main__":

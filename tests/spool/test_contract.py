@@ -225,6 +225,15 @@ class TestSettle:
         assert record.deliveries[0].state is State.DELIVERED
         assert await spool.due() is None
 
+    async def test_what_was_reported_during_the_attempt_stays(self, spool: Spool, clock: Clock) -> None:
+        given = mail()
+        await spool.store(given)
+        (claim,) = await spool.claim(clock.now, 60, 1)
+        await spool.report([(claim.delivery, "late")], (), clock.now)
+        assert await spool.settle(claim, step(claim.delivery, Failed(NO, Stage.RCPT), clock.now, RETRY))
+        (found,) = await spool.find(Query())
+        assert found.reported == frozenset({"late", "failed"})
+
     async def test_a_notice_is_stored_in_the_same_commit(self, spool: Spool, clock: Clock) -> None:
         given, notice = mail(), mail(plan("operator@x"), generated=True)
         await spool.store(given)

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -18,7 +19,7 @@ from relay.lifecycle import step
 from relay.model import Order, Retry, State
 from relay.reason import Reason
 from relay.reply import Delivered, Reply
-from relay.spool import database, place, reserve, waiting
+from relay.spool import database, place, reserve, waiting, writer
 from relay.spool import sqlite as engine
 from relay.spool.open import open_spool
 from relay.spool.port import Query, SpoolBroken, SpoolBusy, SpoolDamaged, SpoolError, SpoolFull, SpoolNewer
@@ -423,6 +424,21 @@ class TestFailingDisk:
         with pytest.raises(SpoolBroken):
             await spool.store(mail())
         await spool.close()
+
+
+class TestGroups:
+    async def test_many_wait_for_more_and_one_alone_for_nobody(
+        self, path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        spool, waited = opened(path), []
+        monkeypatch.setattr(writer, "time", SimpleNamespace(sleep=waited.append))
+        for _ in range(3):
+            await spool.store(mail())
+        assert waited == []
+        for _ in range(3):
+            await asyncio.gather(*(spool.store(mail()) for _ in range(50)))
+        await spool.close()
+        assert waited and set(waited) == {writer.GATHER}
 
 
 class _FailingCommit:
