@@ -11,6 +11,7 @@ import pytest
 from relay.facturx import document, extract, samples, schematron, selftest, text
 from relay.facturx.inspect import inspect
 from relay.facturx.profiles import PROFILES
+from relay.facturx.xml import parse
 from relay.inspection import Candidate, Options
 from relay.report import Finding, Kind, Report, Severity, Verdict
 
@@ -271,3 +272,15 @@ def test_a_scan_has_no_text_and_mentions_nothing() -> None:
     assert (scan.has_text, scan.mentions) == (False, ())
     (alone,) = inspect([Candidate(samples.plain_pdf("FA-2026-0001"))], Options())
     assert (alone.has_text, alone.mentions) == (None, ())
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16-le", "utf-16-be"])
+def test_a_doctype_is_told_before_anything_of_it_is_parsed(encoding: str) -> None:
+    broken = '<?xml version="1.0"?><!-- c --><!docTYPE a [<!ENTITY x "y">]><a>&x;'.encode(encoding)
+    found = parse(broken)
+    assert isinstance(found, Finding)
+    assert found.rule == "XML-DOCTYPE"
+
+
+def test_a_doctype_within_the_root_is_text() -> None:
+    assert not isinstance(parse(b"<a><!-- <!DOCTYPE --><![CDATA[<!DOCTYPE]]></a>"), Finding)
