@@ -17,7 +17,7 @@ from relay.lifecycle import step
 from relay.model import Mail, Retry, State
 from relay.reason import Reason
 from relay.reply import Delivered, Reply
-from relay.spool import appender, blocks, database
+from relay.spool import appender, blocks, database, reclaim
 from relay.spool.backup import backup
 from relay.spool.open import open_spool
 from relay.spool.port import Query, SpoolBroken, SpoolError, SpoolFull
@@ -386,6 +386,31 @@ class TestRoom:
         stop.set()
         await purging
         assert [await spool.load(each.queue_id) for each in alive] == alive
+        await spool.close()
+
+    async def test_what_is_written_but_not_committed_is_not_given_back(
+        self, path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The database does not name it yet, so it looks like rubbish."""
+        spool, given = opened(path), mail(raw=os.urandom(50_000))
+        await spool.store(mail())
+        real, segments = spool._writer._connection, Segments(path)
+
+        class Reclaiming:
+            def execute(self, statement: str, *values: object) -> sqlite3.Cursor:
+                if statement == "COMMIT":
+                    with closing(database.connect(path, query_only=True)) as db:
+                        settled = spool._appender.settled
+                        reclaim.carry_out(segments, reclaim.look(db, segments, settled, segments.numbers()))
+                return real.execute(statement, *values)
+
+            def __getattr__(self, name: str) -> object:
+                return getattr(real, name)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(spool._writer, "_connection", Reclaiming())
+            await spool.store(given)
+        assert await spool.load(given.queue_id) == given
         await spool.close()
 
     async def test_commands_store_nothing(self, path: Path) -> None:
