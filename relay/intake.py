@@ -5,7 +5,7 @@ Doubt is temporary (rule 3): whatever was not foreseen is 451, and the platform 
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -20,11 +20,11 @@ from relay.mail.returned import read_returned
 from relay.mail.spans import MalformedMail, parse
 from relay.mail.trace import hops, is_loop, received
 from relay.mail.verp import parse_verp
-from relay.model import Envelope, Mail, Refusal, new_queue_id
+from relay.model import Claim, Envelope, Mail, Refusal, new_queue_id
 from relay.reason import SENTENCES, Reason, mend, sentence
 from relay.reply import Reply
 from relay.report import Report
-from relay.spool.port import Spool, SpoolBroken, SpoolError, SpoolFull
+from relay.spool.port import Spool, SpoolBroken, SpoolError, SpoolFull, Take
 from relay.workers import PoolBusy
 
 MAX_HOPS = 100  # rfc5321#6.3
@@ -41,6 +41,19 @@ class Checker(Protocol):
     """What intake needs of the worker pool."""
 
     async def inspect(self, candidates: Sequence[Candidate], options: Options) -> tuple[Report, ...]: ...
+
+
+class Queue(Protocol):
+    """Where a mail goes next: the queue manager."""
+
+    def reserve(self, mail: Mail) -> Take | None:
+        """Places to attempt it at once; `stored` or `give_back` is owed."""
+
+    def stored(self, mail: Mail, take: Take | None, claims: Collection[Claim]) -> None:
+        """It is durable, and `claims` of it are claimed."""
+
+    def give_back(self, take: Take) -> None:
+        """It was not stored."""
 
 
 class Witness(Protocol):
@@ -112,6 +125,7 @@ class Intake:
         *,
         directory: Callable[[], Directory],
         spool: Spool,
+        queue: Queue,
         checker: Checker,
         witness: Witness,
         stored: Callable[[Mail], None],
@@ -121,6 +135,7 @@ class Intake:
     ) -> None:
         self._directory = directory
         self._spool = spool
+        self._queue = queue
         self._checker = checker
         self._witness = witness
         self._stored = stored
@@ -171,17 +186,25 @@ class Intake:
             hold_duplicates=directory.terms.check.on_duplicate is Policy.HOLD,
             seal=mark.seal,
         )
+        return await self._store(mail, reports, begun)
+
+    async def _store(self, mail: Mail, reports: Sequence[Report], begun: float) -> Reply:
+        take, stored = self._queue.reserve(mail), None
         try:
-            stored = await self._spool.store(mail)
+            stored = await self._spool.store(mail, take)
         except SpoolFull as error:
-            return self._later(queue_id, NO_SPACE, str(error), begun)
+            return self._later(mail.queue_id, NO_SPACE, str(error), begun)
         except SpoolBroken as error:
             self._broken(str(error))
-            return self._later(queue_id, NOT_DURABLE, str(error), begun)
+            return self._later(mail.queue_id, NOT_DURABLE, str(error), begun)
+        finally:
+            if take is not None and (stored is None or stored.duplicate):
+                self._queue.give_back(take)
         if stored.duplicate:
             self._witness.duplicate(stored.queue_id, time.perf_counter() - begun)
         else:
             self._witness.accepted(mail, reports, time.perf_counter() - begun)
+            self._queue.stored(mail, take, stored.claims)
             self._stored(mail)
         return Reply(250, "2.0.0", stored.queue_id)
 

@@ -123,6 +123,7 @@ class Daemon:
             spool=spool,
             checker=pool,
             witness=witness,
+            queue=self._queue,
             stored=self._stored,
             broken=self._broken,
             secret=secret,
@@ -169,7 +170,6 @@ class Daemon:
         self._systemd.ready("running" if done else "running with the old configuration: the new one has faults")
 
     def _stored(self, mail: Mail) -> None:
-        self._queue.remember(mail)
         if any(plan.disposition is Disposition.HOLD for plan in mail.plans):
             self._notices.look()
 

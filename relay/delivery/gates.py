@@ -1,7 +1,7 @@
 """Which destinations take a mail now: so many at a time, so many a minute. A slow one fills its own slots only."""
 
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 
 MINUTE = 60.0
 
@@ -16,11 +16,28 @@ class Gates:
         self._inside: Counter[str] = Counter()
         self._waiting: Counter[str] = Counter()
         self._sent: dict[str, deque[float]] = {}
+        self.full: Collection[str] = ()
+        """Destinations without room when the queue was last looked at: what waits there goes before what is new."""
 
     def enter(self, destination: str) -> None:
         """A delivery was claimed; it has not been allowed to go yet."""
         self._inside[destination] += 1
         self._waiting[destination] += 1
+
+    def reserve(self, wanted: Mapping[str, int], most: int) -> Counter[str]:
+        """Enter for what is about to be stored: so many of `wanted` as have room, `most` in all."""
+        taken = Counter[str]()
+        for destination, number in wanted.items():
+            room = 0 if destination in self.full else self._room(destination)
+            taken[destination] = min(number, most - taken.total(), room)
+            for _ in range(taken[destination]):
+                self.enter(destination)
+        return taken
+
+    def give_back(self, places: Counter[str]) -> None:
+        """Leave for what was not claimed after all."""
+        for destination in places.elements():
+            self.leave(destination, allowed=False)
 
     def leave(self, destination: str, allowed: bool) -> None:
         """The delivery is settled. `allowed`: `allow` had let it go."""

@@ -9,7 +9,7 @@ import asyncio
 import random
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 import structlog
@@ -20,7 +20,7 @@ from relay.delivery.ports import Ports
 from relay.delivery.remembered import Remembered
 from relay.model import Claim, Disposition, Mail
 from relay.ops.events import Event
-from relay.spool.port import Spool, SpoolBroken
+from relay.spool.port import Spool, SpoolBroken, Take
 
 log = structlog.get_logger(__name__)
 
@@ -62,6 +62,8 @@ class QueueManager:
         self._gates = Gates(ports.rate, limits.per_destination, monotonic)
         self._attempts = Attempts(spool, ports, self._remembered, clock, jitter, limits.poll)
         self._tasks: dict[asyncio.Task[None], Claim] = {}
+        self._reserved = 0
+        self._waits = True  # something may be due for which there is room: it goes before what is new
         self._fresh: set[str] = set()  # destinations of what was stored since the last claim: something is due
         self._short = True  # of room at the last claim: an end may make some
         self._wake = asyncio.Event()
@@ -70,11 +72,38 @@ class QueueManager:
         self._ended.set()
         self.progress = time.monotonic()
 
-    def remember(self, mail: Mail) -> None:
+    def reserve(self, mail: Mail) -> Take | None:
+        """Places for what `mail` will bring: it is stored as claimed, which saves a commit. None: older mails wait.
+
+        `stored` or `give_back` is owed for it.
+        """
+        free = self._limits.attempts - len(self._tasks) - self._reserved
+        if self._waits or self._stopping.is_set() or self._ended.is_set() or free <= 0:
+            return None
+        taken = self._gates.reserve(_wanted(mail), free)
+        self._reserved += taken.total()
+        return Take(self._limits.lease, taken)
+
+    def stored(self, mail: Mail, take: Take | None, claims: Collection[Claim]) -> None:
         """`mail` was just stored: deliver it from memory, now."""
         self._remembered.add(mail)
-        self._fresh.update(plan.destination for plan in mail.plans if plan.disposition is Disposition.RELAY)
-        self._wake.set()
+        for claim in claims:
+            self._start(claim)
+        if take is not None:
+            self._free(take, Counter(claim.delivery.destination for claim in claims))
+        wanted = _wanted(mail)
+        if wanted.total() > len(claims):
+            self._waits = True
+            self._fresh.update(wanted)
+            self._wake.set()
+
+    def give_back(self, take: Take) -> None:
+        """Nothing was stored."""
+        self._free(take, Counter())
+
+    def _free(self, take: Take, used: Counter[str]) -> None:
+        self._reserved -= sum(take.room.values())
+        self._gates.give_back(Counter(take.room) - used)
 
     def notify(self) -> None:
         """Something may be due."""
@@ -126,25 +155,31 @@ class QueueManager:
 
     async def _claim(self) -> bool:
         """Claim what is due and begin its attempts; True when more may be due for which there is room."""
-        self._short = True  # what ends before the claim returns may make room too
-        room = min(self._limits.attempts - len(self._tasks), self._limits.per_destination)
+        self._short = self._waits = True  # what ends before the claim returns may make room too
+        room = min(self._limits.attempts - len(self._tasks) - self._reserved, self._limits.per_destination)
         if room <= 0:
             return False
         places = self._gates.room()
         if not await self._is_due([name for name, free in places.items() if not free]):
-            self._short = not all(places.values())
+            self._gates.full = {name for name, free in places.items() if not free}
+            self._short, self._waits = bool(self._gates.full), False
             return False
         # Asked again, for some have ended meanwhile; none has begun, so no destination gets more than its slots.
         places = self._gates.room()
         claims = await self._spool.claim(self._clock(), self._limits.lease, room, places)
         for claim in claims:
             self._gates.enter(claim.delivery.destination)
-            task = asyncio.create_task(self._deliver(claim), name=f"deliver {claim.delivery.id}")
-            self._tasks[task] = claim
-            task.add_done_callback(self._done)
+            self._start(claim)
         taken = Counter(claim.delivery.destination for claim in claims)
-        self._short = len(claims) == room or any(taken[name] >= free for name, free in places.items())
-        return len(claims) == room
+        self._gates.full = {name for name, free in places.items() if taken[name] >= free}
+        self._waits = len(claims) == room
+        self._short = self._waits or bool(self._gates.full)
+        return self._waits
+
+    def _start(self, claim: Claim) -> None:
+        task = asyncio.create_task(self._deliver(claim), name=f"deliver {claim.delivery.id}")
+        self._tasks[task] = claim
+        task.add_done_callback(self._done)
 
     async def _is_due(self, full: list[str]) -> bool:
         """Whether a claim would find something. What was just stored is due: the spool need not be asked."""
@@ -214,3 +249,12 @@ class QueueManager:
         self._stopping.set()
         self._wake.set()
         self._ports.broken(str(error))
+
+
+def _wanted(mail: Mail) -> Counter[str]:
+    """How many deliveries a mail brings each destination."""
+    wanted = Counter[str]()
+    for plan in mail.plans:
+        if plan.disposition is Disposition.RELAY:
+            wanted[plan.destination] += len(plan.to)
+    return wanted

@@ -1,15 +1,19 @@
 """What a mail becomes in the spool, as values: its deliveries, the terms it is found by, the digests of its documents.
 
-Shared by all engines, so that they cannot disagree. Pure.
+Shared by all engines, so that they cannot disagree. Pure, but for the tokens.
 """
 
 import hashlib
+import secrets
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from relay.details import DAMAGED
-from relay.model import Delivery, Disposition, Event, Mail, Plan, State
+from relay.lifecycle import claimed
+from relay.model import Claim, Delivery, Disposition, Event, Mail, Plan, State
 from relay.reason import Reason, sentence
+from relay.spool.port import Take
 
 WHOLE_MAIL = -1
 """In place of a plan's index: the term finds every delivery of the mail."""
@@ -37,6 +41,11 @@ class Planted:
 def newest_share(turn: int, limit: int) -> int:
     """How many of the next `limit` claims, after `turn` of them, go to the newest arrivals: one in four."""
     return (turn + limit) // 4 - turn // 4
+
+
+def new_token() -> str:
+    """What fences a claim off from every other, before and after it."""
+    return secrets.token_hex(16)
 
 
 def set_aside(delivery: Delivery) -> Delivery | None:
@@ -76,6 +85,22 @@ def plant(
             )
             yield Planted(delivery, digests)
             number += 1
+
+
+def taken(
+    planted: Iterable[Planted], take: Take | None, now: float, token: Callable[[], str]
+) -> Iterator[tuple[Planted, Claim | None]]:
+    """Each new delivery, claimed if it is due and `take` has room for it."""
+    room = Counter(take.room if take is not None else {})
+    for each in planted:
+        delivery = each.delivery
+        due = delivery.next_attempt is not None and delivery.next_attempt <= now
+        if take is None or not due or room[delivery.destination] <= 0:
+            yield each, None
+            continue
+        room[delivery.destination] -= 1
+        active = claimed(delivery, now)
+        yield replace(each, delivery=active), Claim(active, token(), now + take.lease)
 
 
 def _initial(plan: Plan, recipient: str | None) -> tuple[State, Reason | None, str]:

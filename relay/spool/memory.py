@@ -14,12 +14,14 @@ from relay.spool.entry import (
     Planted,
     bare,
     first_events,
+    new_token,
     newest_share,
     plant,
+    taken,
     terms_of,
     uncovered,
 )
-from relay.spool.port import FREE, Query, Record, Stats, Stored, Tally, Windows
+from relay.spool.port import FREE, Query, Record, Stats, Stored, Take, Tally, Windows
 from relay.spool.tally import Tallies
 
 
@@ -58,18 +60,18 @@ class MemorySpool:
         self._turn = 0
         self._secret = secrets.token_bytes(32)
 
-    async def store(self, mail: Mail) -> Stored:
-        return self._store(mail, self._clock())
+    async def store(self, mail: Mail, take: Take | None = None) -> Stored:
+        return self._store(mail, self._clock(), take)
 
-    def _store(self, mail: Mail, now: float) -> Stored:
+    def _store(self, mail: Mail, now: float, take: Take | None = None) -> Stored:
         first, at = self._fingerprints.get(mail.fingerprint, ("", 0.0))
         if first and now - at < self._windows.resubmission and not self._undone(first):
             return Stored(first, duplicate=True)
         kept = self._mails[mail.queue_id] = _Kept(mail)
         kept.history.append(Event(now, 0, "accepted"))
-        self._plant(kept, mail, 0, mail.plans, now, 1, mail.arrived)
+        planted = self._plant(kept, mail, 0, mail.plans, now, 1, mail.arrived, take)
         self._fingerprints[mail.fingerprint] = (mail.queue_id, now)
-        return Stored(mail.queue_id)
+        return Stored(mail.queue_id, claims=tuple(claim for _, claim in planted if claim is not None))
 
     def _undone(self, queue_id: str) -> bool:
         kept = self._mails.get(queue_id)
@@ -77,15 +79,26 @@ class MemorySpool:
         return bool(states) and states <= {State.FAILED, State.DROPPED}
 
     def _plant(
-        self, kept: _Kept, mail: Mail, offset: int, plans: Sequence[Plan], now: float, first: int, due: float
-    ) -> list[Planted]:
+        self,
+        kept: _Kept,
+        mail: Mail,
+        offset: int,
+        plans: Sequence[Plan],
+        now: float,
+        first: int,
+        due: float,
+        take: Take | None = None,
+    ) -> list[tuple[Planted, Claim | None]]:
         numbered = tuple(enumerate(plans, offset))
-        planted = list(plant(mail, numbered, first, due, lambda digests: self._holder(mail.queue_id, digests, now)))
-        for each in planted:
-            kept.entries[each.delivery.number] = _Entry(each.delivery, each.digests, now)
+        fresh = plant(mail, numbered, first, due, lambda digests: self._holder(mail.queue_id, digests, now))
+        planted = list(taken(fresh, take, now, new_token))
+        for each, claim in planted:
+            entry = kept.entries[each.delivery.number] = _Entry(each.delivery, each.digests, now)
+            if claim is not None:
+                entry.token, entry.lease = claim.token, claim.lease
             for digest in each.digests:
                 self._documents[digest, mail.queue_id, each.delivery.number] = now
-        kept.history.extend(first_events(planted, now))
+        kept.history.extend(first_events((each for each, _ in planted), now))
         kept.terms |= terms_of(mail, numbered)
         return planted
 
@@ -126,7 +139,7 @@ class MemorySpool:
             entry.token = None
             self._mails[entry.delivery.queue_id].history.append(Event(now, entry.delivery.number, "unsettled"))
             return None
-        entry.token, entry.lease = secrets.token_hex(16), now + lease
+        entry.token, entry.lease = new_token(), now + lease
         return Claim(entry.delivery, entry.token, entry.lease)
 
     def _held_by(self, claim: Claim) -> _Entry | None:
@@ -212,7 +225,7 @@ class MemorySpool:
         kept.mail = replace(kept.mail, plans=kept.mail.plans + fresh)
         kept.entries = stay
         kept.history.append(Event(now, 0, "replanned", given.text, given.by))
-        return tuple(each.delivery for each in self._plant(kept, kept.mail, before, fresh, now, first, now))
+        return tuple(each.delivery for each, _ in self._plant(kept, kept.mail, before, fresh, now, first, now))
 
     async def bounced(self, queue_id: str, number: int, text: str, now: float, *, failed: bool) -> bool:
         kept = self._mails.get(queue_id)

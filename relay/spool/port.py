@@ -44,11 +44,23 @@ class SpoolBusy(SpoolError):
 
 
 @dataclass(frozen=True, slots=True)
+class Take:
+    """What whoever stores a mail will attempt at once: so many deliveries to each destination. lease: seconds."""
+
+    lease: float
+    room: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
 class Stored:
-    """Answer of `store`. `duplicate`: the same mail was stored before, under `queue_id`; nothing was added."""
+    """Answer of `store`. `duplicate`: the same mail was stored before, under `queue_id`; nothing was added.
+
+    claims: what of it was claimed in the same commit.
+    """
 
     queue_id: str
     duplicate: bool = False
+    claims: tuple[Claim, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,9 +137,10 @@ class Spool(Protocol):
     ceiling: float
     """`retry.ceiling` in seconds: no waiting delivery stands further ahead, whatever the clock did. May be set."""
 
-    async def store(self, mail: Mail) -> Stored:
+    async def store(self, mail: Mail, take: Take | None = None) -> Stored:
         """Raw octets, plans and deliveries in one commit, durable on return.
 
+        `take`: deliveries due now are claimed in that commit, as by `claim`, as far as it has room for them.
         RELAY plans are stored queued and due at once, HOLD held, WITHHOLD withheld. A plan with no `to` gets one
         delivery without recipient. A fingerprint seen within the resubmission window answers with the first queue id
         and stores nothing, unless all of that first mail failed or was dropped. With `mail.hold_duplicates`, a RELAY

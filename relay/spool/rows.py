@@ -106,14 +106,18 @@ def read_plans(data: bytes) -> tuple[Plan, ...]:
     return wire.load(tuple[Plan, ...], data)
 
 
-def insert_delivery(db: sqlite3.Connection, mail: int, planted: Planted, now: float) -> None:
+def insert_delivery(
+    db: sqlite3.Connection, mail: int, planted: Planted, now: float, claim: Claim | None = None
+) -> None:
+    """`claim`: of an active one."""
     each = planted.delivery
+    token, due = (None, each.next_attempt) if claim is None else (claim.token, claim.lease)
     db.execute(
-        f"INSERT INTO deliveries (mail, changed, {DELIVERY})"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        f"INSERT INTO deliveries (mail, changed, token, {DELIVERY})"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
-            *(mail, now, each.queue_id, each.number, each.plan, _text(each.recipient), str(each.state), each.arrived),
-            *(each.next_attempt, each.attempts, each.unsettled, each.last_reply, each.reason, _text(each.detail)),
+            *(mail, now, token, each.queue_id, each.number, each.plan, _text(each.recipient), str(each.state)),
+            *(each.arrived, due, each.attempts, each.unsettled, each.last_reply, each.reason, _text(each.detail)),
             *(each.size, each.firm, each.dossier, each.destination, each.smarthost, kinds(each.reported)),
             *(each.generated, each.first_attempt),
         ),

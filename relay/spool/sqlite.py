@@ -36,6 +36,7 @@ from relay.spool.port import (
     SpoolFull,
     Stats,
     Stored,
+    Take,
     Tally,
     Windows,
 )
@@ -89,13 +90,13 @@ class SqliteSpool:
         self._writer = Writer(self._connection, self._appender, self._checkpoints.committed)
         self._keep_room()
 
-    async def store(self, mail: Mail) -> Stored:
+    async def store(self, mail: Mail, take: Take | None = None) -> Stored:
         room = self._free()
         if room < RESERVE + 2 * len(mail.raw):
             raise SpoolFull(f"only {room} octets are free under {self._path.parent}")
         now = self._clock()
         try:
-            return await self._writer.run(lambda db: self._verbs.store(db, mail, now), len(mail.raw))
+            return await self._writer.run(lambda db: self._verbs.store(db, mail, now, take), len(mail.raw))
         except SpoolFull:
             self._full_until = time.monotonic() + _FULL_SECONDS
             raise

@@ -1,7 +1,6 @@
 # ruff: noqa: S608 (statements are put together from constants of this package; values are always bound)
 """The writing verbs as transactions on one connection: read, let the pure rules decide, write back."""
 
-import secrets
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -19,12 +18,14 @@ from relay.spool.entry import (
     STAY,
     Planted,
     first_events,
+    new_token,
     plant,
     set_aside,
+    taken,
     terms_of,
     uncovered,
 )
-from relay.spool.port import Stored, Windows
+from relay.spool.port import Stored, Take, Windows
 
 _LIVES = "state NOT IN ('failed', 'dropped')"
 
@@ -37,7 +38,7 @@ class Verbs:
     windows: Windows
     content: Content
 
-    def store(self, db: sqlite3.Connection, mail: Mail, now: float) -> Stored:
+    def store(self, db: sqlite3.Connection, mail: Mail, now: float, take: Take | None = None) -> Stored:
         first = _submitted(db, mail.fingerprint, now - self.windows.resubmission)
         if first is not None:
             if self._whole(db, first):
@@ -45,12 +46,12 @@ class Verbs:
             self.set_aside(db, first, now)
         number = rows.insert_mail(db, mail, self.content.put(mail.raw))
         rows.insert_event(db, number, Event(now, 0, "accepted"))
-        self._plant(db, number, mail, tuple(enumerate(mail.plans)), 1, now, mail.arrived)
+        planted = self._plant(db, number, mail, tuple(enumerate(mail.plans)), 1, now, mail.arrived, take)
         db.execute(
             "INSERT OR REPLACE INTO fingerprints (fingerprint, queue_id, at) VALUES (?, ?, ?)",
             (mail.fingerprint, mail.queue_id, now),
         )
-        return Stored(mail.queue_id)
+        return Stored(mail.queue_id, claims=tuple(claim for _, claim in planted if claim is not None))
 
     def _whole(self, db: sqlite3.Connection, queue_id: str) -> bool:
         """The octets of the mail are as they came, or are needed no more: what comes again may be let go."""
@@ -74,12 +75,14 @@ class Verbs:
         first: int,
         now: float,
         due: float,
-    ) -> list[Planted]:
+        take: Take | None = None,
+    ) -> list[tuple[Planted, Claim | None]]:
         oldest = now - self.windows.documents
-        planted = list(plant(mail, plans, first, due, lambda digests: _holder(db, digests, mail.queue_id, oldest)))
-        for each in planted:
-            rows.insert_delivery(db, number, each, now)
-        for event in first_events(planted, now):
+        fresh = plant(mail, plans, first, due, lambda digests: _holder(db, digests, mail.queue_id, oldest))
+        planted = list(taken(fresh, take, now, new_token))
+        for each, claim in planted:
+            rows.insert_delivery(db, number, each, now, claim)
+        for event in first_events((each for each, _ in planted), now):
             rows.insert_event(db, number, event)
         rows.insert_terms(db, number, terms_of(mail, plans))
         return planted
@@ -165,7 +168,7 @@ class Verbs:
         rows.insert_events(db, queue_id, [Event(now, 0, "replanned", given.text, given.by)])
         first = max((each.number for each in every), default=0) + 1
         planted = self._plant(db, number, mail, tuple(enumerate(fresh, before)), first, now, now)
-        return tuple(each.delivery for each in planted)
+        return tuple(each.delivery for each, _ in planted)
 
     def set_aside(self, db: sqlite3.Connection, queue_id: str, now: float) -> int:
         """Hold what is left of a mail that cannot be read; how many deliveries."""
@@ -206,7 +209,7 @@ def _claim(db: sqlite3.Connection, each: Delivery, now: float, lease: float) -> 
         rows.update_delivery(db, after, now)
         rows.insert_events(db, each.queue_id, [Event(now, each.number, "unsettled")])
         return None
-    return Claim(after, secrets.token_hex(16), now + lease)
+    return Claim(after, new_token(), now + lease)
 
 
 def _submitted(db: sqlite3.Connection, fingerprint: str, oldest: float) -> str | None:

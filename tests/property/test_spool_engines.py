@@ -24,7 +24,7 @@ from relay.model import Claim, Delivery, Disposition, Mail, Order, Retry, State
 from relay.reply import Deferred, Delivered, Failed, Reply, Stage, Uncertain
 from relay.spool.memory import MemorySpool
 from relay.spool.open import open_spool
-from relay.spool.port import Query, Record, Spool, Windows
+from relay.spool.port import Query, Record, Spool, Take, Windows
 from tests.support.spooled import facturx, mail, plan
 
 WINDOWS = Windows(resubmission=5000.0, documents=20000.0)
@@ -101,6 +101,15 @@ class Engines(RuleBasedStateMachine):
         assert not stored.duplicate
         self.answered[given.queue_id] = given
 
+    @rule(plans=PLANS, room=st.dictionaries(st.sampled_from(["agiris", "slow"]), st.integers(0, 3), max_size=2))
+    def store_and_take(self, plans: tuple[Any, ...], room: dict[str, int]) -> None:
+        given = self.mail(*plans)
+        ours, theirs = self.both(lambda spool: spool.store(given, Take(120.0, room)))
+        self.answered[given.queue_id] = given
+        self.claimed(ours.claims, theirs.claims)
+        taken = Counter(each.delivery.destination for each in ours.claims)
+        assert all(count <= room.get(name, 0) for name, count in taken.items())
+
     @rule(data=st.data())
     def submit_again(self, data: st.DataObject) -> None:
         if not self.answered:
@@ -119,10 +128,13 @@ class Engines(RuleBasedStateMachine):
         full = [name for name, free in room.items() if not free]
         due = self.agreed(lambda spool: spool.due(full))
         ours, theirs = self.both(lambda spool: spool.claim(self.now, 120.0, limit, room))
-        assert [(each.delivery, each.lease) for each in ours] == [(each.delivery, each.lease) for each in theirs]
         taken = Counter(each.delivery.destination for each in ours)
         assert all(count <= room.get(name, limit) for name, count in taken.items()) and taken.total() <= limit
         assert not ours or (due is not None and due <= self.now), "what is due for a destination with room is told"
+        self.claimed(ours, theirs)
+
+    def claimed(self, ours: tuple[Claim, ...], theirs: tuple[Claim, ...]) -> None:
+        assert [(each.delivery, each.lease) for each in ours] == [(each.delivery, each.lease) for each in theirs]
         for each in ours:
             key = each.delivery.queue_id, each.delivery.number
             assert self.live.get(key, self.now) <= self.now, "claimed while another claim holds"

@@ -9,7 +9,7 @@ from relay.lifecycle import Transition, step
 from relay.model import Disposition, Event, Order, Retry, State
 from relay.reason import Reason
 from relay.reply import Deferred, Delivered, Failed, Reply, Stage
-from relay.spool.port import Query, Spool, SpoolError
+from relay.spool.port import Query, Spool, SpoolError, Take
 from tests.spool.conftest import Clock
 from tests.support.spooled import CLIENT, facturx, mail, plan
 
@@ -61,6 +61,44 @@ class TestStore:
             (6, 4, None, State.HELD, Reason.NO_ADDRESS),
         ]
         assert await spool.due() == given.arrived
+
+    async def test_what_is_taken_at_once_is_claimed_in_the_same_commit(self, spool: Spool, clock: Clock) -> None:
+        given = mail(plan("a@x", "b@x"), plan("c@x", destination="other"), plan("d@x", destination="slow"))
+        stored = await spool.store(given, Take(60, {"agiris": 1, "other": 5}))
+        assert [(each.delivery.recipient, each.lease) for each in stored.claims] == [
+            ("a@x", clock.now + 60),
+            ("c@x", clock.now + 60),
+        ]
+        assert {each.delivery.attempts for each in stored.claims} == {each.delivery.unsettled for each in stored.claims}
+        assert await states(spool, given.queue_id) == [State.ACTIVE, State.QUEUED, State.ACTIVE, State.QUEUED]
+        others = await spool.claim(clock.now, 60, 10)
+        assert sorted(each.delivery.recipient or "" for each in others) == ["b@x", "d@x"]
+        for claim in stored.claims:
+            assert await spool.settle(claim, step(claim.delivery, Delivered(OK), clock.now, RETRY))
+        assert not await spool.settle(
+            stored.claims[0], step(others[0].delivery, Failed(NO, Stage.RCPT), clock.now, RETRY)
+        )
+        assert await states(spool, given.queue_id) == [State.DELIVERED, State.ACTIVE, State.DELIVERED, State.ACTIVE]
+
+    async def test_what_was_taken_and_never_settled_is_due_when_its_lease_ends(
+        self, spool: Spool, clock: Clock
+    ) -> None:
+        await spool.store(mail(plan("a@x")), Take(60, {"agiris": 1}))
+        assert await spool.due() == clock.now + 60 and not await spool.claim(clock.now, 60, 1)
+        clock.now += 61
+        [again] = await spool.claim(clock.now, 60, 1)
+        assert (again.delivery.attempts, again.delivery.unsettled) == (2, 2)
+
+    async def test_only_what_is_queued_and_due_is_taken(self, spool: Spool, clock: Clock) -> None:
+        room = Take(60, {"agiris": 9})
+        first = mail(plan("a@x", documents=(facturx("F1"),)), hold_duplicates=True)
+        assert len((await spool.store(first, room)).claims) == 1
+        again = await spool.store(mail(fingerprint=first.fingerprint), room)
+        assert (again.duplicate, again.claims) == (True, ())
+        held = mail(plan("a@x", documents=(facturx("F1"),)), hold_duplicates=True)
+        assert (await spool.store(held, room)).claims == ()
+        assert (await spool.store(mail(plan("b@x", disposition=Disposition.WITHHOLD)), room)).claims == ()
+        assert (await spool.store(mail(plan("c@x"), at=clock.now + 5), room)).claims == ()
 
     async def test_the_same_mail_again_answers_with_the_first_queue_id(self, spool: Spool, clock: Clock) -> None:
         first = mail()

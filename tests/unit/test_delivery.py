@@ -90,7 +90,7 @@ class House:
         for each in mails:
             await self.spool.store(each)
             if remember:
-                self.manager.remember(each)
+                self.manager.stored(each, None, ())
             else:
                 self.manager.notify()
 
@@ -213,10 +213,57 @@ async def test_all_leave_without_waiting_for_a_poll_whatever_ends_when(seed: int
     await running
 
 
+async def test_a_mail_that_finds_its_place_free_is_stored_as_claimed(house: House) -> None:
+    await settled_down(house)
+    given = mail(plan("a@agiris.example"), plan("b@agiris.example"), at=NOW)
+    take = house.manager.reserve(given)
+    assert take is not None and take.room == {"agiris": 2}
+    stored = await house.spool.store(given, take)
+    house.manager.stored(given, take, stored.claims)
+    await house.until(lambda: len(house.happened(Event.DELIVERED)) == 2)
+    assert {facts["delivery"].attempts for facts in house.happened(Event.DELIVERED)} == {1}
+    assert house.manager.reserve(given) == take, "its places are free again"
+
+
+async def test_places_are_kept_for_no_more_than_a_destination_takes_and_never_twice() -> None:
+    house = House(MemorySpool(clock=lambda: NOW), takes, limits=Limits(attempts=6, per_destination=3, poll=0.01))
+    manager = house.build()
+    running = asyncio.create_task(manager.run())
+    await settled_down(house)
+    given = mail(plan("a@x", "b@x", destination="one"), at=NOW)
+    room = [take.room if (take := manager.reserve(given)) else None for _ in range(3)]
+    assert room == [{"one": 2}, {"one": 1}, {"one": 0}]
+    other = mail(plan(*(f"{n}@x" for n in range(9)), destination="two"), at=NOW)
+    take = manager.reserve(other)
+    assert take is not None and take.room == {"two": 3} and manager.reserve(other) is None, "six attempts in all"
+    manager.give_back(take)
+    assert manager.reserve(other) == take
+    await manager.drain(1)
+    await running
+
+
+async def test_what_waits_goes_before_what_is_new(house: House) -> None:
+    given = mail(plan("a@agiris.example"), at=NOW)
+    house.rates["agiris"] = 1
+    await house.store(given, mail(plan("b@agiris.example"), at=NOW))
+    await house.until(lambda: len(house.happened(Event.DELIVERED)) == 1)
+    house.ticks = 61.0  # the next one may go; it is the one that waits
+    take = house.manager.reserve(given)
+    assert take is None or not take.room["agiris"]
+
+
+async def settled_down(house: House) -> None:
+    """Wait until the manager has looked and found nothing."""
+    async with asyncio.timeout(5):
+        while (take := house.manager.reserve(mail(at=NOW))) is None:
+            await asyncio.sleep(0)
+    house.manager.give_back(take)
+
+
 async def test_a_plan_made_after_the_mail_was_remembered_is_read_from_the_spool(house: House) -> None:
     whole = mail(plan("a@agiris.example"), plan("b@agiris.example"), at=NOW)
     await house.spool.store(whole)
-    house.manager.remember(replace(whole, plans=whole.plans[:1]))
+    house.manager.stored(replace(whole, plans=whole.plans[:1]), None, ())
     await house.until(lambda: len(house.happened(Event.DELIVERED)) == 2)
     assert sorted(house.sent) == ["a@agiris.example", "b@agiris.example"]
 
