@@ -16,10 +16,13 @@ from relay.report import Finding, Report, Severity, Verdict
 from relay.workers import fallback, frames
 from relay.workers.process import Worker
 
-MAX_WAITING = 64
-"""Requests that may wait for a worker; beyond, the door answers 451 and the sender tries again."""
+MAX_WAITING = 512
+"""Requests that may wait for a worker, one for each session; beyond, the door answers 451 and the sender tries again."""
 
 MAX_WAITING_OCTETS = 256 * 1024 * 1024
+
+PATIENCE = 120.0
+"""Seconds a request waits for a worker: clients wait ten minutes for the answer to a mail (rfc5321#4.5.3.2.6)."""
 
 SELF_TEST_TIMEOUT = 60.0
 """Seconds. It compiles the rules too, perhaps while the whole machine starts: slow is not wrong."""
@@ -194,6 +197,7 @@ class Pool:
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiters.append(turn)
         self._waiting_octets += octets
+        timer = turn.get_loop().call_later(PATIENCE, _give_up, turn)
         try:
             await turn
         except asyncio.CancelledError:
@@ -201,6 +205,7 @@ class Pool:
                 self._leave()
             raise
         finally:
+            timer.cancel()
             self._waiting_octets -= octets
             if turn in self._waiters:
                 self._waiters.remove(turn)
@@ -221,6 +226,11 @@ class Pool:
         task = asyncio.ensure_future(worker.kill())
         self._chores.add(task)
         task.add_done_callback(self._chores.discard)
+
+
+def _give_up(turn: asyncio.Future[None]) -> None:
+    if not turn.done():
+        turn.set_exception(PoolBusy())
 
 
 def _reports(answer: dict[str, Any] | str, count: int) -> tuple[Report, ...] | None:

@@ -155,6 +155,19 @@ async def test_too_many_waiting_is_busy_and_the_rest_is_served(
     assert (pool.busy, pool.waiting) == (0, 0)
 
 
+async def test_nobody_waits_for_a_worker_for_ever(pool: Pool, log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool_module, "PATIENCE", 0.05)
+    os.kill(pids(log)[0], signal.SIGSTOP)
+    served = asyncio.create_task(pool.inspect([Candidate(PLAIN)], STRUCTURE))
+    await asyncio.sleep(0)
+    with pytest.raises(PoolBusy):
+        await pool.inspect([Candidate(PLAIN)], STRUCTURE)
+    assert pool.waiting == 0
+    os.kill(pids(log)[0], signal.SIGCONT)
+    assert len(await served) == 1
+    assert (pool.busy, pool.waiting) == (0, 0)
+
+
 async def test_octets_that_wait_are_bounded_too(pool: Pool, log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pool_module, "MAX_WAITING_OCTETS", len(PLAIN) + 1)
     os.kill(pids(log)[0], signal.SIGSTOP)
