@@ -17,8 +17,8 @@ import structlog
 from relay.delivery.attempt import Attempts
 from relay.delivery.gates import Gates
 from relay.delivery.ports import Ports
-from relay.delivery.remembered import Remembered
-from relay.model import Claim, Disposition, Mail
+from relay.delivery.remembered import Remembered, wanted
+from relay.model import Claim, Mail
 from relay.ops.events import Event
 from relay.spool.port import Spool, SpoolBroken, Take
 
@@ -80,7 +80,7 @@ class QueueManager:
         free = self._limits.attempts - len(self._tasks) - self._reserved
         if self._waits or self._stopping.is_set() or self._ended.is_set() or free <= 0:
             return None
-        taken = self._gates.reserve(_wanted(mail), free)
+        taken = self._gates.reserve(wanted(mail), free)
         self._reserved += taken.total()
         return Take(self._limits.lease, taken)
 
@@ -91,10 +91,9 @@ class QueueManager:
             self._start(claim)
         if take is not None:
             self._free(take, Counter(claim.delivery.destination for claim in claims))
-        wanted = _wanted(mail)
-        if wanted.total() > len(claims):
+        if (fresh := wanted(mail)).total() > len(claims):
             self._waits = True
-            self._fresh.update(wanted)
+            self._fresh.update(fresh)
             self._wake.set()
 
     def give_back(self, take: Take) -> None:
@@ -249,12 +248,3 @@ class QueueManager:
         self._stopping.set()
         self._wake.set()
         self._ports.broken(str(error))
-
-
-def _wanted(mail: Mail) -> Counter[str]:
-    """How many deliveries a mail brings each destination."""
-    wanted = Counter[str]()
-    for plan in mail.plans:
-        if plan.disposition is Disposition.RELAY:
-            wanted[plan.destination] += len(plan.to)
-    return wanted

@@ -1,12 +1,21 @@
 """Mails just stored, kept in memory for their first attempt so that the content is not read again."""
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 
 from relay.model import Disposition, Mail
 
 VALUES = 16 * 1024
 """Octets that envelope, plans and verdicts of a mail take beside its content, rounded up. Without it a backlog of small
 mails has no bound worth the name: 64 MiB of content are 300,000 of them, and 1.5 GB."""
+
+
+def wanted(mail: Mail) -> Counter[str]:
+    """How many deliveries a mail brings each destination."""
+    found = Counter[str]()
+    for plan in mail.plans:
+        if plan.disposition is Disposition.RELAY:
+            found[plan.destination] += len(plan.to)
+    return found
 
 
 class Remembered:
@@ -21,7 +30,7 @@ class Remembered:
         return len(self._mails)
 
     def add(self, mail: Mail) -> None:
-        expected = sum(len(plan.to) for plan in mail.plans if plan.disposition is Disposition.RELAY)
+        expected = wanted(mail).total()
         if expected == 0 or _weight(mail) > self._limit or mail.queue_id in self._mails:
             return
         self._mails[mail.queue_id] = (mail, expected)

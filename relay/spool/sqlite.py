@@ -18,10 +18,9 @@ from typing import TypeVar
 import structlog
 
 from relay.lifecycle import Transition
-from relay.mail.identity import is_intact
 from relay.model import Claim, Delivery, Mail, Order, Plan
 from relay.ops import events
-from relay.spool import database, place, purge, queries, reclaim, rows, verbs, waiting
+from relay.spool import database, place, purge, queries, reclaim, verbs, waiting, whole
 from relay.spool.appender import Appender
 from relay.spool.checkpoint import Checkpointer
 from relay.spool.content import Content, next_place
@@ -114,28 +113,13 @@ class SqliteSpool:
 
     async def load(self, queue_id: str) -> Mail | None:
         try:
-            mail, sound = await self._read(lambda db: self._mail(db, queue_id))
-        except _Unreadable:
+            mail, sound = await self._read(lambda db: whole.mail(db, self._content, queue_id))
+        except whole.Unreadable:
             mail, sound = None, False
         if not sound:
             await self._set_aside(queue_id)
             return None
         return mail
-
-    def _mail(self, db: sqlite3.Connection, queue_id: str) -> tuple[Mail | None, bool]:
-        """The mail and whether it is the one that was stored. Raises _Unreadable."""
-        try:
-            raw = self._content.get(db, queue_id)
-            found = rows.read_mail(db, queue_id, raw)
-        except (ValueError, sqlite3.DatabaseError) as error:
-            known = meaning(error)
-            if isinstance(known, SpoolBroken) and not isinstance(known, SpoolDamaged):
-                raise
-            raise _Unreadable from error
-        if found is None:
-            return None, True
-        mail, digest = found
-        return mail, is_intact(mail.raw, digest)
 
     async def _set_aside(self, queue_id: str) -> None:
         now = self._clock()
@@ -151,17 +135,7 @@ class SqliteSpool:
         return await self._read(lambda db: queries.find(db, query))
 
     async def show(self, queue_id: str) -> Record | None:
-        return await self._read(lambda db: self._record(db, queue_id))
-
-    def _record(self, db: sqlite3.Connection, queue_id: str) -> Record | None:
-        try:
-            mail, _ = self._mail(db, queue_id)
-        except _Unreadable:
-            mail = rows.bare_mail(db, queue_id)
-        if mail is None:
-            return None
-        deliveries = rows.deliveries(db, f"{rows.OF_MAIL} ORDER BY number", queue_id)
-        return Record(mail, tuple(deliveries), rows.history(db, queue_id))
+        return await self._read(lambda db: whole.record(db, self._content, queue_id))
 
     async def set_state(self, queue_id: str, number: int | None, given: Order, now: float) -> tuple[Delivery, ...]:
         return await self._change(lambda db: self._verbs.set_state(db, queue_id, number, given, now))
@@ -270,7 +244,3 @@ class SqliteSpool:
             if isinstance(self._writer.broken, SpoolDamaged):
                 place.suspect(self._path).touch(0o600)
             self._lock.release()
-
-
-class _Unreadable(Exception):
-    """The rows of a mail cannot be read back."""

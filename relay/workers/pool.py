@@ -17,7 +17,7 @@ from relay.workers import fallback, frames
 from relay.workers.process import Worker
 
 MAX_WAITING = 512
-"""Requests that may wait for a worker, one for each session; beyond, the door answers 451 and the sender tries again."""
+"""Requests that may wait for a worker, one a session; beyond, the door answers 451 and the sender tries again."""
 
 MAX_WAITING_OCTETS = 256 * 1024 * 1024
 
