@@ -20,12 +20,12 @@ MiB = 1024 * 1024
 class Disk:
     """A loop image that can be cut off; `cut()` mounts what was on the disk at that instant in its place."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, octets: int) -> None:
         self.point = folder / "disk"
         self.point.mkdir()
         self._folder, self._number = folder, 0
         with self._image.open("wb") as file:
-            file.truncate(384 * MiB)
+            file.truncate(octets)
         # A short commit interval of the file system would hide a missing fsync.
         subprocess.run(["mkfs.ext4", "-q", "-F", str(self._image)], check=True, capture_output=True)
 
@@ -54,9 +54,9 @@ class Disk:
 
 
 @pytest.fixture
-def disk(tmp_path: Path, need: Callable[..., None]) -> Iterator[Disk]:
+def disk(tmp_path: Path, cuts: int, need: Callable[..., None]) -> Iterator[Disk]:
     need("mkfs.ext4", "mount", "umount", "losetup", root=True)
-    made = Disk(tmp_path)
+    made = Disk(tmp_path, (384 + 24 * cuts) * MiB)  # what was delivered stays for 30 days
     if not made.mount():
         pytest.skip("no loop mount is allowed here")
     yield made
