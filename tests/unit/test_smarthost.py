@@ -30,7 +30,7 @@ from tests.support.peer import (
 
 MAIL = b"Subject: invoice\r\n\r\n.one\r\n..two\r\n\r\nend\r\n"
 TO = "client@agiris.example"
-SHORT = Timeouts(**dict.fromkeys(Timeouts.__dataclass_fields__, 0.3))
+SHORT = replace(Timeouts(**dict.fromkeys(Timeouts.__dataclass_fields__, 0.3)), connect=10.0)  # to a peer that is there
 
 
 @pytest.fixture
