@@ -2,10 +2,10 @@
 
 import asyncio
 import contextlib
+import select
 import sqlite3
 import threading
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
@@ -48,6 +48,7 @@ class Writer:
         self._queue: SimpleQueue[_Waiting | None] = SimpleQueue()
         self._gate = threading.Lock()
         self._closed = False
+        self._batch: list[_Waiting] = []
         self.broken: SpoolBroken | None = None
         self._thread = threading.Thread(target=self._run, name="spool-writer", daemon=True)
         self._thread.start()
@@ -78,16 +79,30 @@ class Writer:
             self.broken = self.broken or error
 
     def _run(self) -> None:
-        batch: list[_Waiting] = []
+        try:
+            self._serve()
+        except BaseException as error:  # a thread that is gone must be no secret: nobody would ever get an answer
+            broken = SpoolBroken(f"the thread that writes the spool ended: {error!r}")
+            self.fail(broken)
+            _answer([(each, broken) for each in (*self._batch, *self._left())])
+
+    def _serve(self) -> None:
         last = False
         while not last:
-            if len(batch) > 1:
-                time.sleep(GATHER)
-            batch, last = self._take()
-            if batch and self.broken is not None:
-                _answer([(each, self.broken) for each in batch])
-            elif batch:
-                self._write(batch)
+            if len(self._batch) > 1:
+                select.select((), (), (), GATHER)  # time.sleep is EINVAL under a clock that faketime has set
+            self._batch, last = self._take()
+            if self._batch and self.broken is not None:
+                _answer([(each, self.broken) for each in self._batch])
+            elif self._batch:
+                self._write(self._batch)
+
+    def _left(self) -> Iterator[_Waiting]:
+        """What nobody has taken yet."""
+        with contextlib.suppress(Empty):
+            while True:
+                if (item := self._queue.get_nowait()) is not None:
+                    yield item
 
     def _take(self) -> tuple[list[_Waiting], bool]:
         batch: list[_Waiting] = []

@@ -425,13 +425,30 @@ class TestFailingDisk:
             await spool.store(mail())
         await spool.close()
 
+    async def test_a_writer_that_ends_answers_everybody_and_breaks_the_spool(
+        self, path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        spool = opened(path)
+
+        def fault(batch: object) -> None:
+            raise RuntimeError("a bug of ours")
+
+        monkeypatch.setattr(spool._writer, "_write", fault)
+        async with asyncio.timeout(10):
+            results = await asyncio.gather(*(spool.store(mail()) for _ in range(5)), return_exceptions=True)
+        assert {type(each) for each in results} == {SpoolBroken}
+        assert "a bug of ours" in (spool.unhealthy() or "")
+        with pytest.raises(SpoolBroken):
+            await spool.store(mail())
+        await spool.close()
+
 
 class TestGroups:
     async def test_many_wait_for_more_and_one_alone_for_nobody(
         self, path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         spool, waited = opened(path), []
-        monkeypatch.setattr(writer, "time", SimpleNamespace(sleep=waited.append))
+        monkeypatch.setattr(writer, "select", SimpleNamespace(select=lambda *waits: waited.append(waits[-1])))
         for _ in range(3):
             await spool.store(mail())
         assert waited == []

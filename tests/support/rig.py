@@ -21,6 +21,7 @@ from typing import Any
 from urllib.request import urlopen
 
 from relay.delivery.manager import Limits
+from relay.demo.stage import free_port
 from tests.support.books import Arrival, read_journal
 
 ROOT = Path(os.environ.get("RELAY_TREE", Path(__file__).parents[2]))
@@ -66,12 +67,6 @@ def firm_yaml(address: Callable[[int], str] = lambda number: f"{number:08d}@agir
         "  agiris: {link_name: Agiris, type: email, transmit_documents: true, original_pdf: false}\nclients:\n"
         + clients
     )
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class NextHop:

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from relay.demo.stage import free_port
 from tests.bench.load.bench import Target
 from tests.support.postfix import Postfix as Server
-from tests.support.rig import ROOT, free_port
+from tests.support.rig import ROOT
 
 SETTINGS = {
     "default_process_limit": "150",
