@@ -160,8 +160,13 @@ def on_spool(context: Context, url: str | None, work: Callable[[Spool], Awaitabl
         finally:
             await spool.close()
 
+    return guarded(lambda: asyncio.run(run()))
+
+
+def guarded(work: Callable[[], T]) -> T:
+    """What `work` gives; a spool that cannot be used ends the command with one sentence."""
     try:
-        return asyncio.run(run())
+        return work()
     except (SpoolBusy, SpoolFull) as error:
         fail(str(error), TRY_LATER)
     except SpoolNewer as error:

@@ -2,19 +2,17 @@
 
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
 import click
 
-from relay.cli.context import CONFIG_FAULT, NO, TRY_LATER, USAGE, Context, fail, options
-from relay.cli.queue import operator, spool_option
+from relay.cli.context import NO, Context, options
+from relay.cli.queue import guarded, operator, spool_option
 from relay.cli.queue_view import moment
 from relay.spool.backup import Progress
 from relay.spool.backup import backup as take
 from relay.spool.open import path_of
-from relay.spool.port import SpoolBusy, SpoolError, SpoolFull, SpoolNewer
 from relay.spool.restore import restore as put_back
 from relay.spool.verify import verify
 
@@ -34,7 +32,7 @@ def spool() -> None:
 def backup(context: Context, file: Path, url: str | None) -> None:
     """Copy the spool to FILE, a new file of mode 0600, also while the daemon runs. The copy is checked and durable."""
     taken = time.time()
-    done = _guarded(lambda: take(_place(context, url), file, taken, _progress("copied")))
+    done = guarded(lambda: take(_place(context, url), file, taken, _progress("copied")))
     if context.as_json:
         told = {"file": str(file), "octets": done.octets, "mails": done.mails, "taken": moment(taken)}
         context.print_json([told])
@@ -52,8 +50,8 @@ def restore(context: Context, file: Path, force: bool, url: str | None) -> None:
 
     What waits in the backup may have left since: it is held, reason `restored`, until somebody releases or drops it.
     """
-    path = _guarded(lambda: _place(context, url))
-    done = _guarded(lambda: put_back(file, path, time.time(), operator(), force=force, progress=_progress("copied")))
+    path = guarded(lambda: _place(context, url))
+    done = guarded(lambda: put_back(file, path, time.time(), operator(), force=force, progress=_progress("copied")))
     if context.as_json:
         replaced = None if done.replaced is None else str(done.replaced)
         context.print_json([{"spool": str(path), "mails": done.mails, "held": done.held, "replaced": replaced}])
@@ -72,8 +70,8 @@ def restore(context: Context, file: Path, force: bool, url: str | None) -> None:
 @options
 def check(context: Context, file: Path | None, url: str | None) -> None:
     """Read every page and every mail of the spool, or of the backup FILE, against their digests. Exit 1: damaged."""
-    path = file or _guarded(lambda: _place(context, url))
-    found = _guarded(lambda: verify(path, _progress("checked")))
+    path = file or guarded(lambda: _place(context, url))
+    found = guarded(lambda: verify(path, _progress("checked")))
     if context.as_json:
         told = {"file": str(path), "schema": found.schema, "mails": found.mails}
         context.print_json([told | {"deliveries": found.deliveries, "faults": found.faults}])
@@ -103,17 +101,3 @@ def _progress(word: str) -> Progress:
             click.echo(f"\r{percent:3d} % {word}" + ("\n" if percent == 100 else ""), nl=False, err=True)
 
     return told
-
-
-def _guarded(work: Callable[[], T]) -> T:
-    """What `work` gives; a spool that cannot be used ends the command with one sentence."""
-    try:
-        return work()
-    except (SpoolBusy, SpoolFull) as error:
-        fail(str(error), TRY_LATER)
-    except SpoolNewer as error:
-        fail(str(error), CONFIG_FAULT)
-    except SpoolError as error:
-        fail(str(error), NO)
-    except ValueError as error:
-        fail(str(error), USAGE)

@@ -158,10 +158,10 @@ class QueueManager:
         room = min(self._limits.attempts - len(self._tasks) - self._reserved, self._limits.per_destination)
         if room <= 0:
             return False
-        places = self._gates.room()
-        if not await self._is_due([name for name, free in places.items() if not free]):
-            self._gates.full = {name for name, free in places.items() if not free}
-            self._short, self._waits = bool(self._gates.full), False
+        full = {name for name, free in self._gates.room().items() if not free}
+        if not await self._is_due(full):
+            self._gates.full = full
+            self._short, self._waits = bool(full), False
             return False
         # Asked again, for some have ended meanwhile; none has begun, so no destination gets more than its slots.
         places = self._gates.room()
@@ -180,7 +180,7 @@ class QueueManager:
         self._tasks[task] = claim
         task.add_done_callback(self._done)
 
-    async def _is_due(self, full: list[str]) -> bool:
+    async def _is_due(self, full: Collection[str]) -> bool:
         """Whether a claim would find something. What was just stored is due: the spool need not be asked."""
         fresh = not self._fresh.issubset(full)
         self._fresh.clear()

@@ -135,8 +135,11 @@ class Pipe(SMTP):
         end = self._reader._buffer.find(b"\n")
         if end < 0 or len(self._out) > 16 * 1024:
             await self.flush()
-        skipped = 0 if end >= 0 else await self._wait_for_line()
-        found = self._take(self._reader._buffer.find(b"\n") + 1)
+        skipped = 0
+        if end < 0:
+            skipped = await self._wait_for_line()
+            end = self._reader._buffer.find(b"\n")
+        found = self._take(end + 1)
         if skipped or len(found) > limit:
             raise LineTooLong
         return found
