@@ -18,13 +18,12 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-_encode = json.JSONEncoder(ensure_ascii=True, separators=(",", ":"), check_circular=False).encode
 _decode = json.JSONDecoder().decode
 
 
 def dump(value: object) -> bytes:
     """JSON text of `value`, UTF-8. Surrogates (undecodable octets of a header) survive as escapes."""
-    return _encode(plain(value)).encode("ascii")
+    return _encode(value).encode("ascii")
 
 
 def load(kind: type[T], data: bytes | str) -> T:
@@ -44,50 +43,46 @@ def build(kind: type[T], data: object) -> T:
 
 
 def plain(value: object) -> Any:
-    """`value` as JSON-able lists, dicts and scalars."""
-    return _writer(typing.cast(Any, type(value)))(value)
-
-
-def _same(value: Any) -> Any:
-    return value
-
-
-def _list(value: Any) -> list[Any]:
-    return [plain(item) for item in value]
+    """`value` as JSON-able lists, dicts and scalars: what `dump` writes, read as JSON."""
+    return _decode(_encode(value))
 
 
 @cache
 def _writer(kind: Any) -> Callable[[Any], Any]:
-    """By the class of the value itself, never by an annotation: what is written is what is there."""
+    """By the class of the value itself, never by an annotation: what is written is what is there.
+
+    One layer of it; the encoder asks again for what it finds within, and knows itself what to make of tuples and of
+    string enums.
+    """
     if is_dataclass(kind):
-        return _dataclass_writer(kind)
-    if issubclass(kind, StrEnum):
-        return attrgetter("value")
-    if issubclass(kind, (tuple, list)):
-        return _list
+        return _dataclass_writer([field.name for field in fields(kind)])
     if issubclass(kind, (frozenset, set)):
-        return lambda value: sorted(plain(item) for item in value)
+        return sorted
     if issubclass(kind, Mapping):
-        return lambda value: {str(key): plain(item) for key, item in value.items()}
-    return (lambda value: value.decode("latin-1")) if issubclass(kind, bytes) else _same
+        return dict
+    if issubclass(kind, bytes):
+        return lambda value: value.decode("latin-1")
+    raise TypeError(f"no JSON is known for a {kind.__name__}")
 
 
-_AS_THEY_ARE = frozenset({str, int, float, bool, type(None)})
-
-
-def _dataclass_writer(kind: Any) -> Callable[[Any], Any]:
-    names = [field.name for field in fields(kind)]
-    if len(names) < 2:
-        return lambda value: {name: plain(getattr(value, name)) for name in names}
+def _dataclass_writer(names: list[str]) -> Callable[[Any], dict[str, Any]]:
+    if len(names) < 2:  # attrgetter gives no tuple
+        return lambda value: {name: getattr(value, name) for name in names}
     values = attrgetter(*names)
+    return lambda value: dict(zip(names, values(value), strict=True))
 
-    def write(value: Any) -> dict[str, Any]:
-        return {
-            name: item if type(item) in _AS_THEY_ARE else plain(item)
-            for name, item in zip(names, values(value), strict=True)
-        }
 
-    return write
+def _opened(value: object) -> Any:
+    kind: Any = type(value)
+    return _writer(kind)(value)
+
+
+_encode = json.JSONEncoder(
+    ensure_ascii=True,
+    separators=(",", ":"),
+    check_circular=False,
+    default=_opened,
+).encode
 
 
 @cache

@@ -24,7 +24,7 @@ def request(candidates: Sequence[Candidate], options: Options) -> list[Octets]:
     """The pieces of an inspection request, the contents not copied."""
     header = {
         "op": "inspect",
-        "options": wire.plain(options),
+        "options": options,
         "candidates": [
             {
                 "size": len(each.content),

@@ -2,6 +2,8 @@
 
 import json
 from dataclasses import replace
+from math import isnan
+from types import MappingProxyType
 
 import pytest
 from hypothesis import given
@@ -12,13 +14,13 @@ from relay.inspection import Options
 from relay.model import Disposition, Document, Plan, Recipient, Span
 from relay.report import Finding, Kind, Party, Report, Severity, Verdict
 
-reports = st.from_type(Report)
+reports = st.from_type(Report).filter(lambda report: not isnan(report.ms))
 plans = st.builds(
     Plan,
     disposition=st.sampled_from(Disposition),
     cuts=st.lists(st.builds(Span, st.integers(0), st.integers(0))).map(tuple),
     prepend=st.binary(),
-    documents=st.lists(st.from_type(Document), max_size=2).map(tuple),
+    documents=st.lists(st.builds(Document, report=reports), max_size=2).map(tuple),
 )
 
 
@@ -39,6 +41,16 @@ def test_sets_mappings_and_a_class_of_one_field() -> None:
     assert wire.load(Recipient, wire.dump(recipient)) == recipient
     options = Options(severities={"BR-01": Severity.INFO})
     assert wire.load(Options, wire.dump(options)) == options
+
+
+def test_a_mapping_that_is_no_dict_is_written_too() -> None:
+    options = Options(severities=MappingProxyType({"BR-01": Severity.INFO}))
+    assert wire.load(Options, wire.dump(options)) == options
+
+
+def test_what_is_no_value_of_ours_is_not_written() -> None:
+    with pytest.raises(TypeError):
+        wire.dump(Party(name=object()))  # type: ignore[arg-type]
 
 
 def test_enums_are_written_as_their_words() -> None:
