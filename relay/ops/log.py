@@ -3,7 +3,7 @@
 Written to standard error. JSON when nobody watches (systemd, a pipe), colours on a terminal. Addresses are whole at
 level debug only; subjects, bodies, file names and passwords never (relay.ops.privacy).
 
-Each line is one write(2) and waits for nothing: what happened before a crash is in the log.
+Lines leave at the end of the turn of the event loop they were logged in, errors at once (relay.ops.lines).
 """
 
 import logging
@@ -19,6 +19,7 @@ import structlog
 
 from relay.ops import privacy
 from relay.ops.events import Event, severity
+from relay.ops.lines import Lines
 
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 FORMATS = ("auto", "json", "console")
@@ -27,6 +28,7 @@ _SYSLOG = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}
 _Record = MutableMapping[str, Any]
 
 _logger: Any = structlog.get_logger()
+_lines: Lines | None = None
 _json = JSONEncoder(ensure_ascii=False, check_circular=False).encode  # json.dumps makes an encoder for each line
 
 
@@ -43,9 +45,13 @@ def configure(
     """
     if level not in LEVELS or format not in FORMATS:
         raise ValueError(f"log level {level!r} or format {format!r} is not known")
+    global _lines
     out = sys.stderr if stream is None else stream
     processors = [*_common(LEVELS[level], on_fault), *_renderers(out, format)]
-    _apply(LEVELS[level], processors, structlog.BytesLoggerFactory(file=out.buffer))
+    if _lines is not None:
+        _lines.close()
+    _lines = lines = Lines(out.buffer)
+    _apply(LEVELS[level], processors, lambda *_names: lines)
 
 
 def event_log(event: Event, *, queue_id: str | None = None, alert: bool = False, **fields: object) -> None:

@@ -1,0 +1,140 @@
+"""relay.ops.lines: what leaves together, what does not wait, and in which order."""
+
+import asyncio
+import io
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from relay.ops.lines import WHOLE, Lines
+
+
+class Descriptor(io.RawIOBase):
+    def __init__(self):
+        super().__init__()
+        self.writes = []
+
+    def writable(self):
+        return True
+
+    def write(self, octets):
+        self.writes.append(bytes(octets))
+        return len(octets)
+
+
+@pytest.fixture
+def writes():
+    return Descriptor()
+
+
+@pytest.fixture
+def lines(writes):
+    made = Lines(io.BufferedWriter(writes))
+    yield made
+    made.close()
+
+
+async def test_the_lines_of_one_turn_leave_in_one_write(lines, writes):
+    lines.info(b"1")
+    lines.warning(b"2")
+    lines.debug(b"3")
+    assert writes.writes == []
+    await asyncio.sleep(0)
+    lines.info(b"4")
+    await asyncio.sleep(0)
+    assert writes.writes == [b"1\n2\n3\n", b"4\n"]
+
+
+async def test_a_line_is_out_before_whatever_it_was_followed_by_goes_on(lines, writes):
+    """A 250 is sent by a task that the end of another wakes: its lines are written by then."""
+
+    async def accept():
+        lines.info(b"accepted")
+
+    await asyncio.create_task(accept())
+    assert writes.writes == [b"accepted\n"]
+
+
+@pytest.mark.parametrize("level", ["error", "critical", "exception"])
+async def test_an_error_does_not_wait_and_takes_along_what_does(lines, writes, level):
+    lines.info(b"1")
+    getattr(lines, level)(b"2")
+    assert writes.writes == [b"1\n2\n"]
+    await asyncio.sleep(0)
+    assert writes.writes == [b"1\n2\n"]
+
+
+async def test_a_thread_without_a_loop_writes_at_once_and_in_order(lines, writes):
+    lines.info(b"1")
+    thread = threading.Thread(target=lines.info, args=(b"2",))
+    thread.start()
+    thread.join()
+    assert writes.writes == [b"1\n2\n"]
+
+
+def test_without_a_loop_nothing_waits(lines, writes):
+    lines.info(b"1")
+    lines.info(b"2")
+    assert writes.writes == [b"1\n", b"2\n"]
+
+
+async def test_a_write_to_a_pipe_stays_whole(lines, writes):
+    for number in range(100):
+        lines.info(b"%03d" % number + b"x" * 300)
+    await asyncio.sleep(0)
+    assert b"".join(writes.writes).count(b"\n") == 100
+    assert all(len(each) <= WHOLE and each.endswith(b"\n") for each in writes.writes)
+    assert len(writes.writes) == 8  # 13 lines of 304 octets in each
+
+
+def test_what_a_loop_left_behind_is_not_in_the_way_of_the_next(lines, writes):
+    async def last():
+        asyncio.get_running_loop().stop()
+        lines.info(b"1")
+
+    async def next_one():
+        lines.info(b"2")
+        await asyncio.sleep(0)
+        return writes.writes
+
+    first = asyncio.new_event_loop()
+    first.run_until_complete(last())
+    first.close()
+    assert writes.writes == []
+    assert asyncio.run(next_one()) == [b"1\n2\n"]
+
+
+async def test_another_in_its_place_writes_after_it(lines, writes):
+    lines.info(b"old")
+    lines.close()
+    other = Lines(io.BufferedWriter(writes))
+    other.error(b"new")
+    other.close()
+    assert writes.writes == [b"old\n", b"new\n"]
+
+
+async def test_a_closed_pipe_costs_lines_only(lines, writes, monkeypatch):
+    monkeypatch.setattr(writes, "write", lambda octets: (_ for _ in ()).throw(BrokenPipeError()))
+    lines.info(b"1")
+    lines.flush()
+    with pytest.raises(BrokenPipeError):
+        lines.error(b"2")
+    monkeypatch.undo()
+
+
+@pytest.mark.parametrize("end", ["return", "raise SystemExit(3)", "raise KeyboardInterrupt"])
+def test_an_orderly_end_loses_nothing(end):
+    program = f"""
+import asyncio
+from relay.ops.events import Event
+from relay.ops.log import configure, event_log
+async def main():
+    event_log(Event.STOPPED, code=0)
+    {end}
+configure("info", "json")
+asyncio.run(main())
+"""
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert '"event": "stopped"' in ended.stderr
