@@ -40,11 +40,11 @@ class Outbound:
             sender=self.sender,
         )
 
-    def route(self, delivery: Delivery, plan: Plan) -> Route:
+    def route(self, delivery: Delivery) -> Route:
         """The client's smarthost of today; of a client that is gone, the one it had. Raises RouteError."""
         settings = self._settings()
-        client = settings.terms.clients.get(f"{plan.firm}/{plan.dossier}")
-        name = client.smarthost if client else plan.smarthost
+        client = settings.terms.clients.get(f"{delivery.firm}/{delivery.dossier}")
+        name = client.smarthost if client else delivery.smarthost
         smarthost = settings.smarthosts.get(name)
         if smarthost is None:
             raise RouteError(f'smarthost "{name}" is not configured any more')

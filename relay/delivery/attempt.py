@@ -4,21 +4,27 @@ import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import structlog
 
 from relay.delivery.ports import Ports, RouteError
 from relay.delivery.remembered import Remembered
 from relay.lifecycle import Transition, step
-from relay.model import Claim, Mail, State
+from relay.model import Claim, Delivery, Mail, State
 from relay.ops.events import Event
 from relay.reply import Deferred, Outcome, Reply, Stage, Trouble, Uncertain, failure
+from relay.smarthost import Letter, Unreachable, letter
 from relay.spool.port import Spool, SpoolBroken, SpoolError
 
 log = structlog.get_logger(__name__)
 
 STOPPING = Reply(451, "4.3.2", "the relay was stopped before the attempt")
 CUT_OFF = Reply(451, "4.3.2", "the attempt was cut off: the next hop may have the mail")
+
+
+class _Unreadable(Exception):
+    """The spool has the mail no more, or not as it was stored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +44,9 @@ class Attempts:
         Cancelled: the transaction is given up, and recorded as uncertain, for the final dot may have been sent.
         """
         began = time.monotonic()
-        mail: Mail | None = None
         cancelled = False
         try:
-            mail = await self._mail(claim)
-            outcome = await self._outcome(claim, mail)
+            outcome = await self._outcome(claim)
         except SpoolBroken:
             raise
         except asyncio.CancelledError:
@@ -51,8 +55,7 @@ class Attempts:
         except Exception as error:
             log.exception(Event.FAULT, where="delivery", queue_id=claim.delivery.queue_id)
             outcome = failure(Stage.INTERNAL, Trouble.UNFORESEEN, type(error).__name__)
-        self.remembered.attempted(claim.delivery.queue_id)
-        reported = await self._settle(claim, mail, outcome, time.monotonic() - began)
+        reported = await self._settle(claim, outcome, time.monotonic() - began)
         if cancelled:
             raise asyncio.CancelledError
         return reported
@@ -62,38 +65,41 @@ class Attempts:
         transition = Transition(State.DEFERRED, self.clock(), str(STOPPING), Event.DEFERRED)
         await self._record(claim, transition, ())
 
-    async def _mail(self, claim: Claim) -> Mail | None:
+    async def _outcome(self, claim: Claim) -> Outcome:
         delivery = claim.delivery
+        if delivery.recipient is None:
+            return failure(Stage.INTERNAL, Trouble.UNFORESEEN, "a delivery without recipient was due")
+        self._tell(Event.ATTEMPT, claim)
+        try:
+            route = self.ports.route(delivery)
+            outcomes = await self.ports.send(route, partial(self._letter, delivery, delivery.recipient))
+        except RouteError as error:
+            return failure(Stage.INTERNAL, Trouble.UNUSABLE, str(error))
+        except Unreachable as unreachable:
+            return unreachable.outcome
+        except _Unreadable as error:
+            return failure(Stage.INTERNAL, Trouble.UNFORESEEN, str(error))
+        return outcomes[delivery.recipient]
+
+    async def _letter(self, delivery: Delivery, recipient: str) -> Letter:
+        mail = await self._mail(delivery)
+        if mail is None:
+            raise _Unreadable("the mail cannot be read from the spool")
+        plan = mail.plans[delivery.plan]
+        chunks = await self.ports.sign(mail, self.ports.render(mail, plan))
+        return letter(self.ports.sender(delivery, plan), (recipient,), chunks, mail.envelope.smtputf8)
+
+    async def _mail(self, delivery: Delivery) -> Mail | None:
         mail = self.remembered.get(delivery.queue_id)
         if mail is not None and delivery.plan < len(mail.plans):
             return mail
         return await self.spool.load(delivery.queue_id)
 
-    async def _outcome(self, claim: Claim, mail: Mail | None) -> Outcome:
-        delivery = claim.delivery
-        if mail is None:
-            return failure(Stage.INTERNAL, Trouble.UNFORESEEN, "the mail cannot be read from the spool")
-        if delivery.recipient is None:
-            return failure(Stage.INTERNAL, Trouble.UNFORESEEN, "a delivery without recipient was due")
-        plan = mail.plans[delivery.plan]
-        self._tell(Event.ATTEMPT, claim)
-        try:
-            route = self.ports.route(delivery, plan)
-        except RouteError as error:
-            return failure(Stage.INTERNAL, Trouble.UNUSABLE, str(error))
-        chunks = await self.ports.sign(mail, self.ports.render(mail, plan))
-        utf8 = mail.envelope.smtputf8
-        outcomes = await self.ports.send(
-            route, self.ports.sender(delivery, plan), [delivery.recipient], chunks, smtputf8=utf8
-        )
-        return outcomes[delivery.recipient]
-
-    async def _settle(self, claim: Claim, mail: Mail | None, outcome: Outcome, seconds: float) -> bool:
+    async def _settle(self, claim: Claim, outcome: Outcome, seconds: float) -> bool:
         delivery = claim.delivery
         transition = step(delivery, outcome, self.clock(), self.ports.retry(), self.jitter())
-        reports: tuple[Mail, ...] = ()
-        if transition.report is not None and mail is not None:
-            reports = self._reports(claim, mail, transition)
+        reports = await self._reports(delivery, transition) if transition.report is not None else ()
+        self.remembered.attempted(delivery.queue_id)
         held = await self._record(claim, transition, reports)
         facts = {"outcome": outcome, "transition": transition, "reply": transition.reply, "seconds": seconds}
         stage = getattr(outcome, "stage", Stage.BODY)
@@ -104,12 +110,13 @@ class Attempts:
             self._tell(Event.LATE, claim)
         return held and bool(reports)
 
-    def _reports(self, claim: Claim, mail: Mail, transition: Transition) -> tuple[Mail, ...]:
+    async def _reports(self, delivery: Delivery, transition: Transition) -> tuple[Mail, ...]:
         """A report that cannot be written must not keep the outcome from being recorded."""
         try:
-            return tuple(self.ports.report(mail, claim.delivery, transition))
+            mail = await self._mail(delivery)
+            return tuple(self.ports.report(mail, delivery, transition)) if mail is not None else ()
         except Exception:
-            log.exception(Event.FAULT, where="report", queue_id=claim.delivery.queue_id)
+            log.exception(Event.FAULT, where="report", queue_id=delivery.queue_id)
             return ()
 
     async def _record(self, claim: Claim, transition: Transition, reports: tuple[Mail, ...]) -> bool:

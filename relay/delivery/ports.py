@@ -8,7 +8,7 @@ from relay.lifecycle import Transition
 from relay.model import Delivery, Mail, Plan, Retry
 from relay.ops.events import Event
 from relay.reply import Outcome
-from relay.smarthost import Route
+from relay.smarthost import Compose, Route
 
 Octets = bytes | bytearray | memoryview
 
@@ -20,16 +20,7 @@ class RouteError(Exception):
 class Send(Protocol):
     """`relay.smarthost.Smarthosts.send`."""
 
-    async def __call__(
-        self,
-        route: Route,
-        sender: str,
-        recipients: Sequence[str],
-        chunks: Sequence[Octets],
-        *,
-        smtputf8: bool = False,
-        body8bit: bool | None = None,
-    ) -> Mapping[str, Outcome]: ...
+    async def __call__(self, route: Route, compose: Compose) -> Mapping[str, Outcome]: ...
 
 
 class Witness(Protocol):
@@ -65,7 +56,7 @@ class Ports:
     """
 
     send: Send
-    route: Callable[[Delivery, Plan], Route]
+    route: Callable[[Delivery], Route]
     render: Callable[[Mail, Plan], Sequence[Octets]]
     retry: Callable[[], Retry]
     witness: Witness

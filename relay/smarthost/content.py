@@ -26,14 +26,13 @@ class Content:
     utf8_header: bool
 
 
-def prepare(chunks: Sequence[Octets], eightbit: bool | None = None) -> Content:
+def prepare(chunks: Sequence[Octets]) -> Content:
     """`chunks`, one after the other, are the mail in CRLF lines; an end of line missing at the end is added.
 
-    eightbit: whether there are octets over 127, if the caller knows; None looks. The octets are copied once.
+    The octets are copied once.
     """
     whole = b"".join((*chunks, FINAL_DOT if _ends_a_line(chunks) else b"\r\n" + FINAL_DOT))
-    if eightbit is None:
-        eightbit = not whole.isascii()
+    eightbit = not whole.isascii()
     return Content(
         pieces=tuple(_sliced(_stuffed(whole))),
         size=len(whole) - len(FINAL_DOT),

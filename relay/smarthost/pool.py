@@ -2,16 +2,12 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 
-import structlog
-
-from relay.ops.events import Event
-from relay.reply import Outcome, Stage, Trouble, failure
-from relay.smarthost.content import Octets, prepare
+from relay.reply import Outcome
 from relay.smarthost.dial import dial
 from relay.smarthost.dialogue import Dialogue
 from relay.smarthost.mx import MailExchangers
@@ -19,7 +15,8 @@ from relay.smarthost.route import Route
 from relay.smarthost.transaction import Letter, Outcomes, Stale, Transaction
 from relay.smarthost.unreachable import Unreachable
 
-log = structlog.get_logger(__name__)
+Compose = Callable[[], Awaitable[Letter]]
+"""Makes what is to be sent, once there is a connection for it."""
 
 
 @dataclass
@@ -82,30 +79,24 @@ class Smarthosts:
         self._exchangers = exchangers or MailExchangers()
         self._pools: dict[Route, _Pool] = {}
 
-    async def send(
-        self,
-        route: Route,
-        sender: str,
-        recipients: Sequence[str],
-        chunks: Sequence[Octets],
-        *,
-        smtputf8: bool = False,
-        body8bit: bool | None = None,
-    ) -> Outcomes:
-        """One outcome for each recipient. Raises nothing but CancelledError: what nobody foresaw is deferred, 4.3.0.
+    async def send(self, route: Route, compose: Compose) -> Outcomes:
+        """One outcome for each recipient of the letter. Raises Unreachable, and what `compose` raises.
 
-        chunks: the mail, in order, CRLF lines, without dot-stuffing. smtputf8: it was submitted so (RFC 6531).
-        body8bit: whether it has 8-bit octets; None looks.
+        So no content is in memory while its mail waits for a connection: there are as many as connections, at most.
         """
-        try:
-            unique = tuple(dict.fromkeys(recipients))
-            return await self._send(route, Letter(sender, unique, prepare(chunks, body8bit), smtputf8))
-        except Unreachable as unreachable:
-            return dict.fromkeys(recipients, unreachable.outcome)
-        except Exception as error:
-            log.exception(Event.FAULT, where="smarthost", smarthost=route.name)
-            outcome = failure(Stage.INTERNAL, Trouble.UNFORESEEN, type(error).__name__)
-            return dict.fromkeys(recipients, outcome)
+        pool = self._pool(route)
+        async with pool.slots:
+            pool.busy += 1
+            try:
+                dialogue = pool.take() or await self._fresh(pool, route)
+                letter = await self._composed(compose, dialogue, pool)
+                try:
+                    return await self._on(dialogue, pool, route, letter)
+                except Stale:
+                    pool.close()  # its companions have waited longer still
+                return await self._on(await self._fresh(pool, route), pool, route, letter)
+            finally:
+                pool.busy -= 1
 
     def counts(self) -> dict[str, tuple[int, int]]:
         """Name of each smarthost with connections -> (busy, idle)."""
@@ -122,20 +113,15 @@ class Smarthosts:
         self._pools.clear()
         await asyncio.sleep(0)
 
-    async def _send(self, route: Route, letter: Letter) -> Outcomes:
-        pool = self._pool(route)
-        async with pool.slots:
-            pool.busy += 1
-            try:
-                kept = pool.take()
-                if kept is not None:
-                    try:
-                        return await self._on(kept, pool, route, letter)
-                    except Stale:
-                        pool.close()  # its companions have waited longer still
-                return await self._on(await self._fresh(pool, route), pool, route, letter)
-            finally:
-                pool.busy -= 1
+    async def _composed(self, compose: Compose, dialogue: Dialogue, pool: _Pool) -> Letter:
+        composed = False
+        try:
+            letter = await compose()
+            composed = True
+            return letter
+        finally:
+            if not composed:
+                self._put_back(dialogue, pool)
 
     async def _fresh(self, pool: _Pool, route: Route) -> Dialogue:
         """A new connection. While a next hop is down one mail tries it; the others wait for its answer, not long, and

@@ -1,10 +1,11 @@
 """MAIL, RCPT, DATA, content, final dot: one transaction on an open dialogue, one outcome for each recipient."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from relay.reply import Outcome, Reply, Stage, Trouble, classify, failure
-from relay.smarthost.content import Content
+from relay.smarthost.content import Content, Octets, prepare
 from relay.smarthost.dialogue import Dialogue, Garbage, Lost
 from relay.smarthost.route import Timeouts
 
@@ -37,6 +38,11 @@ class Letter:
     def needs_smtputf8(self) -> bool:
         addresses_ascii = all(address.isascii() for address in (self.sender, *self.recipients))
         return not addresses_ascii or (self.smtputf8 and self.content.utf8_header)
+
+
+def letter(sender: str, recipients: Sequence[str], chunks: Sequence[Octets], smtputf8: bool = False) -> Letter:
+    """chunks: the mail, in order, CRLF lines, without dot-stuffing; they are copied once."""
+    return Letter(sender, tuple(dict.fromkeys(recipients)), prepare(chunks), smtputf8)
 
 
 class Transaction:

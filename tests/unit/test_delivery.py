@@ -15,8 +15,8 @@ from relay.delivery.remembered import VALUES, Remembered
 from relay.lifecycle import Transition
 from relay.model import Claim, Delivery, Mail, Order, Plan, Retry, State
 from relay.ops.events import Event
-from relay.reply import Deferred, Delivered, Failed, Outcome, Reply, Stage
-from relay.smarthost import Route, Smarthosts, Tls
+from relay.reply import Deferred, Delivered, Failed, Outcome, Reply, Stage, Trouble, failure
+from relay.smarthost import Compose, Route, Smarthosts, Tls, Unreachable
 from relay.spool.memory import MemorySpool
 from relay.spool.port import Query, SpoolBroken, SpoolFull, Stored
 from tests.support.peer import Drop, Peer, Say
@@ -41,7 +41,7 @@ class House:
     events: list[tuple[Event, dict[str, Any]]] = field(default_factory=list)
     broken: list[str] = field(default_factory=list)
     reports: list[Mail] = field(default_factory=list)
-    route: Callable[[Delivery, Plan], Route] = lambda delivery, plan: Route("next", name=delivery.smarthost)
+    route: Callable[[Delivery], Route] = lambda delivery: Route("next", name=delivery.smarthost)
     render: Callable[[Mail, Plan], Sequence[bytes]] = lambda mail, plan: [mail.raw]
     limits: Limits = field(default_factory=lambda: Limits(poll=0.01))
     retry: Retry = field(default_factory=Retry)
@@ -52,7 +52,7 @@ class House:
     def build(self) -> QueueManager:
         ports = Ports(
             send=self._send,
-            route=lambda delivery, plan: self.route(delivery, plan),
+            route=lambda delivery: self.route(delivery),
             render=lambda mail, plan: self.render(mail, plan),
             retry=lambda: self.retry,
             witness=self._witness,
@@ -65,11 +65,11 @@ class House:
         )
         return self.manager
 
-    async def _send(self, route: Route, sender: str, recipients: Sequence[str], chunks: Any, **_: object) -> Any:
-        self.sent.append(recipients[0])
+    async def _send(self, route: Route, compose: Compose) -> Any:
+        [recipient] = (await compose()).recipients
+        self.sent.append(recipient)
         await self._notify()
-        outcome = await self.answer(recipients[0], route.name)
-        return {recipients[0]: outcome}
+        return {recipient: await self.answer(recipient, route.name)}
 
     def _witness(self, event: Event, **fields: object) -> None:
         self.events.append((event, fields))
@@ -317,6 +317,45 @@ async def test_an_order_given_in_the_spool_is_seen_without_notice(house: House) 
     await house.until(lambda: bool(house.happened(Event.DEFERRED)))
     await house.spool.set_state(stored.queue_id, None, Order("retry"), house.now)
     await house.until(lambda: bool(house.happened(Event.DELIVERED)))
+
+
+async def test_nothing_is_read_from_the_spool_for_a_mail_without_a_connection(house: House) -> None:
+    """48 attempts of 25 MB each would not fit; a next hop that is down holds no content at all."""
+    read: list[str] = []
+    load = house.spool.load
+
+    async def seen(queue_id: str) -> Mail | None:
+        read.append(queue_id)
+        return await load(queue_id)
+
+    async def down(route: Route, compose: Compose) -> Any:
+        raise Unreachable(failure(Stage.CONNECT, Trouble.UNREACHABLE, "refused"))
+
+    house.spool.load = seen  # type: ignore[method-assign]
+    house.manager._attempts = replace(
+        house.manager._attempts, ports=(ports := replace(house.manager._ports, send=down))
+    )
+    await house.store(mail(at=NOW), remember=False)
+    await house.until(lambda: bool(house.happened(Event.DEFERRED)))
+    assert read == [] and house.happened(Event.DEFERRED)[0]["stage"] is Stage.CONNECT
+    house.now += house.retry.give_up + 1
+    house.retry = replace(house.retry, attempts=1, give_up=1.0)
+    house.manager._attempts = replace(house.manager._attempts, ports=ports)
+    house.reports = [mail(at=NOW, generated=True)]
+    house.manager.notify()
+    await house.until(lambda: bool(house.happened(Event.FAILED)))
+    assert len(read) == 1, "but what is reported needs it"
+
+
+async def test_a_mail_that_cannot_be_read_is_deferred_with_an_alert(house: House) -> None:
+    async def lost(queue_id: str) -> None:
+        return None
+
+    house.spool.load = lost  # type: ignore[method-assign]
+    await house.store(mail(at=NOW), remember=False)
+    await house.until(lambda: bool(house.happened(Event.DEFERRED)))
+    [facts] = house.happened(Event.DEFERRED)
+    assert facts["alert"] and "cannot be read" in facts["reply"] and house.sent == []
 
 
 # What goes wrong in one attempt stays there.
@@ -581,7 +620,7 @@ async def test_lost_after_the_dot_is_uncertain_and_sent_again() -> None:
     async with Peer() as peer:
         out = Smarthosts()
         house = House(MemorySpool(clock=lambda: house.now), takes)
-        house.route = lambda delivery, plan: Route(peer.host, peer.port, Tls.NONE)
+        house.route = lambda delivery: Route(peer.host, peer.port, Tls.NONE)
         house.build()
         ports = replace(house.manager._ports, send=out.send)
         house.manager = QueueManager(house.spool, ports, house.limits, clock=lambda: house.now, jitter=lambda: 0.0)

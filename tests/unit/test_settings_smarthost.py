@@ -7,7 +7,7 @@ import pytest
 from relay.daemon.outbound import Outbound
 from relay.delivery import RouteError
 from relay.export.terms import Terms
-from relay.model import Delivery, Disposition, Plan, State
+from relay.model import Delivery, State
 from relay.settings.load import load
 from relay.settings.settings import PasswordError, Settings, Smarthost
 from tests.support.config_faults import RELAY, replaced, told, write
@@ -103,13 +103,12 @@ def test_each_attempt_goes_the_way_of_the_settings_in_force(tmp_path: Path) -> N
     settings = Settings(Terms("relay.example", ()), smarthosts={"default": smarthost})
     outbound = Outbound(lambda: settings, b"secret", None)  # type: ignore[arg-type]
     delivery = Delivery("Q", 1, 0, "c@agiris.example", State.ACTIVE, 0.0, None)
-    plan = Plan(Disposition.RELAY, firm="f", dossier="1", smarthost="default")
-    route = outbound.route(delivery, plan)
+    route = outbound.route(delivery)
     assert (route.host, route.mx, route.mx_names) == ("agiris.example", True, ("*.provider.example",))
     assert (route.username, route.password, route.token) == ("u", None, TOKEN)
     assert TOKEN not in repr(route)
     file.write_text("fresh")
-    assert outbound.route(delivery, plan).token == "fresh"
+    assert outbound.route(delivery).token == "fresh"
     file.unlink()
     with pytest.raises(RouteError, match="No such file"):
-        outbound.route(delivery, plan)
+        outbound.route(delivery)

@@ -10,10 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from relay.demo.stage import free_port
 from relay.reply import Deferred, Delivered, Failed, Outcome, Stage, Uncertain
-from relay.smarthost import Route, Smarthosts, Timeouts, Tls
+from relay.smarthost import Letter, Route, Smarthosts, Timeouts, Tls, Unreachable, letter
 from relay.smarthost import content as content_module
 from relay.smarthost.content import prepare
+from tests.support import outgoing
 from tests.support.peer import (
     Behaviour,
     Drop,
@@ -52,7 +54,7 @@ def route(peer: Peer, timeouts: Timeouts | None = None, **changes: object) -> Ro
 
 
 async def send(out: Smarthosts, to: Route, mail: bytes = MAIL, **options: object) -> Outcome:
-    return (await out.send(to, "bounce@relay.example", [TO], [mail], **options))[TO]
+    return (await outgoing.send(out, to, "bounce@relay.example", [TO], [mail], **options))[TO]
 
 
 async def test_a_mail_arrives_octet_for_octet(peer: Peer, out: Smarthosts) -> None:
@@ -66,14 +68,14 @@ async def test_a_mail_arrives_octet_for_octet(peer: Peer, out: Smarthosts) -> No
 
 
 async def test_the_null_sender_stays_null(peer: Peer, out: Smarthosts) -> None:
-    await out.send(route(peer), "", [TO], [MAIL])
+    await outgoing.send(out, route(peer), "", [TO], [MAIL])
     assert peer.mails[0].sender == ""
 
 
 async def test_large_content_goes_in_slices(peer: Peer, out: Smarthosts) -> None:
     mail = (b"Subject: x\r\n\r\n" + b".0123456789abcdef\r\n" * 200_000)[: 3_000_000 // 18 * 18] + b"\r\n"
     chunks = [memoryview(mail)[start : start + 70_001] for start in range(0, len(mail), 70_001)]
-    outcomes = await out.send(route(peer), "", [TO], chunks)
+    outcomes = await outgoing.send(out, route(peer), "", [TO], chunks)
     assert isinstance(outcomes[TO], Delivered)
     assert peer.mails[0].content == mail
 
@@ -180,11 +182,11 @@ async def test_eight_bits_need_8bitmime(out: Smarthosts) -> None:
 
 async def test_other_alphabets_need_smtputf8(peer: Peer, out: Smarthosts) -> None:
     address = "comptabilité@agiris.example"
-    outcomes = await out.send(route(peer), "", [address], [MAIL])
+    outcomes = await outgoing.send(out, route(peer), "", [address], [MAIL])
     assert isinstance(outcomes[address], Delivered)
     assert peer.mails[0].recipients == (address,) and "SMTPUTF8" in peer.mails[0].mail_params
     async with Peer(extensions=("8BITMIME",)) as old:
-        outcomes = await out.send(route(old), "", [address], [MAIL])
+        outcomes = await outgoing.send(out, route(old), "", [address], [MAIL])
         assert isinstance(outcomes[address], Failed) and outcomes[address].reply.enhanced == "5.6.7"
 
 
@@ -202,15 +204,14 @@ async def test_too_large_for_the_announced_size(out: Smarthosts) -> None:
 
 async def test_an_address_that_would_inject_a_command_is_never_sent(peer: Peer, out: Smarthosts) -> None:
     evil = "a@b>\r\nRCPT TO:<c@d"
-    outcomes = await out.send(route(peer), "", [evil], [MAIL])
-    assert isinstance(outcomes[evil], Deferred) and outcomes[evil].alert
-    assert outcomes[evil].reply.enhanced == "4.3.0"
+    with pytest.raises(ValueError, match="cannot stand in a command"):
+        await outgoing.send(out, route(peer), "", [evil], [MAIL])
     assert not any(line.startswith("MAIL") for line in peer.commands)
 
 
 async def test_each_recipient_has_its_own_outcome(peer: Peer, out: Smarthosts) -> None:
     peer.on("rcpt", Say("550 5.1.1 unknown"), when=lambda argument: "bad@" in argument)
-    outcomes = await out.send(route(peer), "", ["bad@a.example", "good@a.example"], [MAIL])
+    outcomes = await outgoing.send(out, route(peer), "", ["bad@a.example", "good@a.example"], [MAIL])
     assert isinstance(outcomes["bad@a.example"], Failed)
     assert isinstance(outcomes["good@a.example"], Delivered)
     assert peer.mails[0].recipients == ("good@a.example",)
@@ -368,13 +369,35 @@ async def test_a_cancelled_send_leaves_no_connection_half_way(peer: Peer, out: S
     assert peer.taken == 1
 
 
-async def test_the_unforeseen_is_deferred_with_an_alert(
-    peer: Peer, out: Smarthosts, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("relay.smarthost.pool.dial", lambda *_: 1 / 0)
-    outcome = await send(out, route(peer))
-    assert isinstance(outcome, Deferred) and outcome.alert and outcome.stage is Stage.INTERNAL
-    assert outcome.reply.enhanced == "4.3.0"
+async def test_no_content_is_asked_for_before_there_is_a_connection(peer: Peer, out: Smarthosts) -> None:
+    gate, composed = asyncio.Event(), 0
+
+    async def compose() -> Letter:
+        nonlocal composed
+        composed += 1
+        return letter("", [TO], [MAIL])
+
+    peer.on("body", Later(gate), times=2)
+    sending = [asyncio.create_task(out.send(route(peer, connections=2), compose)) for _ in range(9)]
+    await peer.wait_until(lambda: len(peer.mails) == 2)
+    assert composed == 2
+    gate.set()
+    await asyncio.gather(*sending)
+    assert composed == 9
+    with pytest.raises(Unreachable):
+        await out.send(Route(peer.host, free_port(), Tls.NONE), compose)
+    assert composed == 9
+
+
+async def test_a_mail_that_cannot_be_composed_spoils_no_connection(peer: Peer, out: Smarthosts) -> None:
+    async def compose() -> Letter:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await out.send(route(peer), compose)
+    assert out.counts() == {"default": (0, 1)}
+    assert isinstance(await send(out, route(peer)), Delivered)
+    assert peer.sessions == 1
 
 
 # TLS and AUTH.
@@ -498,7 +521,7 @@ def test_what_the_next_hop_gets_is_the_content() -> None:
                 mail = b"".join(line + b"\r\n" for line in lines)
                 edges = sorted({0, len(mail), *(cut % (len(mail) + 1) for cut in cuts)})
                 chunks = [memoryview(mail)[start:end] for start, end in itertools.pairwise(edges)]
-                outcomes = await out.send(route(peer), "", [TO], chunks)
+                outcomes = await outgoing.send(out, route(peer), "", [TO], chunks)
                 assert isinstance(outcomes[TO], Delivered)
                 assert peer.mails[-1].content == mail
 

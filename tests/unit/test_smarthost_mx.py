@@ -13,6 +13,7 @@ from relay.reply import Deferred, Delivered, Outcome, Stage
 from relay.smarthost import Route, Smarthosts, Timeouts, Tls
 from relay.smarthost.mx import EXCHANGERS, MailExchangers, trusted
 from relay.smarthost.unreachable import Unreachable
+from tests.support import outgoing
 from tests.support.dns_server import SILENT, Names, Zone
 from tests.support.peer import Peer, Say, self_signed
 
@@ -35,7 +36,7 @@ async def send(zone: Zone, route: Route, number: int = 1) -> Outcome:
         out = Smarthosts(exchangers=names.exchangers())
         stack.push_async_callback(out.close)
         for _ in range(number):
-            found = await out.send(route, "b@relay.example", [TO], [MAIL])
+            found = await outgoing.send(out, route, "b@relay.example", [TO], [MAIL])
         return found[TO]
 
 
@@ -165,7 +166,7 @@ async def test_names_are_asked_for_once_a_connection(peers: tuple[Peer, Peer]) -
     async with Names(TWO) as names:
         out = Smarthosts(exchangers=names.exchangers())
         for _ in range(3):
-            await out.send(route(peers[0].port), "b@relay.example", [TO], [MAIL])
+            await outgoing.send(out, route(peers[0].port), "b@relay.example", [TO], [MAIL])
         await out.close()
         assert names.asked.count(MX) == 1 and peers[0].taken == 3
 

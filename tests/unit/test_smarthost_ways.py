@@ -12,6 +12,7 @@ import pytest
 from relay.demo.stage import free_port
 from relay.reply import Deferred, Delivered, Stage
 from relay.smarthost import Route, Smarthosts, Tls
+from tests.support import outgoing
 from tests.support.peer import Behaviour, Drop, Peer, Say, self_signed
 
 TO, MAIL = "client@agiris.example", b"Subject: x\r\n\r\nx\r\n"
@@ -41,7 +42,7 @@ def resolving(monkeypatch: pytest.MonkeyPatch, *hosts: str) -> None:
 async def test_each_address_is_tried_in_turn(out: Smarthosts, monkeypatch: pytest.MonkeyPatch) -> None:
     async with Peer() as peer:  # at 127.0.0.1 alone
         resolving(monkeypatch, "::1", "127.0.0.9", peer.host)
-        found = await out.send(Route("smtp.example", peer.port, Tls.NONE), "b@relay.example", [TO], [MAIL])
+        found = await outgoing.send(out, Route("smtp.example", peer.port, Tls.NONE), "b@relay.example", [TO], [MAIL])
         assert isinstance(found[TO], Delivered)
 
 
@@ -54,7 +55,7 @@ async def test_an_address_that_sends_us_away_is_passed_over(
     async with Peer("127.0.0.2") as one, Peer("127.0.0.3", one.port) as two:
         resolving(monkeypatch, one.host, two.host)
         one.on("connect", greeting)
-        found = await out.send(Route("smtp.example", one.port, Tls.NONE), "b@relay.example", [TO], [MAIL])
+        found = await outgoing.send(out, Route("smtp.example", one.port, Tls.NONE), "b@relay.example", [TO], [MAIL])
         assert isinstance(found[TO], Delivered) and two.taken == 1
 
 
@@ -66,14 +67,16 @@ async def test_a_refused_password_is_not_tried_at_the_next_address(
     async with Peer("127.0.0.2", **terms) as one, Peer("127.0.0.3", one.port, **terms) as two:
         resolving(monkeypatch, one.host, two.host)
         to = Route("smtp.example", one.port, Tls.REQUIRED, "relay", "wrong", ca_file=str(certificate[0]))
-        found = (await out.send(to, "b@relay.example", [TO], [MAIL]))[TO]
+        found = (await outgoing.send(out, to, "b@relay.example", [TO], [MAIL]))[TO]
         assert isinstance(found, Deferred) and found.stage is Stage.AUTH
         assert (one.sessions, two.sessions) == (1, 0)
 
 
 async def test_no_address_answers(out: Smarthosts, monkeypatch: pytest.MonkeyPatch) -> None:
     resolving(monkeypatch, "::1", "127.0.0.9")
-    found = (await out.send(Route("smtp.example", free_port(), Tls.NONE), "b@relay.example", [TO], [MAIL]))[TO]
+    found = (await outgoing.send(out, Route("smtp.example", free_port(), Tls.NONE), "b@relay.example", [TO], [MAIL]))[
+        TO
+    ]
     assert isinstance(found, Deferred) and found.stage is Stage.CONNECT and "smtp.example" in found.reply.text
 
 
@@ -84,7 +87,7 @@ async def test_the_method_that_is_offered_is_used(out: Smarthosts, tmp_path: Pat
         offer = f"250-peer.example\r\n250-STARTTLS\r\n250 AUTH {method}"
         peer.on("ehlo", Say(offer), times=2)
         to = Route(peer.host, peer.port, Tls.REQUIRED, "relay", "s3crêt", ca_file=str(certificate[0]))
-        found = await out.send(to, "b@relay.example", [TO], [MAIL])
+        found = await outgoing.send(out, to, "b@relay.example", [TO], [MAIL])
         assert isinstance(found[TO], Delivered), found
         assert peer.mails[0].user == "relay"
         assert [line.split()[1] for line in peer.commands if line.startswith("AUTH")] == [method.split()[0]]
@@ -95,11 +98,11 @@ async def test_a_token_is_given_by_xoauth2_and_never_as_a_password(out: Smarthos
     async with Peer(tls="starttls", certificate=certificate, users={"relay@firm.example": "ya29.token"}) as peer:
         to = Route(peer.host, peer.port, Tls.REQUIRED, "relay@firm.example", ca_file=str(certificate[0]))
         to = replace(to, token="ya29.token")
-        found = await out.send(to, "b@relay.example", [TO], [MAIL])
+        found = await outgoing.send(out, to, "b@relay.example", [TO], [MAIL])
         assert isinstance(found[TO], Delivered), found
         assert peer.mails[0].user == "relay@firm.example"
         peer.on("ehlo", Say("250-peer.example\r\n250-STARTTLS\r\n250 AUTH PLAIN LOGIN"), times=2)
-        found = await out.send(replace(to, token="ya29.other"), "b@relay.example", [TO], [MAIL])
+        found = await outgoing.send(out, replace(to, token="ya29.other"), "b@relay.example", [TO], [MAIL])
         assert isinstance(found[TO], Deferred) and found[TO].alert and found[TO].reply.text.endswith("none of XOAUTH2")
         assert len([line for line in peer.commands if line.startswith("AUTH")]) == 1
 
@@ -109,11 +112,13 @@ async def test_a_token_that_has_expired_is_deferred_with_an_alert(out: Smarthost
     certificate = self_signed(tmp_path)
     async with Peer(tls="starttls", certificate=certificate, users={"relay": "fresh"}) as peer:
         to = Route(peer.host, peer.port, Tls.REQUIRED, "relay", token="ya29.stale", ca_file=str(certificate[0]))
-        found = (await out.send(to, "b@relay.example", [TO], [MAIL]))[TO]
+        found = (await outgoing.send(out, to, "b@relay.example", [TO], [MAIL]))[TO]
         assert isinstance(found, Deferred) and found.alert and found.stage is Stage.AUTH
         assert found.reply.code == 535
         assert "ya29.stale" not in repr(to) + str(found)
-        assert isinstance((await out.send(replace(to, token="fresh"), "b@relay.example", [TO], [MAIL]))[TO], Delivered)
+        assert isinstance(
+            (await outgoing.send(out, replace(to, token="fresh"), "b@relay.example", [TO], [MAIL]))[TO], Delivered
+        )
 
 
 async def test_a_token_refused_without_a_challenge_is_deferred_as_well(out: Smarthosts, tmp_path: Path) -> None:
@@ -121,5 +126,5 @@ async def test_a_token_refused_without_a_challenge_is_deferred_as_well(out: Smar
     async with Peer(tls="starttls", certificate=certificate, users={"relay": "fresh"}) as peer:
         peer.on("auth", Say("535 5.7.3 Authentication unsuccessful"))
         to = Route(peer.host, peer.port, Tls.REQUIRED, "relay", token="fresh", ca_file=str(certificate[0]))
-        found = (await out.send(to, "b@relay.example", [TO], [MAIL]))[TO]
+        found = (await outgoing.send(out, to, "b@relay.example", [TO], [MAIL]))[TO]
         assert isinstance(found, Deferred) and found.alert and found.reply.enhanced == "5.7.3"
