@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 FEW_HYPHENS = 40
-_PADDING = re.compile(rb"[ \t]*+")
+_REST = re.compile(rb"(--)?+[ \t]*+(?:\r?\n|\Z)")
 
 
 class Delimiter(NamedTuple):
@@ -28,11 +28,11 @@ def delimiters(raw: bytes, start: int, end: int, boundary: bytes) -> Iterator[De
     place = start if raw.startswith(mark, start, end) else _next(raw, needle, start, end)
     while place >= 0:
         after = place + len(mark)
-        closing = raw.startswith(b"--", after, end)
-        stop = _line_end(raw, after + 2 * closing, end)
-        if stop < 0:
+        rest = _REST.match(raw, after, end)
+        if rest is None:
             place = _next_whole(raw, needle, after, end)
             continue
+        stop, closing = rest.end(), rest[1] is not None
         yield Delimiter(_line_break(raw, place, start), place, stop, closing)
         if closing:
             return
@@ -57,19 +57,8 @@ def _next(raw: bytes, needle: bytes, start: int, end: int) -> int:
 def _next_whole(raw: bytes, needle: bytes, start: int, end: int) -> int:
     """The next delimiter after a line that only began like one. By a pattern, which is slower than find and passes over
     millions of such lines without a step of ours for each."""
-    found = re.compile(re.escape(needle) + rb"(?:--)?+[ \t]*+(?:\r?\n|\Z)").search(raw, start, end)
+    found = re.compile(re.escape(needle) + _REST.pattern).search(raw, start, end)
     return found.start() + 1 if found else -1
-
-
-def _line_end(raw: bytes, place: int, end: int) -> int:
-    """The octet after the line break when only blanks stand before it (or before the end), else -1."""
-    padding = _PADDING.match(raw, place, end)
-    place = padding.end() if padding else place
-    if place == end:
-        return end
-    if raw.startswith(b"\r\n", place, end):
-        return place + 2
-    return place + 1 if raw[place] == 0x0A else -1
 
 
 def _line_break(raw: bytes, place: int, start: int) -> int:

@@ -12,9 +12,12 @@ MAX_HEADER = 256 * 1024
 
 MAX_LINES = 5_000
 
-_BEGIN = rb"([!-9;-~]{1,998}+)[ \t]*+:"  # obs-optional: blanks before the colon (rfc5322#4.5.8)
-_NAME = re.compile(_BEGIN)
-_FIELD = re.compile(_BEGIN + rb"([^\n]*+(?:\n[ \t][^\n]*+)*+\n?+)")
+_NAME_COLON = r"([!-9;-~]{1,998}+)[ \t]*+:"  # obs-optional: blanks before the colon (rfc5322#4.5.8)
+_FIELD = _NAME_COLON + r"([^\n]*+(?:\n[ \t][^\n]*+)*+\n?+)"
+
+_BEGINS = re.compile(_NAME_COLON.encode())
+_ALL = re.compile(f"(?:{_FIELD})*+".encode())
+_EACH = re.compile(_FIELD)
 _EMPTY = re.compile(rb"\r*+\n|\r++\Z")
 
 
@@ -33,20 +36,33 @@ def read_header(raw: bytes, start: int, end: int) -> Fields:
     A line that is neither a field nor a continuation ends it, as if an empty line stood before (so do Postfix and
     Python's email). Raises MalformedMail over MAX_HEADER octets or MAX_LINES lines.
     """
-    headers: list[Header] = []
-    place, lines = after_mbox_line(raw, start, end), 0
-    while place < end:
-        field = _FIELD.match(raw, place, min(end, place + MAX_HEADER + 1))
-        if field is None:
-            break
-        begun, place = field.span()
-        lines += 1 + raw.count(b"\n", begun, place - 1)
-        _limit(place - start, lines)
-        headers.append(_header(field))
-    else:
-        return Fields(tuple(headers), end, lines, True)
-    blank = _EMPTY.match(raw, place, end)
-    return Fields(tuple(headers), blank.end() if blank else place, lines, blank is not None)
+    begin = after_mbox_line(raw, start, end)
+    # So far that no field is cut off which begins within the limit.
+    found = _ALL.match(raw, begin, min(end, start + 2 * MAX_HEADER + 2))
+    stop = found.end() if found else begin
+    lines = raw.count(b"\n", begin, stop) + (not raw.endswith(b"\n", begin, stop) and stop > begin)
+    if stop - start > MAX_HEADER or lines > MAX_LINES:
+        raise MalformedMail("header-too-large", f"{MAX_HEADER} / {MAX_LINES}")
+    headers = _headers(raw, begin, stop)
+    if stop == end:
+        return Fields(headers, end, lines, True)
+    blank = _EMPTY.match(raw, stop, end)
+    return Fields(headers, blank.end() if blank else stop, lines, blank is not None)
+
+
+def _headers(raw: bytes, begin: int, stop: int) -> tuple[Header, ...]:
+    """The fields of raw[begin:stop], which holds nothing else."""
+    text = raw[begin:stop].decode("latin-1")  # a character an octet: its places are those of the octets
+    plain, headers = text.isascii(), []
+    for field in _EACH.finditer(text):
+        name, value = field.groups()
+        value = value.strip(" \t\r\n")
+        if "\n" in value:
+            value = value.replace("\r\n", "").replace("\n", "")
+        first, last = field.span()
+        value = value if plain else as_text(value.encode("latin-1"))
+        headers.append(Header(name.lower(), Span(begin + first, begin + last), value))
+    return tuple(headers)
 
 
 def _line_end(raw: bytes, place: int, end: int) -> int:
@@ -55,23 +71,11 @@ def _line_end(raw: bytes, place: int, end: int) -> int:
     return found + 1 if found >= 0 else min(end, place + MAX_HEADER + 1)
 
 
-def _limit(size: int, count: int) -> None:
-    if size > MAX_HEADER or count > MAX_LINES:
-        raise MalformedMail("header-too-large", f"{MAX_HEADER} / {MAX_LINES}")
-
-
 def after_mbox_line(raw: bytes, start: int, end: int) -> int:
     """Where the fields begin: an mbox separator ("From x@y …") on top is none."""
-    if raw.startswith((b"From ", b">From "), start) and _NAME.match(raw, start, end) is None:
+    if raw.startswith((b"From ", b">From "), start) and _BEGINS.match(raw, start, end) is None:
         return _line_end(raw, start, end)
     return start
-
-
-def _header(field: re.Match[bytes]) -> Header:
-    value = field[2].strip(b" \t\r\n")
-    if b"\n" in value:
-        value = value.replace(b"\r\n", b"").replace(b"\n", b"")
-    return Header(field[1].decode("ascii").lower(), Span(*field.span()), as_text(value))
 
 
 def as_text(octets: bytes) -> str:

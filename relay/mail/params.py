@@ -10,8 +10,11 @@ from relay.mail.fields import as_octets
 from relay.mail.words import decode_words
 
 _SEPARATORS = re.compile(r"[\s;]*+")
-_NAME = re.compile(r"[\s;]*+([^\s=;\"]{1,998}+)\s*+=\s*+")
-_QUOTED = re.compile(r'(?:[^"\\]++|\\["\\]|\\|"(?!\s*+(?:;|\Z|[\w*-]++\s*+=)))*+')
+_NAME = r"[\s;]*+([^\s=;\"]{1,998}+)\s*+=\s*+"
+_QUOTED = r'(?:[^"\\]++|\\["\\]|\\|"(?!\s*+(?:;|\Z|[\w*-]++\s*+=)))*+'
+_PARAMETER = re.compile(f'{_NAME}(?:"({_QUOTED})"?+|([^;]*+))[\\s;]*+')
+"""Name, quoted text, other text. A quote within (`"a "b".pdf"`) does not end a quoted text unless a parameter or the
+end follows; a backslash escapes only a quote or itself, since paths come unescaped; without an end all is taken."""
 _ESCAPED = re.compile(r'\\(["\\])')
 _SECTION = re.compile(r"([^*]+)(?:\*(\d{1,4}))?(\*)?")
 MAX_PARAMETERS = 200
@@ -55,13 +58,16 @@ def display_name(params: Mapping[str, str], name: str) -> str | None:
     value = params.get(name)
     if value is None:
         return None
-    return printable(decode_words(decode(as_octets(value[:MAX_NAME])))) or None
+    value = value[:MAX_NAME]
+    if not value.isascii():
+        value = decode(as_octets(value))
+    return printable(decode_words(value)) or None
 
 
 def _pairs(rest: str) -> Iterator[tuple[str, str]]:
     place = 0
     for _ in range(MAX_PARAMETERS):
-        match = _NAME.match(rest, place)
+        match = _PARAMETER.match(rest, place)
         if match is None:
             separators = _SEPARATORS.match(rest, place)
             place = separators.end() if separators else place
@@ -69,33 +75,21 @@ def _pairs(rest: str) -> Iterator[tuple[str, str]]:
                 return
             place = _past(rest, place)
             continue
-        name = match[1].lower()
-        if rest.startswith('"', match.end()):
-            text, place = _quoted(rest, match.end() + 1)
+        name, quoted, text = match.groups()
+        name, place = name.lower(), match.end()
+        if quoted is not None:
+            text = _ESCAPED.sub(r"\1", quoted) if "\\" in quoted else quoted
         else:
-            place = _past(rest, match.end())
-            text = rest[match.end() : place].rstrip("; \t")
-            text = text if name.partition("*")[0] in _FREE_TEXT else _first_word(text)
+            text = text.rstrip(" \t") if name.partition("*")[0] in _FREE_TEXT else _first_word(text)
         yield name, text
+        if place == len(rest):
+            return
 
 
 def _past(rest: str, place: int) -> int:
     """The character after the next semicolon, or the end."""
     found = rest.find(";", place)
     return found + 1 if found >= 0 else len(rest)
-
-
-def _quoted(rest: str, start: int) -> tuple[str, int]:
-    """A quoted string and the place of what follows. A quote within (`"a "b".pdf"`) does not end it unless a parameter
-    or the end follows; a backslash escapes only a quote or itself, since paths come unescaped; without an end all is
-    taken."""
-    match = _QUOTED.match(rest, start)
-    end = match.end() if match else len(rest)
-    text = rest[start:end]
-    if "\\" in text:
-        text = _ESCAPED.sub(r"\1", text)
-    separators = _SEPARATORS.match(rest, end + 1)
-    return text, separators.end() if separators else len(rest)
 
 
 def _first_word(text: str) -> str:

@@ -6,6 +6,7 @@ are CRLF; a bare LF counts as one too, as the file of an operator may have them.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
 from relay.mail.delimiters import Delimiter, delimiters
 from relay.mail.fields import MAX_HEADER, MAX_LINES, Fields, as_octets, read_header
@@ -81,8 +82,11 @@ def _entity(reading: _Reading, span: Span, cut: Span, *, depth: int, default: st
     reading.another(depth)
     fields = read_header(reading.raw, span.start, span.end)
     reading.header(span.start, fields)
-    _remark_header(reading, fields, depth)
-    first = _firsts(fields.headers)
+    first = {header.name: header.value for header in reversed(fields.headers)}
+    if not fields.blank:
+        reading.remark("no-blank-line")
+    if len(first) < len(fields.headers):
+        _remark_twice(reading, fields.headers, depth)
     media_type, params = _media_type(reading, first.get("content-type"), default)
     disposition, disposition_params = parse_value(first.get("content-disposition", ""))
     encoding = parse_value(first.get("content-transfer-encoding", ""))[0] or "7bit"
@@ -103,18 +107,10 @@ def _entity(reading: _Reading, span: Span, cut: Span, *, depth: int, default: st
     )
 
 
-def _firsts(headers: Sequence[Header]) -> dict[str, str]:
-    return {header.name: header.value for header in reversed(headers)}
-
-
-def _remark_header(reading: _Reading, fields: Fields, depth: int) -> None:
-    if not fields.blank:
-        reading.remark("no-blank-line")
-    if len({header.name for header in fields.headers}) == len(fields.headers):
-        return
+def _remark_twice(reading: _Reading, headers: Sequence[Header], depth: int) -> None:
     watched = _ONLY_ONCE | _ONLY_ONCE_ON_TOP if depth == 0 else _ONLY_ONCE
     seen: set[str] = set()
-    for header in fields.headers:
+    for header in headers:
         if header.name in seen and header.name in watched:
             reading.remark(f"duplicate-{header.name}")
         seen.add(header.name)
@@ -158,11 +154,9 @@ def _parts(
     if not mark:
         reading.remark("no-boundary-parameter")
         return ()
-    lines: list[Delimiter] = []
-    for line in delimiters(reading.raw, body.start, body.end, mark):
-        lines.append(line)
-        if len(lines) > MAX_PARTS + 1:
-            raise _too_many()
+    lines = list(islice(delimiters(reading.raw, body.start, body.end, mark), MAX_PARTS + 2))
+    if len(lines) > MAX_PARTS + 1:
+        raise _too_many()
     if not lines:
         reading.remark("no-delimiter")
         return ()
