@@ -1,9 +1,10 @@
 """The octets of one DATA: collected in large chunks, terminated, un-stuffed, judged. Pure (RFC 5321 §2.3.8, §4.5.2).
 
-Whole-buffer searches only, no loop over lines: 600 KB cost about 0.1 ms.
+Whole-buffer searches only, no loop over lines: 600 KB cost about 0.3 ms.
 """
 
 import re
+from io import IncrementalNewlineDecoder
 
 from relay.mail.dots import find_dotted
 from relay.reply import Reply
@@ -17,7 +18,7 @@ LONG_LINE = Reply(554, "5.6.0", f"line longer than {LINE_LIMIT} octets: encode t
 
 _END = b"\r\n.\r\n"
 _TAIL = len(_END) - 1
-_WINDOW = 1 << 18
+_WINDOW = 1 << 16
 _BARE_LF = re.compile(rb"(?<!\r)\n")
 _LONE_DOT = re.compile(rb"(?:\A|\n)\.\r?\n")
 
@@ -101,21 +102,12 @@ def flaw(raw: bytes) -> Reply | None:
 
 
 def _has_bare_end(raw: bytes) -> bool:
-    """Whether some line does not end with CR LF, by what line ends take up: half the time of counting CR LF.
-
-    Window by window: a mail of empty lines would make a list ten times its size.
-    """
-    start, size = 0, len(raw)
-    while start < size:
-        end = min(start + _WINDOW, size)
-        end += raw[end - 1 : end + 1] == b"\r\n"
-        window = raw[start:end]
-        lines = window.splitlines()
-        ends = len(lines) - (not window.endswith((b"\r", b"\n")))
-        if len(window) - sum(map(len, lines)) != 2 * ends:
-            return True
-        start = end
-    return False
+    """Whether some line does not end with CR LF. Python's universal newlines note what they meet, and make no lines."""
+    seen = IncrementalNewlineDecoder(None, translate=False)
+    for start in range(0, len(raw), _WINDOW):
+        seen.decode(raw[start : start + _WINDOW].decode("latin-1"))
+    seen.decode("", final=True)
+    return seen.newlines not in (None, "\r\n")
 
 
 def _has_long_line(raw: bytes) -> bool:
