@@ -140,7 +140,7 @@ class Conduct(Connection):
         if verb != "AUTH" and len(line) > LINE_LIMIT:
             self._refuse(TOO_LONG)
             return
-        method = self._smtp_methods.get(verb) if verb.isascii() and verb.isalpha() else None
+        method = self._verbs.get(verb) if verb.isascii() and verb.isalpha() else None
         if method is None:
             self._refuse(UNKNOWN)
         elif self._tls_first and verb not in _BEFORE_TLS:
@@ -151,7 +151,7 @@ class Conduct(Connection):
 
     async def _obey(self, method: Any, arg: str) -> None:
         try:
-            await method(arg)
+            await method(self, arg)
         except (Goodbye, EOFError, ConnectionError, TimeoutError, ssl.SSLError):
             raise
         except Exception as error:

@@ -5,8 +5,8 @@ Replies are gathered and leave together when the client has nothing more in the 
 """
 
 import asyncio
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Awaitable, Callable
+from typing import Any, ClassVar
 
 from aiosmtpd.smtp import SMTP
 
@@ -29,15 +29,25 @@ class Goodbye(Exception):
     """The session ends; what was said is sent first."""
 
 
-class Pipe(SMTP):
-    """Octets, lines and time of one peer."""
+class _Nameless:
+    """aiosmtpd looks for commands, mechanisms and hooks among all names of a session and its handler, each time."""
+
+    def __dir__(self) -> tuple[str, ...]:
+        return ()
+
+
+_HANDLER = _Nameless()
+
+
+class Pipe(_Nameless, SMTP):
+    """Octets, lines and time of one peer. `_verbs`: the commands of a subclass, by their verb."""
 
     line_length_limit = BUFFER  # the reader's buffer: aiosmtpd's 1,001 makes one read a line
 
     transport: Any  # loosely typed by asyncio: one of its transports, or None once lost
     _reader: Any
     _writer: Any
-    _commands: tuple[str, ...] = ()
+    _verbs: ClassVar[dict[str, Callable[[Any, str], Awaitable[None]]]] = {}
     _paused: bool  # of asyncio's: the peer reads more slowly than we write
     handing = False  # a mail is with the intake: its reply must still be sent
     amid = False  # in the octets of a mail: what comes next is no command
@@ -46,7 +56,7 @@ class Pipe(SMTP):
     def __init__(self, post: Post, house: House, ended: Callable[["Pipe"], None]) -> None:
         self.command_size_limits: dict[str, int] = {}  # aiosmtpd shares one dictionary between all clients
         loop = asyncio.get_running_loop()
-        super().__init__(None, data_size_limit=None, enable_SMTPUTF8=True, hostname=house.hostname, loop=loop)
+        super().__init__(_HANDLER, data_size_limit=None, enable_SMTPUTF8=True, hostname=house.hostname, loop=loop)
         self._patience = Patience(loop, self._lost_patience)
         self.post = post
         self.house = house
@@ -56,12 +66,8 @@ class Pipe(SMTP):
         self.idle = False
         self._out = bytearray()
 
-    def __dir__(self) -> tuple[str, ...]:
-        """The commands. aiosmtpd looks for them among all names, thrice a session: a tenth of a mail's time."""
-        return self._commands
-
     def __init_subclass__(cls) -> None:
-        cls._commands = tuple(name for name in dir(cls) if name.startswith("smtp_"))
+        cls._verbs = {name.removeprefix("smtp_"): getattr(cls, name) for name in dir(cls) if name.startswith("smtp_")}
 
     @property
     def idle_timeout(self) -> float:
