@@ -240,8 +240,8 @@ class Intake:
 
 def _looping(message: Message, hostname: str) -> str | None:
     """Why the mail is going in circles, or None (rfc5321#6.3)."""
-    if hops(message) > MAX_HOPS:
-        return f"Received: {hops(message)} > {MAX_HOPS}"
+    if (passed := hops(message)) > MAX_HOPS:
+        return f"Received: {passed} > {MAX_HOPS}"
     if is_loop(message, hostname):
         return f"Received: by {hostname}"
     return None

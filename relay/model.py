@@ -43,7 +43,7 @@ class Envelope:
 
     @property
     def addresses(self) -> tuple[str, ...]:
-        return tuple(recipient.address for recipient in self.recipients)
+        return tuple([recipient.address for recipient in self.recipients])
 
 
 class Role(StrEnum):
@@ -129,15 +129,12 @@ class Refusal:
 
 
 _LETTERS = "0123456789BCDFGHJKLMNPQRSTVWXYZ"
+_LETTER_OF = bytes(ord(_LETTERS[octet % len(_LETTERS)]) for octet in range(256))
 
 
 def new_queue_id() -> str:
     """Unique on every node without asking any: 74 random bits, in letters that cannot be misread."""
-    number, letters = secrets.randbelow(len(_LETTERS) ** 15), ""
-    for _ in range(15):
-        number, place = divmod(number, len(_LETTERS))
-        letters += _LETTERS[place]
-    return letters
+    return secrets.token_bytes(15).translate(_LETTER_OF).decode("ascii")
 
 
 @dataclass(frozen=True, slots=True)

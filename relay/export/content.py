@@ -2,7 +2,9 @@
 
 import binascii
 import quopri
-from fnmatch import fnmatchcase
+import re
+from fnmatch import translate
+from functools import lru_cache
 
 from relay.mail.message import Entity, Message
 from relay.report import Kind, Report, Verdict
@@ -68,9 +70,13 @@ def allowed(media_type: str, types: tuple[str, ...]) -> bool:
     """Does the destination take it? `types` may hold patterns (`image/*`); empty takes all. Both XML types are one."""
     if not types:
         return True
-    wanted = [each.lower() for each in types]
     names = _XML_TYPES if media_type in _XML_TYPES else {media_type}
-    return any(fnmatchcase(name, pattern) for name in names for pattern in wanted)
+    return any(_any_of(types).match(name) for name in names)
+
+
+@lru_cache(maxsize=64)
+def _any_of(patterns: tuple[str, ...]) -> re.Pattern[str]:
+    return re.compile("|".join(translate(each.lower()) for each in patterns))
 
 
 def _says_pdf(entity: Entity) -> bool:

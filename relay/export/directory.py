@@ -32,7 +32,9 @@ def split_tag(address: str) -> tuple[str, str]:
 
 def digits(identifier: str | None) -> str:
     """A SIREN or SIRET without its spaces, "" for None (DESIGN §7: spaces are removed before comparing)."""
-    return "".join((identifier or "").split())
+    if not identifier:
+        return ""
+    return identifier if identifier.isdigit() else "".join(identifier.split())
 
 
 class Directory:

@@ -54,14 +54,15 @@ def sort_documents(
     invoices it pays and is the original of none.
     """
     entities = message.attachments
-    body = tuple(index for index, entity in enumerate(entities) if is_body(entity, reports[index]))
-    documents = [index for index in range(len(entities)) if index not in body]
-    candidates = [index for index in documents if _is_facturx(reports[index])]
-    invoices = _invoices(candidates, reports)
-    rest = [index for index in documents if index not in candidates]
-    plain = [index for index in rest if is_plain(reports[index], checked)]
     names = [entity.filename or "" for entity in entities]
-    plain = [index for index in plain if not is_statement(names[index], kinds)]
+    body: list[int] = []
+    candidates: list[int] = []
+    rest: list[int] = []
+    for index, entity in enumerate(entities):
+        report = reports[index]
+        (body if is_body(entity, report) else candidates if _is_facturx(report) else rest).append(index)
+    invoices = _invoices(candidates, reports)
+    plain = [each for each in rest if is_plain(reports[each], checked) and not is_statement(names[each], kinds)]
     pairs, steps = pair(invoices, plain, reports, names, always_paired)
     xml = _xml_of(invoices, [index for index in rest if is_xml(message, entities[index], reports[index])], reports)
     broken = _broken(invoices, [index for index in rest if _is_broken(reports[index])], reports)
@@ -79,7 +80,7 @@ def sort_documents(
     taken = {each for invoice in (*sorted_invoices, *alone) for each in members(invoice)}
     others = tuple(index for index in rest if index not in taken)
     told = [*steps, *_named(message, others, reports)]
-    return Sorting((*sorted_invoices, *alone), others, body, tuple(told))
+    return Sorting((*sorted_invoices, *alone), others, tuple(body), tuple(told))
 
 
 def members(invoice: Invoice) -> tuple[int, ...]:

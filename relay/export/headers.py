@@ -37,16 +37,19 @@ def edit_header(
     """
     names, fields = set(NEVER_LEAVE), [received]
     if to and destination.to_header == "rewrite":
-        resent = {header.name for header in message.root.headers if header.name.startswith("resent-")}
-        names |= {"to", "cc", *resent}
+        names |= {"to", "cc"}
+        names.update([each.name for each in message.root.headers if each.name.startswith("resent-")])
         fields.append(_field("To", to))
     if destination.from_header != "keep":
         names |= {"from", "sender"}
         fields += _from(message, destination.from_header)
     fields += _message_id(message, names, hostname, queue_id, number)
-    doomed = [header for header in message.root.headers if header.name in names or _forged(header, hostname)]
-    cut_names = {header.name for header in doomed} | {line.partition(b":")[0].decode().lower() for line in fields[1:]}
-    doomed += [header for header in message.root.headers if _broken_signature(header, cut_names, body_cut)]
+    headers = message.root.headers
+    doomed = [each for each in headers if each.name in names]
+    doomed += [each for each in headers if each.name == "authentication-results" and _forged(each, hostname)]
+    if signatures := [each for each in headers if each.name == "dkim-signature"]:
+        changed = {each.name for each in doomed} | {line.partition(b":")[0].decode().lower() for line in fields[1:]}
+        doomed += [each for each in signatures if _breaks(each, changed, body_cut)]
     cuts = {header.span for header in doomed} | _mbox_line(message)
     return HeaderEdit(tuple(sorted(cuts)), b"".join(fields))
 
@@ -78,16 +81,12 @@ def _message_id(message: Message, names: set[str], hostname: str, queue_id: str,
 
 def _forged(header: Header, hostname: str) -> bool:
     """An Authentication-Results in our name that we did not write (rfc8601#5)."""
-    if header.name != "authentication-results":
-        return False
     server = header.value.partition(";")[0].split()
     return bool(server) and server[0].casefold() == hostname.casefold()
 
 
-def _broken_signature(header: Header, changed: set[str], body_cut: bool) -> bool:
-    """A DKIM signature that our edit breaks: the body or a signed field changes (rfc6376#3.5, tag h=)."""
-    if header.name != "dkim-signature":
-        return False
+def _breaks(header: Header, changed: set[str], body_cut: bool) -> bool:
+    """Does our edit break this DKIM signature: does the body or a signed field change (rfc6376#3.5, tag h=)?"""
     tags = (tag.partition("=") for tag in header.value.split(";"))
     signed = next((value for name, _, value in tags if name.strip() == "h"), "")
     return body_cut or any(name.strip().lower() in changed for name in signed.split(":"))

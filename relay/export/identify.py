@@ -69,7 +69,7 @@ def _answers(recipient: str, message: Message, reports: Sequence[Report], direct
                 if header.name == step.header:
                     yield _Answer("header", directory.by_header(header.value), f"{header.name.title()}:")
         else:
-            yield _Answer("siren", _union(_parties(report, directory) for report in reports), "SIREN")
+            yield _Answer("siren", _union([_parties(report, directory) for report in reports]), "SIREN")
 
 
 def _by_recipient(recipient: str, directory: Directory) -> Iterable[Clients]:
@@ -86,15 +86,15 @@ def _by_recipient(recipient: str, directory: Directory) -> Iterable[Clients]:
 def _parties(report: Report, directory: Directory) -> Clients:
     if report.kind is not Kind.FACTURX:
         return ()
-    return _union(directory.by_siren(party.siren, party.siret) for party in (report.seller, report.buyer))
+    return _union([directory.by_siren(party.siren, party.siret) for party in (report.seller, report.buyer)])
 
 
 def contradicted(report: Report, client: Client, directory: Directory) -> str:
     """The clients that this invoice names when `client` is none of them, "" otherwise or if the SIREN is not asked."""
-    if not any(step.by == "siren" for step in directory.terms.identify):
+    if "siren" not in [step.by for step in directory.terms.identify]:
         return ""
     parties = _parties(report, directory)
-    return "" if any(each.key == client.key for each in parties) else _names(parties)
+    return "" if client.key in [each.key for each in parties] else _names(parties)
 
 
 def _party_to_all(candidates: Clients, reports: Sequence[Report], directory: Directory) -> Clients:

@@ -82,9 +82,10 @@ def _case(
         raise ValueError(f"{len(reports)} reports for {len(entities)} attachments")
     checked = check.level is not Level.OFF
     sorting = sort_documents(message, reports, check.always_paired, checked, directory.terms.kinds)
-    xml = frozenset(index for index in sorting.others if is_xml(message, entities[index], reports[index]))
+    xml = frozenset([index for index in sorting.others if is_xml(message, entities[index], reports[index])])
     parts = parts_of(sorting, xml)
-    return Case(envelope, message, reports, directory, queue_id, received, entities, sorting, parts)
+    documents = tuple(sorted(parts))
+    return Case(envelope, message, reports, directory, queue_id, received, entities, checked, sorting, parts, documents)
 
 
 def _plans(case: Case, group: Group) -> tuple[tuple[Plan, ...], tuple[Step, ...]]:

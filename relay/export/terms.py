@@ -6,6 +6,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cache
 
 from relay.model import Role
 from relay.report import Severity
@@ -153,4 +154,9 @@ class Terms:
     kinds: Kinds = Kinds()
 
     def destination(self, name: str) -> Destination:
-        return self.destinations.get(name) or Destination(name=name)
+        return self.destinations.get(name) or _unset(name)
+
+
+@cache
+def _unset(name: str) -> Destination:
+    return Destination(name=name)

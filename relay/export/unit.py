@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from relay.export.directory import Directory
 from relay.export.documents import Sorting
-from relay.export.terms import Level, Policy
+from relay.export.terms import Policy
 from relay.mail.message import Entity, Message
 from relay.model import Disposition, DocumentPart, Envelope, Role
 from relay.reason import Reason
@@ -57,7 +57,10 @@ class Unit:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One mail under decision: what was received, what was found in it, and the terms in force."""
+    """One mail under decision: what was received, what was found in it, and the terms in force.
+
+    checked: is a verdict to be expected at all? documents: all attachments but those of the letter itself.
+    """
 
     envelope: Envelope
     message: Message
@@ -66,18 +69,10 @@ class Case:
     queue_id: str
     received: bytes
     entities: tuple[Entity, ...]
+    checked: bool
     sorting: Sorting
     parts: dict[int, DocumentPart]
-
-    @property
-    def checked(self) -> bool:
-        """Is a verdict to be expected at all?"""
-        return self.directory.terms.check.level is not Level.OFF
-
-    @property
-    def documents(self) -> tuple[int, ...]:
-        """All attachments but those of the letter itself."""
-        return tuple(sorted(self.parts))
+    documents: tuple[int, ...]
 
 
 def parts_of(sorting: Sorting, xml: frozenset[int]) -> dict[int, DocumentPart]:

@@ -37,15 +37,14 @@ def identity(envelope: Envelope, raw: bytes, root: Entity | None = None) -> Iden
     """
     headers, start = (root.headers, root.body.start) if root is not None else _header(raw)
     body = sha256(memoryview(raw)[start:]).digest()
-    digest = sha256()
-    for address in (_address(envelope.sender), *sorted({_address(each) for each in envelope.addresses})):
-        digest.update(address.encode("utf-8", "surrogatepass") + b"\0")
-    if any(header.name == "message-id" for header in headers):
-        kept = b"".join(raw[header.span.start : header.span.end] for header in headers if header.name not in TRACE)
-        digest.update(b"\0mail\0" + kept + b"\0" + body)
+    addresses = [_address(envelope.sender), *sorted({_address(each) for each in envelope.addresses})]
+    way = "\0".join(addresses).encode("utf-8", "surrogatepass")
+    if "message-id" in [header.name for header in headers]:
+        kept = b"".join([raw[slice(*header.span)] for header in headers if header.name not in TRACE])
+        told = b"\0".join((way, b"", b"mail", kept, body))
     else:
-        digest.update(b"\0raw\0" + raw[:start] + b"\0" + body)
-    return Identity(digest.hexdigest(), _sealed(raw[:start], body))
+        told = b"\0".join((way, b"", b"raw", raw[:start], body))
+    return Identity(sha256(told).hexdigest(), _sealed(raw[:start], body))
 
 
 def fingerprint(envelope: Envelope, raw: bytes) -> str:

@@ -64,9 +64,14 @@ class Message:
         return tuple(self.root.walk())
 
     @cached_property
+    def media_types(self) -> frozenset[str]:
+        """Those of all its entities."""
+        return frozenset([entity.media_type for entity in self.entities])
+
+    @cached_property
     def attachments(self) -> tuple[Entity, ...]:
         """Leaves that may be documents: everything but text bodies without a file name. One level of rfc822."""
-        return tuple(entity for entity in self.entities if not entity.children and _may_be_document(entity))
+        return tuple([entity for entity in self.entities if not entity.children and _may_be_document(entity)])
 
 
 def _may_be_document(entity: Entity) -> bool:

@@ -3,6 +3,7 @@
 import re
 from datetime import UTC, datetime
 from email.utils import format_datetime
+from functools import lru_cache
 
 from relay.mail.line import header
 from relay.mail.message import Message
@@ -28,22 +29,30 @@ def received(envelope: Envelope, hostname: str, queue_id: str, at: float, for_: 
     ]
     if for_ is not None and _usable(for_, envelope.smtputf8):
         lines.append(f"\tfor <{for_}>")
-    date = format_datetime(datetime.fromtimestamp(int(at), UTC))
-    return ("\r\n".join(lines) + f";\r\n\t{date}\r\n").encode("utf-8")
+    return ("\r\n".join(lines) + f";\r\n\t{_date(int(at))}\r\n").encode("utf-8")
 
 
 def hops(message: Message) -> int:
     """Received fields of the mail: over 100 it goes in circles (rfc5321#6.3)."""
-    return sum(header.name == "received" for header in message.root.headers)
+    return len(_received(message))
 
 
 def is_loop(message: Message, hostname: str) -> bool:
     """Has it been received by `hostname` before? By the `by` clause of a Received field, outside of comments."""
+    if not (lines := _received(message)):
+        return False
     pattern = re.compile(rf"(?:^|\s)by\s++{re.escape(hostname)}\.?(?=[\s;(]|$)", re.IGNORECASE)
-    return any(
-        header.name == "received" and pattern.search(_without_comments(header.value)) is not None
-        for header in message.root.headers
-    )
+    return any(pattern.search(_without_comments(line)) is not None for line in lines)
+
+
+def _received(message: Message) -> list[str]:
+    return [header.value for header in message.root.headers if header.name == "received"]
+
+
+@lru_cache(maxsize=1)
+def _date(second: int) -> str:
+    """One text serves all mails of a second."""
+    return format_datetime(datetime.fromtimestamp(second, UTC))
 
 
 def _without_comments(value: str) -> str:

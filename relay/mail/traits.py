@@ -19,30 +19,28 @@ def is_signed(message: Message) -> bool:
 
     A DKIM signature is none in this sense: it is the transport's, and ours replaces it. Neither is an attached .p7m.
     """
-    if any(entity.media_type == "multipart/signed" for entity in message.entities):
-        return True
-    return _pkcs7(message, "signed-data", (_SIGNED_DATA,))
+    return "multipart/signed" in message.media_types or _pkcs7(message, "signed-data", (_SIGNED_DATA,))
 
 
 def is_encrypted(message: Message) -> bool:
     """Are its documents out of reach? multipart/encrypted, S/MIME enveloped-data, or a text that is a PGP message."""
-    if any(entity.media_type == "multipart/encrypted" for entity in message.entities):
+    if "multipart/encrypted" in message.media_types:
         return True
     if _pkcs7(message, "enveloped-data", _ENVELOPED_DATA) or _pkcs7(message, "authenveloped-data", ()):
         return True
-    return any(_inline_pgp(message, entity) for entity in message.entities)
+    return any(_inline_pgp(message, entity) for entity in message.entities if entity.media_type == "text/plain")
 
 
 def is_partial(message: Message) -> bool:
     """Is it a fragment (message/partial, RFC 2046 §5.2.2)?"""
-    return any(entity.media_type == "message/partial" for entity in message.entities)
+    return "message/partial" in message.media_types
 
 
 def has_tnef(message: Message) -> bool:
     """Does it carry a winmail.dat (MS-OXTNEF), in which documents may hide?"""
-    return any(
-        entity.media_type in _TNEF or (entity.filename or "").casefold() == "winmail.dat" for entity in message.entities
-    )
+    if not _TNEF.isdisjoint(message.media_types):
+        return True
+    return "winmail.dat" in [entity.filename.casefold() for entity in message.entities if entity.filename]
 
 
 def is_auto_submitted(message: Message) -> bool:
@@ -81,7 +79,7 @@ def _head(message: Message, entity: Entity) -> bytes:
 
 
 def _inline_pgp(message: Message, entity: Entity) -> bool:
-    if entity.media_type != "text/plain" or entity.children:
+    if entity.children:
         return False
     start, end = entity.body
     head = message.raw[start : min(end, start + 4 * _HEAD)]
