@@ -86,6 +86,33 @@ def free_octets(folder: Path) -> int:
     return found.f_bavail * found.f_frsize
 
 
+PLENTY = 1024 * 1024 * 1024
+"""Octets free under a folder above which it is known for `_KNOWN_SECONDS` how many there are."""
+
+_KNOWN_SECONDS = 1.0
+
+
+class Free:
+    """Octets free under a folder. Asked of the system each time, but for once a second while there is plenty: two
+    statvfs(2) a mail, each letting go of the GIL, tell nothing new then. Another program that takes PLENTY within that
+    second is met as ENOSPC."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._left = 0
+        self._known_until = 0.0
+
+    def octets(self) -> int:
+        now = time.monotonic()
+        if self._left < PLENTY or now >= self._known_until:
+            self._left, self._known_until = free_octets(self._folder), now + _KNOWN_SECONDS
+        return self._left
+
+    def spend(self, octets: int) -> None:
+        """So many are about to be written there."""
+        self._left -= octets
+
+
 def octets(path: Path) -> int:
     """Octets that the database and its companions take; of segments, what is left of them."""
     total = 0

@@ -70,6 +70,7 @@ class SqliteSpool:
         self.ceiling = ceiling
         self.notices = notices
         self._path = path
+        self._free = place.Free(path.parent)
         self._lock = lock
         self._clock = clock
         self._windows = windows or Windows()
@@ -90,9 +91,10 @@ class SqliteSpool:
         self._keep_room()
 
     async def store(self, mail: Mail, take: Take | None = None) -> Stored:
-        room = self._free()
-        if room < RESERVE + 2 * len(mail.raw):
+        room, wanted = self._free.octets(), 2 * len(mail.raw)
+        if room < RESERVE + wanted:
             raise SpoolFull(f"only {room} octets are free under {self._path.parent}")
+        self._free.spend(wanted)
         now = self._clock()
         try:
             return await self._writer.run(lambda db: self._verbs.store(db, mail, now, take), len(mail.raw))
@@ -169,7 +171,7 @@ class SqliteSpool:
 
     async def stats(self) -> Stats:
         octets = place.octets(self._path)
-        free, corrupt = self._free(), self._corrupt
+        free, corrupt = self._free.octets(), self._corrupt
         return await self._read(lambda db: queries.stats(db, octets, free, corrupt))
 
     async def tally(self, since: float, until: float) -> Mapping[str | None, Tally]:
@@ -186,14 +188,11 @@ class SqliteSpool:
     def unhealthy(self) -> str | None:
         if self._writer.broken is not None:
             return str(self._writer.broken)
-        if self._free() < RESERVE:
+        if self._free.octets() < RESERVE:
             return f"less than {RESERVE} octets are free under {self._path.parent}"
         if time.monotonic() < self._full_until:
             return "the spool could not be written a moment ago"
         return None
-
-    def _free(self) -> int:
-        return place.free_octets(self._path.parent)
 
     async def _change(self, job: Callable[[sqlite3.Connection], T]) -> T:
         """Run a job that must go through on a full disk as well: what ends a delivery needs little room."""

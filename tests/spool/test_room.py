@@ -112,3 +112,43 @@ def test_new_folders_are_made_durable_in_their_parents(tmp_path: Path, monkeypat
     synced.clear()
     place.make_private(tmp_path / "a" / "b" / "c")
     assert synced == []
+
+
+class TestFree:
+    @pytest.fixture
+    def asked(self, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+        """What the system answers, in turn: each answer once."""
+        answers: list[int] = []
+        monkeypatch.setattr(place, "free_octets", lambda _: answers.pop(0))
+        monkeypatch.setattr(place.time, "monotonic", lambda: 1000.0)
+        return answers
+
+    def test_while_there_is_plenty_it_is_asked_once_a_second(
+        self, asked: list[int], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        free = place.Free(Path("/"))
+        asked += [2 * place.PLENTY, 3 * place.PLENTY]
+        assert {free.octets() for _ in range(3)} == {2 * place.PLENTY}
+        monkeypatch.setattr(place.time, "monotonic", lambda: 1001.0)
+        assert free.octets() == 3 * place.PLENTY
+
+    def test_what_is_about_to_be_written_is_counted(self, asked: list[int]) -> None:
+        free = place.Free(Path("/"))
+        asked += [2 * place.PLENTY, 5]
+        free.octets()
+        free.spend(10)
+        assert free.octets() == 2 * place.PLENTY - 10
+        free.spend(place.PLENTY)
+        assert free.octets() == 5
+
+    def test_where_room_is_short_each_answer_is_of_now(self, asked: list[int]) -> None:
+        free = place.Free(Path("/"))
+        asked += [place.PLENTY - 1, 7, place.PLENTY - 1]
+        assert [free.octets() for _ in range(3)] == [place.PLENTY - 1, 7, place.PLENTY - 1]
+
+
+async def test_a_stored_mail_is_counted(spool: SqliteSpool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(place, "free_octets", lambda _: 2 * place.PLENTY)
+    one = mail()
+    await spool.store(one)
+    assert spool._free.octets() == 2 * place.PLENTY - 2 * len(one.raw)

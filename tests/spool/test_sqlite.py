@@ -351,6 +351,7 @@ class TestFailingDisk:
         self, path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         spool = opened(path)
+        monkeypatch.setattr(place, "free_octets", lambda _: place.PLENTY - 1)
         await spool.store(mail())
         monkeypatch.setattr(place, "free_octets", lambda _: engine.RESERVE - 1)
         with pytest.raises(SpoolFull):
