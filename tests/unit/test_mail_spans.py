@@ -61,6 +61,7 @@ def test_file_names_in_every_dress(style):
         ('attachment; filename="C:\\temp\\f.pdf"', "C:\\temp\\f.pdf"),
         ('attachment; filename="never closed.pdf', "never closed.pdf"),
         ('attachment; filename="a.pdf" size=3', "a.pdf"),
+        ("attachment; filename=a.pdf \t; size=3", "a.pdf"),
         ("attachment;filename=ma facture.pdf;size=3", "ma facture.pdf"),
         ("attachment; FileName = x.pdf", "x.pdf"),
         ("attachment; filename=a.pdf; filename*=utf-8''%C3%A9.pdf", "é.pdf"),
@@ -239,6 +240,17 @@ def test_limits_refuse_the_mail_and_say_nothing_of_it(raw, defect):
         parse(raw)
     assert caught.value.defect == defect
     assert "x" * 4 not in str(caught.value)
+
+
+@pytest.mark.parametrize("before", range(1, 12))
+def test_a_field_across_the_limit_does_not_end_the_header_there(before):
+    field = b"Subject: y\r\n"
+    filling = b"p" * (MAX_HEADER - before - len(b"P: \r\n"))
+    with pytest.raises(MalformedMail) as caught:
+        parse(b"P: " + filling + b"\r\n" + field + b"\r\nz")
+    assert caught.value.defect == "header-too-large"
+    fits = parse(b"P: " + filling[len(field) :] + b"\r\n" + field + b"\r\nz")
+    assert [each.name for each in fits.root.headers] == ["p", "subject"]
 
 
 def test_at_the_limits_a_mail_is_read():
