@@ -42,7 +42,7 @@ _HANDLER = _Nameless()
 class Pipe(_Nameless, SMTP):
     """Octets, lines and time of one peer. `_verbs`: the commands of a subclass, by their verb."""
 
-    line_length_limit = BUFFER  # the reader's buffer: aiosmtpd's 1,001 makes one read a line
+    line_length_limit = 2 * BUFFER  # of the reader, which stops the socket at twice that: what one recv brings must fit
 
     transport: Any  # loosely typed by asyncio: one of its transports, or None once lost
     _reader: Any
