@@ -1,8 +1,9 @@
 """The verdict on one document: what it is, which checks it goes through, what their findings amount to."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from lxml import etree
 
@@ -36,25 +37,23 @@ def _pdf(blank: Report, data: bytes, options: Options) -> Report:
     if isinstance(opened, extract.Unreadable):
         return replace(blank, kind=Kind.PDF, openable=False, encrypted=opened.encrypted, findings=(opened.finding,))
     claims = xmp.read(opened.xmp) if opened.xmp else None
-    claimed = claims is not None and claims.claims_facturx
-    report = replace(blank, kind=Kind.PDF, claimed=claimed)
     several = invoices(opened)
     if not several:
-        return _without_invoice(report, opened, claims)
+        return _without_invoice(blank, opened, claims)
     first = several[0]
     findings = list(opened.findings)
     if len(several) > 1:
         findings.append(_error("FX-MULTIPLE-XML", "pdf", f"{len(several)} invoice XMLs are embedded; one is allowed"))
-    if first.invoice is not None:
-        report = _filled(report, first.invoice)
-        if first.invoice.kind in _FOREIGN:
-            return _foreign(replace(report, kind=first.invoice.kind), findings)
+    said = {"claimed": _claimed(claims), **_terms(first.invoice)}
+    if first.invoice is not None and first.invoice.kind in _FOREIGN:
+        return _foreign(blank, first.invoice.kind, findings, said)
     profile = first.invoice.profile if first.invoice is not None else None
-    report = replace(report, kind=Kind.FACTURX, profile=profile.name if profile else None)
-    if options.level == "off":
-        return report
-    findings += container.check(opened, first.attachment, profile, claims)
-    return _concluded(report, findings, options, finished=_invoice(first, findings, options))
+    verdict, final = Verdict.UNDETERMINED, tuple[Finding, ...]()
+    if options.level != "off":
+        findings += container.check(opened, first.attachment, profile, claims)
+        verdict, final = _concluded(findings, options, finished=_invoice(first, findings, options))
+    named = profile.name if profile else None
+    return Report(blank.sha256, blank.size, verdict, Kind.FACTURX, named, findings=final, **said)
 
 
 def _invoice(first: Embedded, findings: list[Finding], options: Options) -> bool:
@@ -107,27 +106,28 @@ def _seller_is_french(root: etree._Element, invoice: Invoice) -> bool:
     return registered is not None or bool(_FRENCH_VAT.fullmatch(invoice.seller.vat or ""))
 
 
-def _without_invoice(report: Report, opened: extract.Container, claims: xmp.Xmp | None) -> Report:
+def _without_invoice(blank: Report, opened: extract.Container, claims: xmp.Xmp | None) -> Report:
     """A claim without an invoice is a broken Factur-X; without a claim it is an ordinary PDF."""
-    if report.claimed:
+    if _claimed(claims):
         lacking = _error("FX-NO-XML", "pdf", "the XMP claims a Factur-X, but no invoice is embedded")
         unread = [each.problem for each in opened.attachments if each.problem is not None]
-        return replace(
-            report, kind=Kind.FACTURX, verdict=Verdict.INVALID, findings=(*opened.findings, *unread, lacking)
-        )
-    if claims is not None and claims.namespace == xmp.ORDERX:
-        return _foreign(replace(report, kind=Kind.ORDERX), list(opened.findings))
-    if claims is not None and claims.namespace == xmp.ZUGFERD1:
-        return _foreign(replace(report, kind=Kind.ZUGFERD1), list(opened.findings))
-    return _foreign(report, list(opened.findings))
+        findings = (*opened.findings, *unread, lacking)
+        return replace(blank, kind=Kind.FACTURX, verdict=Verdict.INVALID, findings=findings, claimed=True)
+    kinds = {xmp.ORDERX: Kind.ORDERX, xmp.ZUGFERD1: Kind.ZUGFERD1}
+    kind = kinds.get(claims.namespace or "", Kind.PDF) if claims is not None else Kind.PDF
+    return _foreign(blank, kind, opened.findings, {})
 
 
-def _foreign(report: Report, findings: list[Finding]) -> Report:
+def _claimed(claims: xmp.Xmp | None) -> bool:
+    return claims is not None and claims.claims_facturx
+
+
+def _foreign(blank: Report, kind: Kind, findings: Sequence[Finding], said: dict[str, Any]) -> Report:
     """Not ours to judge: what was seen stays as a remark."""
     remarks = tuple(
         replace(each, severity=Severity.INFO) if each.severity is Severity.ERROR else each for each in findings
     )
-    return replace(report, verdict=Verdict.NOT_FACTURX, findings=remarks)
+    return Report(blank.sha256, blank.size, Verdict.NOT_FACTURX, kind, findings=remarks, **said)
 
 
 def _other(blank: Report, data: bytes) -> Report:
@@ -136,32 +136,31 @@ def _other(blank: Report, data: bytes) -> Report:
         return replace(blank, verdict=Verdict.NOT_FACTURX)
     root = parse(data)
     if isinstance(root, Finding):
-        return _foreign(blank, [root])
+        return _foreign(blank, blank.kind, [root], {})
     invoice = read_invoice(root, data)
-    profile = invoice.profile
-    report = replace(_filled(blank, invoice), kind=invoice.kind, profile=profile.name if profile else None)
-    return replace(report, verdict=Verdict.NOT_FACTURX)
+    profile = invoice.profile.name if invoice.profile else None
+    return Report(blank.sha256, blank.size, Verdict.NOT_FACTURX, invoice.kind, profile, **_terms(invoice))
 
 
-def _filled(report: Report, invoice: Invoice) -> Report:
-    return replace(
-        report,
-        number=invoice.number,
-        type_code=invoice.type_code,
-        issued=invoice.issued,
-        seller=invoice.seller,
-        buyer=invoice.buyer,
-        xml_sha256=invoice.sha256,
-    )
+def _terms(invoice: Invoice | None) -> dict[str, Any]:
+    """What a report repeats of the invoice."""
+    if invoice is None:
+        return {}
+    return {
+        "number": invoice.number,
+        "type_code": invoice.type_code,
+        "issued": invoice.issued,
+        "seller": invoice.seller,
+        "buyer": invoice.buyer,
+        "xml_sha256": invoice.sha256,
+    }
 
 
-def _concluded(report: Report, findings: list[Finding], options: Options, *, finished: bool) -> Report:
+def _concluded(findings: Sequence[Finding], options: Options, *, finished: bool) -> tuple[Verdict, tuple[Finding, ...]]:
     final = tuple(_overridden(each, options.severities) for each in findings)
     if any(each.severity is Severity.ERROR for each in final):
-        verdict = Verdict.INVALID
-    else:
-        verdict = Verdict.VALID if finished else Verdict.UNDETERMINED
-    return replace(report, verdict=verdict, findings=final)
+        return Verdict.INVALID, final
+    return (Verdict.VALID if finished else Verdict.UNDETERMINED), final
 
 
 def _overridden(finding: Finding, severities: Mapping[str, Severity]) -> Finding:
