@@ -24,20 +24,22 @@ class Gates:
         self._inside[destination] += 1
         self._waiting[destination] += 1
 
-    def reserve(self, wanted: Mapping[str, int], most: int) -> Counter[str]:
+    def reserve(self, wanted: Mapping[str, int], most: int) -> dict[str, int]:
         """Enter for what is about to be stored: so many of `wanted` as have room, `most` in all."""
-        taken = Counter[str]()
+        taken: dict[str, int] = {}
         for destination, number in wanted.items():
             room = 0 if destination in self.full else self._room(destination)
-            taken[destination] = min(number, most - taken.total(), room)
-            for _ in range(taken[destination]):
+            taken[destination] = places = min(number, most, room)
+            most -= places
+            for _ in range(places):
                 self.enter(destination)
         return taken
 
-    def give_back(self, places: Counter[str]) -> None:
+    def give_back(self, places: Mapping[str, int]) -> None:
         """Leave for what was not claimed after all."""
-        for destination in places.elements():
-            self.leave(destination, allowed=False)
+        for destination, number in places.items():
+            for _ in range(number):
+                self.leave(destination, allowed=False)
 
     def leave(self, destination: str, allowed: bool) -> None:
         """The delivery is settled. `allowed`: `allow` had let it go."""

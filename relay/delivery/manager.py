@@ -83,28 +83,33 @@ class QueueManager:
         if self._waits or self._stopping.is_set() or self._ended.is_set() or free <= 0:
             return None
         taken = self._gates.reserve(wanted(mail), free)
-        self._reserved += taken.total()
+        self._reserved += sum(taken.values())
         return Take(self._limits.lease, taken)
 
     def stored(self, mail: Mail, take: Take | None, claims: Collection[Claim]) -> None:
         """`mail` was just stored: deliver it from memory, now."""
-        self._remembered.add(mail)
+        fresh = wanted(mail)
+        deliveries = sum(fresh.values())
+        self._remembered.add(mail, deliveries)
         for claim in claims:
             self._start(claim)
         if take is not None:
-            self._free(take, Counter(claim.delivery.destination for claim in claims))
-        if (fresh := wanted(mail)).total() > len(claims):
+            self._free(take, claims)
+        if deliveries > len(claims):
             self._waits = True
             self._fresh.update(fresh)
             self._wake.set()
 
     def give_back(self, take: Take) -> None:
         """Nothing was stored."""
-        self._free(take, Counter())
+        self._free(take, ())
 
-    def _free(self, take: Take, used: Counter[str]) -> None:
+    def _free(self, take: Take, used: Collection[Claim]) -> None:
         self._reserved -= sum(take.room.values())
-        self._gates.give_back(Counter(take.room) - used)
+        left = dict(take.room)
+        for claim in used:
+            left[claim.delivery.destination] -= 1
+        self._gates.give_back(left)
 
     def notify(self) -> None:
         """Something may be due."""

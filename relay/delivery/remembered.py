@@ -1,6 +1,6 @@
 """Mails just stored, kept in memory for their first attempt so that the content is not read again."""
 
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 
 from relay.model import Disposition, Mail
 
@@ -9,12 +9,12 @@ VALUES = 16 * 1024
 mails has no bound worth the name: 64 MiB of content are 300,000 of them, and 1.5 GB."""
 
 
-def wanted(mail: Mail) -> Counter[str]:
+def wanted(mail: Mail) -> dict[str, int]:
     """How many deliveries a mail brings each destination."""
-    found = Counter[str]()
+    found: dict[str, int] = {}
     for plan in mail.plans:
         if plan.disposition is Disposition.RELAY:
-            found[plan.destination] += len(plan.to)
+            found[plan.destination] = found.get(plan.destination, 0) + len(plan.to)
     return found
 
 
@@ -29,12 +29,13 @@ class Remembered:
     def __len__(self) -> int:
         return len(self._mails)
 
-    def add(self, mail: Mail) -> None:
-        expected = wanted(mail).total()
-        if expected == 0 or _weight(mail) > self._limit or mail.queue_id in self._mails:
+    def add(self, mail: Mail, expected: int) -> None:
+        """expected: deliveries that it brings."""
+        weight = _weight(mail)
+        if expected == 0 or weight > self._limit or mail.queue_id in self._mails:
             return
         self._mails[mail.queue_id] = (mail, expected)
-        self._octets += _weight(mail)
+        self._octets += weight
         while self._octets > self._limit:
             _, (oldest, _) = self._mails.popitem(last=False)
             self._octets -= _weight(oldest)

@@ -41,7 +41,7 @@ class Dialogue(asyncio.Protocol):
         self._transport = transport
         self._replies: deque[Reply] = deque()
         self._outstanding = 0
-        self._buffer = bytearray()
+        self._buffer = b""
         self._code = 0
         self._lines: list[str] = []
         self._octets = 0
@@ -183,12 +183,9 @@ class Dialogue(asyncio.Protocol):
         self._wake()
 
     def _read_lines(self) -> None:
-        start = 0
-        while (end := self._buffer.find(b"\n", start)) >= 0:
-            line = bytes(self._buffer[start:end]).rstrip(b"\r")
-            start = end + 1
-            self._read_line(line)
-        del self._buffer[:start]
+        *lines, self._buffer = self._buffer.split(b"\n")
+        for line in lines:
+            self._read_line(line.rstrip(b"\r"))
         if len(self._buffer) > MAX_LINE:
             raise Garbage("a reply line without end")
 

@@ -662,28 +662,28 @@ def test_gates_count_any_window_of_a_minute() -> None:
 def test_remembered_never_exceeds_its_limit() -> None:
     memory = Remembered(VALUES + 100)
     first, second, third = (mail(raw=b"x" * 60) for _ in range(3))
-    memory.add(first)
-    memory.add(second)
+    memory.add(first, 1)
+    memory.add(second, 1)
     assert memory.get(first.queue_id) is None and memory.get(second.queue_id) is second
-    memory.add(mail(raw=b"x" * 101))
+    memory.add(mail(raw=b"x" * 101), 1)
     memory.attempted(second.queue_id)
     assert len(memory) == 0
-    memory.add(third)
+    memory.add(third, 1)
     assert memory.get(third.queue_id) is third
 
 
 def test_small_mails_are_bounded_too() -> None:
     memory = Remembered(10 * VALUES)
     for _ in range(100):
-        memory.add(mail(raw=b"x"))
+        memory.add(mail(raw=b"x"), 1)
     assert len(memory) == 9
 
 
 def test_stored_twice_is_remembered_once() -> None:
     memory = Remembered(VALUES + 100)
     one = mail(plan("a@x", "b@x"), raw=b"x" * 60)
-    memory.add(one)
-    memory.add(one)
+    memory.add(one, 2)
+    memory.add(one, 2)
     memory.attempted(one.queue_id)
     assert len(memory) == 1
     memory.attempted(one.queue_id)
