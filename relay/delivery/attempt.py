@@ -120,13 +120,10 @@ class Attempts:
             return ()
 
     async def _record(self, claim: Claim, transition: Transition, reports: tuple[Mail, ...]) -> bool:
-        """False when the claim was lost to another. A full spool is waited for: the outcome is known and must stay so.
-
-        Shielded, for a settlement half done would be a mail sent twice.
-        """
+        """False when the claim was lost to another. A full spool is waited for: the outcome is known, and stays so."""
         while True:
             try:
-                return await asyncio.shield(self.spool.settle(claim, transition, reports))
+                return await self.spool.settle(claim, transition, reports)
             except SpoolBroken:
                 raise
             except SpoolError as error:

@@ -166,6 +166,7 @@ class Spool(Protocol):
 
         `transition.report` is added to the delivery's `reported`. False, and nothing done, when the token no longer
         holds. A lease that ran out but was not taken over still settles: its outcome is known, another attempt's not.
+        Carried out also when the caller is cancelled while it waits: half a settlement would be a mail sent twice.
         """
 
     async def load(self, queue_id: str) -> Mail | None:

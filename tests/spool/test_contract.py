@@ -209,6 +209,19 @@ class TestClaim:
         assert await spool.settle(new, made)
         assert not await spool.settle(new, made)
 
+    async def test_a_settlement_is_carried_out_though_the_one_who_asked_is_cut_off(
+        self, spool: Spool, clock: Clock
+    ) -> None:
+        given = mail(at=clock.now)
+        await spool.store(given)
+        [claim] = await spool.claim(clock.now, 60, 1)
+        settling = asyncio.create_task(spool.settle(claim, step(claim.delivery, Delivered(OK), clock.now, RETRY)))
+        await asyncio.sleep(0)
+        settling.cancel()
+        await asyncio.gather(settling, return_exceptions=True)
+        assert not await spool.renew(claim, clock.now + 120), "it waits in line behind the settlement"
+        assert await states(spool, given.queue_id) == [State.DELIVERED]
+
     async def test_a_renewed_lease_holds(self, spool: Spool, clock: Clock) -> None:
         await spool.store(mail())
         (claim,) = await spool.claim(clock.now, 60, 1)
