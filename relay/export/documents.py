@@ -78,7 +78,7 @@ def sort_documents(
     )
     alone = tuple(Invoice(index) for index in broken.get(None, ()))
     taken = {each for invoice in (*sorted_invoices, *alone) for each in members(invoice)}
-    others = tuple(index for index in rest if index not in taken)
+    others = tuple([index for index in rest if index not in taken])
     told = [*steps, *_named(message, others, reports)]
     return Sorting((*sorted_invoices, *alone), others, tuple(body), tuple(told))
 

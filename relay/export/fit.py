@@ -13,7 +13,7 @@ HEADROOM = 1024  # octets reckoned for what we put on top, before it is known to
 def fits(case: Case, keep: Collection[int], destination: Destination) -> bool:
     """Would the mail with only these documents fit, as far as can be told before it is planned?"""
     others = set(case.documents) - set(keep)
-    size = len(case.message.raw) + HEADROOM - sum(_length(case, index) for index in others)
+    size = len(case.message.raw) + HEADROOM - _lengths(case, others)
     return size <= destination.max_mail_size and len(keep) <= destination.max_attachments
 
 
@@ -22,22 +22,22 @@ def divide(case: Case, unit: Unit, destination: Destination) -> tuple[tuple[int,
 
     A document too large even alone gets a mail of its own, which the caller finds not to fit.
     """
-    base = len(case.message.raw) + HEADROOM - sum(_length(case, index) for index in case.documents)
+    base = len(case.message.raw) + HEADROOM - _lengths(case, case.documents)
     mails: list[list[int]] = [list(unit.core)]
-    size = base + sum(_length(case, index) for index in unit.core)
+    size = base + _lengths(case, unit.core)
     for index in unit.loose:
-        size += _length(case, index)
+        size += _lengths(case, (index,))
         full = size > destination.max_mail_size or len(mails[-1]) >= destination.max_attachments
         if mails[-1] and full:
             mails.append([])
-            size = base + _length(case, index)
+            size = base + _lengths(case, (index,))
         mails[-1].append(index)
     return tuple(tuple(sorted(keep)) for keep in mails)
 
 
-def _length(case: Case, index: int) -> int:
-    cut = case.entities[index].cut
-    return cut.end - cut.start
+def _lengths(case: Case, indexes: Iterable[int]) -> int:
+    cuts = [case.entities[index].cut for index in indexes]
+    return sum([cut.end - cut.start for cut in cuts])
 
 
 def body_cuts(case: Case, keep: Iterable[int]) -> tuple[Span, ...]:

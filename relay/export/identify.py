@@ -111,8 +111,11 @@ def _contradiction(first: _Answer, candidates: Clients, answer: _Answer) -> Unid
     return Unidentified(Reason.CONTRADICTION, detail, firm=_firm(candidates), dossier=dossier)
 
 
-def _union(sets: Iterable[Clients]) -> Clients:
-    return tuple({client.key: client for clients in sets for client in clients}.values())
+def _union(sets: Sequence[Clients]) -> Clients:
+    filled = [clients for clients in sets if clients]
+    if len(filled) < 2:
+        return filled[0] if filled else ()
+    return tuple({client.key: client for clients in filled for client in clients}.values())
 
 
 def _common(one: Clients, other: Clients) -> Clients:

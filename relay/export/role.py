@@ -48,7 +48,7 @@ def role_in(report: Report, client: Client) -> Role | NoRole:
     siren = digits(client.siren) or digits(client.siret)[:9]
     if not siren or _unread(report):
         return Role.UNKNOWN
-    seller, buyer = (_is(party, siren) for party in (report.seller, report.buyer))
+    seller, buyer = _is(report.seller, siren), _is(report.buyer, siren)
     if seller and buyer:
         return _by_establishment(report, client) or NoRole(Reason.BOTH_PARTIES, siren)
     if seller:
@@ -78,10 +78,11 @@ def _by_establishment(report: Report, client: Client) -> Role | None:
 
 def role_of_mail(client: Client, recipients: Iterable[str], message: Message, kinds: Kinds) -> Role:
     """What all documents of the mail without a Factur-X are, told by its recipient, then by a header; else UNKNOWN."""
-    listed = {address_key(address).casefold(): role for address, role in client.kinds.items()}
-    found = {listed.get(address_key(address).casefold()) for address in recipients} - {None}
-    if len(found) == 1:
-        return found.pop() or Role.UNKNOWN
+    if client.kinds:
+        listed = {address_key(address).casefold(): role for address, role in client.kinds.items()}
+        found = {listed.get(address_key(address).casefold()) for address in recipients} - {None}
+        if len(found) == 1:
+            return found.pop() or Role.UNKNOWN
     if not kinds.header:
         return Role.UNKNOWN
     return WORDS.get(_plain(message.root.first(kinds.header) or ""), Role.UNKNOWN)
@@ -118,11 +119,13 @@ def address_for(addresses: Addresses, role: Role, credit_note: bool = False) -> 
         return Address(addresses.credit_notes, "credit_notes")
     if role is Role.UNKNOWN:
         return _only(addresses)
-    kind, to = {
-        Role.SALE: ("sales", addresses.sales),
-        Role.PURCHASE: ("purchases", addresses.purchases),
-        Role.STATEMENT: ("statements", addresses.statements),
-    }[role]
+    match role:
+        case Role.SALE:
+            kind, to = "sales", addresses.sales
+        case Role.PURCHASE:
+            kind, to = "purchases", addresses.purchases
+        case Role.STATEMENT:
+            kind, to = "statements", addresses.statements
     if to:
         return Address(to, kind, fallback=credit_note)
     if role is Role.STATEMENT and (only := _only(addresses)).to:

@@ -1,6 +1,6 @@
 """Message: a mail as spans over its raw octets. Nothing is decoded or copied until somebody asks."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
@@ -39,15 +39,19 @@ class Entity:
     children: tuple["Entity", ...] = ()
     depth: int = 0
 
-    def walk(self) -> Iterator["Entity"]:
+    def walk(self) -> Sequence["Entity"]:
         """This entity and all below it, in the order of the mail."""
-        yield self
+        found = [self]
         for child in self.children:
-            yield from child.walk()
+            found += child.walk()
+        return found
 
     def first(self, name: str) -> str | None:
         """Value of the first header field `name` (lower case), or None."""
-        return next((header.value for header in self.headers if header.name == name), None)
+        for header in self.headers:
+            if header.name == name:
+                return header.value
+        return None
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,8 @@ from relay.model import Envelope
 __all__ = ["header", "hops", "is_loop", "parse_verp", "received", "verp"]
 
 _HOST = re.compile(r"[A-Za-z0-9._\-]{1,255}|\[[A-Za-z0-9.:_\-]{1,80}\]")
+_IPV4 = re.compile(r"[0-9.]{7,15}")
+_IPV6 = re.compile(r"[0-9A-Fa-f:.]{2,45}")
 _TOKEN = re.compile(r"[A-Za-z0-9._\-]{1,100}")
 _ADDRESS = re.compile(r"[^\s<>()\"\\,;:@\x00-\x1f\x7f]{1,64}@[^\s<>()\"\\,;@\x00-\x1f\x7f]{1,255}")
 _PROTOCOL = re.compile(r"E?SMTPS?A?|UTF8SMTPS?A?|ESMTPSA|LMTPS?A?")
@@ -76,9 +78,9 @@ def _host(name: str) -> str:
 
 def _literal(peer: str) -> str:
     """An address literal (rfc5321#4.1.3)."""
-    if re.fullmatch(r"[0-9.]{7,15}", peer):
+    if _IPV4.fullmatch(peer):
         return f"[{peer}]"
-    return f"[IPv6:{peer}]" if re.fullmatch(r"[0-9A-Fa-f:.]{2,45}", peer) else "unknown"
+    return f"[IPv6:{peer}]" if _IPV6.fullmatch(peer) else "unknown"
 
 
 def _protocol(envelope: Envelope) -> str:
