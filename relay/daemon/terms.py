@@ -1,7 +1,6 @@
 """What is in force: the settings and the directory made of them, swapped together (DESIGN rule 10)."""
 
 import asyncio
-from dataclasses import dataclass
 from pathlib import Path
 
 from relay.export.directory import Directory
@@ -9,27 +8,18 @@ from relay.settings.current import Current, ReloadResult
 from relay.settings.settings import Accept, Settings
 
 
-@dataclass(frozen=True, slots=True)
-class _Both:
+class InForce:
+    """`settings` and `directory` always belong together; whoever acts on a mail takes one of them once.
+
+    There are none before the first reload().
+    """
+
     settings: Settings
     directory: Directory
 
-
-class InForce:
-    """`settings` and `directory` always belong together; whoever acts on a mail takes one of them once."""
-
     def __init__(self, folder: Path) -> None:
         self._current = Current(folder)
-        self._both: _Both | None = None
         self._one_at_a_time = asyncio.Lock()
-
-    @property
-    def settings(self) -> Settings:
-        return self._taken().settings
-
-    @property
-    def directory(self) -> Directory:
-        return self._taken().directory
 
     def limits(self) -> Accept:
         """The limits of the door."""
@@ -41,13 +31,9 @@ class InForce:
             result = await self._current.reload()
             if result.ok:
                 settings = self._current.settings
-                self._both = _Both(settings, await _built(settings))
+                directory = await _built(settings)
+                self.settings, self.directory = settings, directory
             return result
-
-    def _taken(self) -> _Both:
-        if self._both is None:
-            raise RuntimeError("nothing is in force yet: reload() comes first")
-        return self._both
 
 
 async def _built(settings: Settings) -> Directory:
