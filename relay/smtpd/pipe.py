@@ -47,6 +47,8 @@ class Pipe(_Nameless, SMTP):
     transport: Any  # loosely typed by asyncio: one of its transports, or None once lost
     _reader: Any
     _writer: Any
+    _timeout_handle: Any
+    _handler_coroutine: Any
     _verbs: ClassVar[dict[str, Callable[[Any, str], Awaitable[None]]]] = {}
     _paused: bool  # of asyncio's: the peer reads more slowly than we write
     handing = False  # a mail is with the intake: its reply must still be sent
@@ -89,7 +91,11 @@ class Pipe(_Nameless, SMTP):
             return
         self._ended(self)
         self._patience.close()
-        super().connection_lost(error)
+        self._timeout_handle.cancel()
+        asyncio.StreamReaderProtocol.connection_lost(self, error)  # aiosmtpd cancels the session, handing or not
+        if not self.handing:
+            self._handler_coroutine.cancel()
+        self.transport = None
 
     def _reset_timeout(self, duration: float | None = None) -> None:
         """The one timer of aiosmtpd bounds the whole session here; reads and writes have their own."""

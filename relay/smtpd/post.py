@@ -3,7 +3,7 @@
 import asyncio
 import ipaddress
 import ssl
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -114,24 +114,23 @@ class House:
     guesses: Guesses = field(default_factory=Guesses)
     pace: Pace = field(default_factory=Pace)
     draining: bool = False
-    tasks: set[asyncio.Task[Reply]] = field(default_factory=set)
+    tasks: set[asyncio.Task[Any]] = field(default_factory=set)
     _verifier: ThreadPoolExecutor = field(
         default_factory=lambda: ThreadPoolExecutor(1, thread_name_prefix="smtpd-auth")  # one: guesses queue, not CPU
     )
 
-    def accept(self, envelope: Envelope, raw: bytes) -> Awaitable[Reply]:
-        """Hand a mail over; cancelling the awaiting session does not cancel it (DESIGN §5.3)."""
-        task = asyncio.create_task(self._accept(self.intake.accept(envelope, raw)))
-        self.tasks.add(task)
-        task.add_done_callback(self.tasks.discard)
-        return asyncio.shield(task)
-
-    async def _accept(self, accepting: Coroutine[Any, Any, Reply]) -> Reply:
+    async def accept(self, envelope: Envelope, raw: bytes) -> Reply:
+        """Hand a mail over. The session that does is in `tasks` meanwhile, and nobody cancels it (DESIGN §5.3)."""
+        session = asyncio.current_task()
+        assert session is not None
+        self.tasks.add(session)
         try:
-            return await accepting
+            return await self.intake.accept(envelope, raw)
         except Exception as error:
             self.on_event("fault", where="accept", error=error)
             return FAULT
+        finally:
+            self.tasks.discard(session)
 
     async def verify(self, users: Users, name: str, password: str) -> bool:
         """Check a password off the loop."""

@@ -19,6 +19,7 @@ from relay.smtpd.conduct import (
 )
 from relay.smtpd.content import TOO_LARGE, flaw
 from relay.smtpd.limits import SURPLUS_LIMIT
+from relay.smtpd.pipe import Goodbye
 from relay.smtpd.post import FAULT
 from relay.smtpd.reception import Parcel, Received, receive
 from relay.smtpd.transaction import Transaction
@@ -165,9 +166,12 @@ class Transfer(Conduct):
     async def _hand_over(self, transaction: Transaction, raw: bytes) -> Reply:
         self.handing = True
         try:
-            return await self.house.accept(self._envelope(transaction), raw)
+            reply = await self.house.accept(self._envelope(transaction), raw)
         finally:
             self.handing = False
+        if self.transport is None:  # nobody is left to hear it, nor to be obeyed
+            raise Goodbye
+        return reply
 
     def _envelope(self, transaction: Transaction) -> Envelope:
         command = transaction.command

@@ -176,6 +176,22 @@ async def test_a_mail_in_hand_outlives_its_client(stage: Stage) -> None:
     assert [raw for _, raw in stage.recorder.mails] == [b"x\r\n"]
 
 
+async def test_what_a_client_sent_ahead_is_not_obeyed_once_it_has_gone(stage: Stage) -> None:
+    await stage.open()
+    peer = await stage.dial()
+    await peer.mail_to("slow")
+    ahead = b"MAIL FROM:<a@sender.example>\r\nRCPT TO:<c@export.example>\r\nDATA\r\ny\r\n.\r\n"
+    peer.writer.write(b"x\r\n.\r\n" + ahead)
+    await stage.recorder.arrived.wait()
+    (session,) = stage.door._house.tasks
+    peer.reset()
+    await stage.nobody()
+    stage.recorder.go_on.set()
+    await asyncio.wait([session])
+    assert [raw for _, raw in stage.recorder.mails] == [b"x\r\n"]
+    assert stage.events.named("fault") == []
+
+
 async def test_a_mail_cut_short_is_not_taken(stage: Stage) -> None:
     await stage.open()
     peer = await stage.dial()
