@@ -13,6 +13,7 @@ from typing import Any
 
 import relay
 from relay.inspection import Octets
+from relay.patience import Patience
 from relay.workers.channel import Channel
 
 SOURCE = str(Path(relay.__file__).resolve().parents[1])
@@ -29,6 +30,8 @@ class Worker:
     def __init__(self, process: Process, channel: Channel) -> None:
         self._process = process
         self._channel = channel
+        self._answer: asyncio.Future[dict[str, Any]] | None = None
+        self._patience = Patience(asyncio.get_running_loop(), self._expire)
 
     @classmethod
     async def start(cls, cpu_seconds: float) -> "Worker":
@@ -64,15 +67,16 @@ class Worker:
 
         Raises TimeoutError, OSError (frames.Broken among them), ValueError.
         """
-        answer = self._channel.ask(pieces)
-        limit = asyncio.get_running_loop().call_later(timeout, _expire, answer)
+        self._answer = self._channel.ask(pieces)
+        self._patience.begin(timeout)
         try:
-            return await answer
+            return await self._answer
         finally:
-            limit.cancel()
+            self._patience.end()
 
     async def kill(self) -> None:
         """End it now; a stopped process dies of SIGKILL too."""
+        self._patience.close()
         self._channel.close()
         if self._process.returncode is None:
             # Process.kill() polls, which steals the exit status from asyncio's watcher when the child has just died.
@@ -80,7 +84,6 @@ class Worker:
                 os.kill(self.pid, signal.SIGKILL)
         await self._process.wait()
 
-
-def _expire(answer: asyncio.Future[dict[str, Any]]) -> None:
-    if not answer.done():
-        answer.set_exception(TimeoutError())
+    def _expire(self) -> None:
+        if self._answer is not None and not self._answer.done():
+            self._answer.set_exception(TimeoutError())
