@@ -23,6 +23,11 @@ def address_key(address: str) -> str:
     return local + at + domain.lower()
 
 
+def folded_key(address: str) -> str:
+    """`address_key` without case in the local part either."""
+    return address.lower() if address.isascii() else address_key(address).casefold()
+
+
 def split_tag(address: str) -> tuple[str, str]:
     """("local@domain", "tag") of "local+tag@domain"; the tag is "" when there is none."""
     local, at, domain = address.rpartition("@")
@@ -90,7 +95,7 @@ class Directory:
         self._domains = {each[2:] for each in patterns if each.startswith("*@") and "*" not in each[1:]}
         self._addresses = {each for each in patterns if "*" not in each and "?" not in each}
         self._globs = [each for each in patterns if "*" in each and each[2:] not in self._domains]
-        bounce = address_key(terms.return_path).casefold()
+        bounce = folded_key(terms.return_path)
         self._bounce, _, self._bounce_domain = bounce.rpartition("@")
         self._served |= self._domains | {each.rpartition("@")[2] for each in (*self._addresses, bounce) if each}
 
@@ -124,12 +129,12 @@ class Directory:
         """Is it `return_path`, plain or with a tag of ours (a late bounce that comes home)?"""
         if not self._bounce:
             return False
-        local, _, domain = address_key(address).casefold().rpartition("@")
+        local, _, domain = folded_key(address).rpartition("@")
         return domain == self._bounce_domain and (local == self._bounce or local.startswith(self._bounce + TAG))
 
     def accepts(self, address: str) -> bool:
         """May the door take mail for `address`? Anything else would make us an open relay."""
-        key = address_key(address).casefold()
+        key = folded_key(address)
         local, at, domain = key.rpartition("@")
         if key == "postmaster" or (local == "postmaster" and domain in self._served):  # rfc5321#4.5.1
             return True

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-from relay.export.directory import address_key, digits
+from relay.export.directory import digits, folded_key
 from relay.export.terms import Addresses, Client, Kinds
 from relay.mail.message import Message
 from relay.model import Role
@@ -79,8 +79,8 @@ def _by_establishment(report: Report, client: Client) -> Role | None:
 def role_of_mail(client: Client, recipients: Iterable[str], message: Message, kinds: Kinds) -> Role:
     """What all documents of the mail without a Factur-X are, told by its recipient, then by a header; else UNKNOWN."""
     if client.kinds:
-        listed = {address_key(address).casefold(): role for address, role in client.kinds.items()}
-        found = {listed.get(address_key(address).casefold()) for address in recipients} - {None}
+        listed = {folded_key(address): role for address, role in client.kinds.items()}
+        found = {listed.get(folded_key(address)) for address in recipients} - {None}
         if len(found) == 1:
             return found.pop() or Role.UNKNOWN
     if not kinds.header:
