@@ -7,7 +7,7 @@ order is kept. What a kill -9 can lose is the lines of one turn.
 
 import asyncio
 import atexit
-from threading import Lock
+from threading import RLock
 from typing import BinaryIO
 
 WHOLE = 4096  # PIPE_BUF: what other processes write to the same pipe does not come in between (pipe(7))
@@ -21,7 +21,7 @@ class Lines:
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
-        self._lock = Lock()
+        self._lock = RLock()  # what is collected as garbage meanwhile may have a warning to log
         self._waiting: list[bytes] = []
         self._octets = 0
         self._turn: asyncio.AbstractEventLoop | None = None  # whose end of turn is waited for

@@ -122,6 +122,25 @@ async def test_a_closed_pipe_costs_lines_only(lines, writes, monkeypatch):
     monkeypatch.undo()
 
 
+def test_a_line_that_comes_up_while_one_is_written_holds_up_neither():
+    """A destructor logs in the middle of whatever runs when garbage is collected."""
+
+    class Collected(io.BytesIO):
+        def write(self, octets):
+            if b"1" in octets:
+                lines.warning(b"unclosed socket")
+            return super().write(octets)
+
+    out = Collected()
+    lines = Lines(out)
+    thread = threading.Thread(target=lines.info, args=(b"1",), daemon=True)
+    thread.start()
+    thread.join(15)
+    assert not thread.is_alive()
+    assert sorted(out.getvalue().splitlines()) == [b"1", b"unclosed socket"]
+    lines.close()
+
+
 @pytest.mark.parametrize("end", ["return", "raise SystemExit(3)", "raise KeyboardInterrupt"])
 def test_an_orderly_end_loses_nothing(end):
     program = f"""
