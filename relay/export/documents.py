@@ -66,7 +66,7 @@ def sort_documents(
     pairs, steps = pair(invoices, plain, reports, names, always_paired)
     xml = _xml_of(invoices, [index for index in rest if is_xml(message, entities[index], reports[index])], reports)
     broken = _broken(invoices, [index for index in rest if _is_broken(reports[index])], reports)
-    sorted_invoices = tuple(
+    found = [
         Invoice(
             invoice.facturx,
             originals=invoice.originals + pairs.get(invoice.facturx, ()),
@@ -75,12 +75,12 @@ def sort_documents(
             rivals=invoice.rivals,
         )
         for invoice in invoices
-    )
-    alone = tuple(Invoice(index) for index in broken.get(None, ()))
-    taken = {each for invoice in (*sorted_invoices, *alone) for each in members(invoice)}
+    ]
+    found += [Invoice(index) for index in broken.get(None, ())]
+    taken = {each for invoice in found for each in members(invoice)}
     others = tuple([index for index in rest if index not in taken])
     told = [*steps, *_named(message, others, reports)]
-    return Sorting((*sorted_invoices, *alone), others, tuple(body), tuple(told))
+    return Sorting(tuple(found), others, tuple(body), tuple(told))
 
 
 def members(invoice: Invoice) -> tuple[int, ...]:

@@ -97,8 +97,8 @@ def _statements(case: Case, client: Client, recipients: Sequence[str]) -> tuple[
     kinds, others = case.directory.terms.kinds, case.sorting.others
     if role_of_mail(client, recipients, case.message, kinds) is not Role.UNKNOWN:
         return (), others
-    named = tuple(index for index in others if is_statement(case.entities[index].filename or "", kinds))
-    return named, tuple(index for index in others if index not in named)
+    named = tuple([index for index in others if is_statement(case.entities[index].filename or "", kinds)])
+    return named, tuple([index for index in others if index not in named])
 
 
 def _base(case: Case, client: Client, address: Address, invoices: Sequence[Unit]) -> Ruling:
@@ -128,7 +128,10 @@ def destination_of(case: Case, address: Address) -> Ruling:
 
 
 def _first(rulings: Iterable[Ruling]) -> Ruling:
-    return next((ruling for ruling in rulings if not ruling.passes), RELAY)
+    for ruling in rulings:
+        if not ruling.passes:
+            return ruling
+    return RELAY
 
 
 def _conflict(report: Report, invoice: Invoice) -> Ruling:

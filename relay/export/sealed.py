@@ -18,9 +18,9 @@ def sealed_by(message: Message) -> Ruling | None:
         return hold(Reason.ENCRYPTED_MAIL)
     if has_tnef(message):
         return hold(Reason.TNEF_MAIL)
-    unseen = next((entity.media_type for entity in message.entities if _unseen(entity)), None)
-    defect = next((each for each in message.defects if each in _AMBIGUOUS), unseen)
-    return hold(Reason.MALFORMED_MAIL, defect) if defect else None
+    defects = [each for each in message.defects if each in _AMBIGUOUS]
+    defects += [entity.media_type for entity in message.entities if _unseen(entity)]
+    return hold(Reason.MALFORMED_MAIL, defects[0]) if defects else None
 
 
 def _unseen(entity: Entity) -> bool:

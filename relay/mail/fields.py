@@ -17,7 +17,7 @@ _FIELD = _NAME_COLON + r"([^\n]*+(?:\n[ \t][^\n]*+)*+\n?+)"
 
 _BEGINS = re.compile(_NAME_COLON.encode())
 _ALL = re.compile(f"(?:{_FIELD})*+".encode())
-_EACH = re.compile(_FIELD)
+_EACH = re.compile(f"({_FIELD})")
 _EMPTY = re.compile(rb"\r*+\n|\r++\Z")
 
 
@@ -53,15 +53,14 @@ def read_header(raw: bytes, start: int, end: int) -> Fields:
 def _headers(raw: bytes, begin: int, stop: int) -> tuple[Header, ...]:
     """The fields of raw[begin:stop], which holds nothing else."""
     text = raw[begin:stop].decode("latin-1")  # a character an octet: its places are those of the octets
-    plain, headers = text.isascii(), []
-    for field in _EACH.finditer(text):
-        name, value = field.groups()
+    plain, headers, place = text.isascii(), [], begin
+    for field, name, value in _EACH.findall(text):
         value = value.strip(" \t\r\n")
         if "\n" in value:
             value = value.replace("\r\n", "").replace("\n", "")
-        first, last = field.span()
         value = value if plain else as_text(value.encode("latin-1"))
-        headers.append(Header(name.lower(), Span(begin + first, begin + last), value))
+        first, place = place, place + len(field)
+        headers.append(Header(name.lower(), Span(first, place), value))
     return tuple(headers)
 
 

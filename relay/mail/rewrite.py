@@ -19,7 +19,7 @@ def render(raw: bytes, prepend: bytes, cuts: Sequence[Span]) -> list[memoryview]
 
 def size(raw: bytes, prepend: bytes, cuts: Sequence[Span]) -> int:
     """Octets of the outgoing mail, without making it. Raises as `render`."""
-    return len(prepend) + sum(end - start for start, end in _kept(len(raw), cuts))
+    return len(prepend) + sum([end - start for start, end in _kept(len(raw), cuts)])
 
 
 def merge(spans: Iterable[Span]) -> tuple[Span, ...]:
