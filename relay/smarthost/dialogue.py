@@ -5,6 +5,7 @@ a content in slices (shared/SPEED.md, point 7).
 """
 
 import asyncio
+import re
 from collections import deque
 from collections.abc import Callable, Mapping
 from functools import lru_cache
@@ -17,6 +18,7 @@ from relay.smarthost.content import Octets
 MAX_LINE = 4096
 MAX_REPLY = 1 << 16
 MAX_WAITING = 200
+_LINE = re.compile(rb"([0-9]{3})(?:([ -])(.*))?", re.DOTALL)
 
 
 class Lost(Exception):
@@ -191,13 +193,14 @@ class Dialogue(asyncio.Protocol):
 
     def _read_line(self, line: bytes) -> None:
         """rfc5321#4.2.1: code, then `-` when more lines follow. The last line's code counts."""
-        code, mark = line[:3], line[3:4]
-        if len(line) > MAX_LINE or not (code.isdigit() and len(code) == 3) or mark not in (b"", b" ", b"-"):
+        size, read = len(line), _LINE.fullmatch(line)
+        if size > MAX_LINE or read is None:
             raise Garbage(repr(line[:80]))
-        self._octets += len(line)
+        self._octets += size
         if self._octets > MAX_REPLY or len(self._replies) >= MAX_WAITING:
             raise Garbage("a reply without end")
-        self._lines.append(line[4:].decode("utf-8", "replace"))
+        code, mark, text = read.groups(b"")
+        self._lines.append(text.decode("utf-8", "replace"))
         if mark != b"-":
             self._replies.append(_known(int(code), "\n".join(self._lines)))
             self._lines, self._octets = [], 0

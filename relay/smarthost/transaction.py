@@ -36,7 +36,7 @@ class Letter:
 
     @property
     def needs_smtputf8(self) -> bool:
-        addresses_ascii = all(address.isascii() for address in (self.sender, *self.recipients))
+        addresses_ascii = self.sender.isascii() and all(map(str.isascii, self.recipients))
         return not addresses_ascii or (self.smtputf8 and self.content.utf8_header)
 
 
@@ -85,7 +85,8 @@ class Transaction:
 
     async def _envelope(self) -> None:
         """MAIL, each RCPT, DATA; in one packet where PIPELINING is offered (RFC 2920)."""
-        commands = [self._mail(), *(self._path("RCPT TO:", each) for each in self._recipients), b"DATA\r\n"]
+        commands = [self._mail(), *[_path("RCPT TO:", each) for each in self._recipients], b"DATA\r\n"]
+        limits = self._timeouts
         if self._dialogue.dirty:
             commands.insert(0, b"RSET\r\n")
         piped = "pipelining" in self._dialogue.extensions
@@ -93,16 +94,16 @@ class Transaction:
             self._dialogue.command(*commands)
             commands.clear()
         if self._dialogue.dirty:
-            if not (await self._ask(Stage.MAIL, commands)).accepted:
+            if not (await self._ask(Stage.MAIL, limits.mail, commands)).accepted:
                 self._dialogue.abort()
                 raise Stale
             self._dialogue.dirty = False
-        reply = await self._ask(Stage.MAIL, commands)
+        reply = await self._ask(Stage.MAIL, limits.mail, commands)
         if not reply.accepted:
             self._dialogue.dirty = True
             raise _Ended(_classify(Stage.MAIL, reply))
         for recipient in self._recipients:
-            reply = await self._ask(Stage.RCPT, commands)
+            reply = await self._ask(Stage.RCPT, limits.rcpt, commands)
             if not reply.accepted:
                 self._outcomes[recipient] = _classify(Stage.RCPT, reply)
         await self._data(commands, piped)
@@ -112,7 +113,7 @@ class Transaction:
         if refused and not piped:
             self._dialogue.dirty = True
             return
-        reply = await self._ask(Stage.DATA, commands)
+        reply = await self._ask(Stage.DATA, self._timeouts.data, commands)
         if reply.code == 354 and not refused:
             return
         self._dialogue.dirty = True
@@ -121,15 +122,14 @@ class Transaction:
         if not refused:
             raise _Ended(_classify(Stage.DATA, reply))
 
-    async def _ask(self, stage: Stage, commands: list[bytes]) -> Reply:
-        """Send the next of `commands`, unless all went out together; its reply.
+    async def _ask(self, stage: Stage, limit: float, commands: list[bytes]) -> Reply:
+        """Send the next of `commands`, unless all went out together; its reply, within `limit` seconds.
 
         Until MAIL is answered a kept connection may turn out to have been closed over there, with 421 or without.
         """
         if commands:
             self._dialogue.command(commands.pop(0))
         may_be_stale = self._reused and stage is Stage.MAIL
-        limit = {Stage.MAIL: self._timeouts.mail, Stage.RCPT: self._timeouts.rcpt}.get(stage, self._timeouts.data)
         try:
             reply = await self._dialogue.reply(limit)
         except (Lost, Garbage, TimeoutError) as error:
@@ -191,12 +191,13 @@ class Transaction:
             words.append(f"BODY={'8BITMIME' if self._content.eightbit else '7BIT'}")
         if self._utf8:
             words.append("SMTPUTF8")
-        return self._path("MAIL FROM:", self._sender, *words)
+        return _path("MAIL FROM:", self._sender, *words)
 
-    def _path(self, verb: str, address: str, *words: str) -> bytes:
-        if _UNSAFE.search(address):
-            raise ValueError(f"an address of the envelope cannot stand in a command: {address!a}")
-        return " ".join((f"{verb}<{address}>", *words)).encode() + b"\r\n"
+
+def _path(verb: str, address: str, *words: str) -> bytes:
+    if _UNSAFE.search(address):
+        raise ValueError(f"an address of the envelope cannot stand in a command: {address!a}")
+    return " ".join((f"{verb}<{address}>", *words)).encode() + b"\r\n"
 
 
 def _classify(stage: Stage, reply: Reply) -> Outcome:
