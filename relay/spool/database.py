@@ -11,6 +11,9 @@ from relay.spool.port import SpoolError, SpoolNewer
 
 PAGE = 4096
 BUSY_SECONDS = 10.0
+STATEMENTS = 256
+"""What a connection keeps prepared: more than there are, those for each number of rows counted in."""
+
 WHOLE = 256 * 1024 * 1024
 """Octets up to which every page of the database is looked at when it is opened: a second's work, for the octets of
 mails are not in it."""
@@ -31,7 +34,9 @@ def create(path: Path) -> None:
 
 def connect(path: Path, *, query_only: bool = False) -> sqlite3.Connection:
     """A connection without implicit transactions. `synchronous=FULL`: NORMAL does not sync a commit in WAL mode."""
-    connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+    connection = sqlite3.connect(
+        path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False, cached_statements=STATEMENTS
+    )
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA wal_autocheckpoint = 0")
     connection.execute("PRAGMA cache_size = -16384")

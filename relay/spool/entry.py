@@ -7,7 +7,8 @@ import hashlib
 import secrets
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import NamedTuple
 
 from relay.details import DAMAGED
 from relay.lifecycle import claimed
@@ -26,16 +27,16 @@ ORDER_EVENTS = {"hold": "held", "release": "released", "retry": "retried", "drop
 
 _LIVE = frozenset({State.QUEUED, State.ACTIVE, State.DEFERRED})
 
-FirstHolder = Callable[[tuple[str, ...]], str | None]
-"""Given the digests of a delivery's documents: the queue id that was there first with one of them, or None."""
 
-
-@dataclass(frozen=True, slots=True)
-class Planted:
+class Planted(NamedTuple):
     """One new delivery with the digests that make its documents "this very document at this address"."""
 
     delivery: Delivery
     digests: tuple[str, ...]
+
+
+FirstHolder = Callable[[Planted], str | None]
+"""The queue id under which one of a new delivery's documents was there first, or None."""
 
 
 def newest_share(turn: int, limit: int) -> int:
@@ -55,17 +56,13 @@ def set_aside(delivery: Delivery) -> Delivery | None:
     return replace(delivery, state=State.HELD, next_attempt=None, reason=Reason.MALFORMED_MAIL, detail=DAMAGED)
 
 
-def plant(
-    mail: Mail, plans: Iterable[tuple[int, Plan]], first_number: int, due: float, first_holder: FirstHolder
-) -> Iterator[Planted]:
+def plant(mail: Mail, plans: Iterable[tuple[int, Plan]], first_number: int, due: float) -> Iterator[Planted]:
     """The deliveries of `plans` (index, plan) of `mail`, numbered from `first_number`, due at `due`."""
     number = first_number
     for index, plan in plans:
         for recipient in plan.to or (None,):
             digests = digests_of(plan, recipient)
             state, reason, detail = _initial(plan, recipient)
-            if state is State.QUEUED and mail.hold_duplicates and (first := first_holder(digests)) is not None:
-                state, reason, detail = State.HELD, Reason.DUPLICATE_DOCUMENT, first
             delivery = Delivery(
                 queue_id=mail.queue_id,
                 number=number,
@@ -87,6 +84,18 @@ def plant(
             number += 1
 
 
+def copies_held(mail: Mail, planted: Iterable[Planted], first_holder: FirstHolder) -> Iterator[Planted]:
+    """Each new delivery of `mail`; held when its document was there before and the mail says so."""
+    for each in planted:
+        asked = mail.hold_duplicates and each.delivery.state is State.QUEUED
+        first = first_holder(each) if asked else None
+        yield each if first is None else each._replace(delivery=_held_as_copy(each.delivery, first))
+
+
+def _held_as_copy(delivery: Delivery, first: str) -> Delivery:
+    return replace(delivery, state=State.HELD, next_attempt=None, reason=Reason.DUPLICATE_DOCUMENT, detail=first)
+
+
 def taken(
     planted: Iterable[Planted], take: Take | None, now: float, token: Callable[[], str]
 ) -> Iterator[tuple[Planted, Claim | None]]:
@@ -100,7 +109,7 @@ def taken(
             continue
         room[delivery.destination] -= 1
         active = claimed(delivery, now)
-        yield replace(each, delivery=active), Claim(active, token(), now + take.lease)
+        yield each._replace(delivery=active), Claim(active, token(), now + take.lease)
 
 
 def _initial(plan: Plan, recipient: str | None) -> tuple[State, Reason | None, str]:

@@ -13,6 +13,7 @@ from relay.spool.entry import (
     STAY,
     Planted,
     bare,
+    copies_held,
     first_events,
     new_token,
     newest_share,
@@ -90,8 +91,9 @@ class MemorySpool:
         take: Take | None = None,
     ) -> list[tuple[Planted, Claim | None]]:
         numbered = tuple(enumerate(plans, offset))
-        fresh = plant(mail, numbered, first, due, lambda digests: self._holder(mail.queue_id, digests, now))
-        planted = list(taken(fresh, take, now, new_token))
+        fresh = plant(mail, numbered, first, due)
+        sifted = copies_held(mail, fresh, lambda each: self._holder(mail.queue_id, each.digests, now))
+        planted = list(taken(sifted, take, now, new_token))
         for each, claim in planted:
             entry = kept.entries[each.delivery.number] = _Entry(each.delivery, each.digests, now)
             if claim is not None:

@@ -2,16 +2,15 @@
 """Values to rows and back: the statements of the SQLite engine, each a function on a connection."""
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
+from itertools import chain
 from json import dumps
 from typing import Any
 
 from relay import wire
-from relay.mail.identity import seal
 from relay.model import Claim, Delivery, Envelope, Event, Mail, Plan, State
 from relay.reason import Reason
-from relay.spool.entry import Planted
-from relay.spool.segments import Place
 
 Row = Sequence[Any]
 
@@ -55,30 +54,6 @@ def deliveries(db: sqlite3.Connection, where: str, *values: Any) -> list[Deliver
     return [delivery(row) for row in db.execute(f"{SELECT_DELIVERY} WHERE {where}", values)]
 
 
-def insert_mail(db: sqlite3.Connection, mail: Mail, place: Place) -> int:
-    """The new mail's number (mails.id). place: where its octets are."""
-    cursor = db.execute(
-        "INSERT INTO mails (queue_id, arrived, message_id, fingerprint, hold_duplicates, generated, size, sha256,"
-        " envelope, plans, segment, start) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (
-            mail.queue_id,
-            mail.arrived,
-            _text(mail.message_id),
-            mail.fingerprint,
-            mail.hold_duplicates,
-            mail.generated,
-            len(mail.raw),
-            mail.seal or seal(mail.raw),
-            wire.dump(mail.envelope),
-            wire.dump(mail.plans),
-            *place,
-        ),
-    )
-    number = cursor.lastrowid
-    assert number is not None
-    return number
-
-
 def read_mail(db: sqlite3.Connection, queue_id: str, raw: bytes | None) -> tuple[Mail, bytes] | None:
     """The mail with `raw` as its octets, and the seal they must match. ValueError when its row cannot be read."""
     row = db.execute(
@@ -106,28 +81,6 @@ def read_plans(data: bytes) -> tuple[Plan, ...]:
     return wire.load(tuple[Plan, ...], data)
 
 
-def insert_delivery(
-    db: sqlite3.Connection, mail: int, planted: Planted, now: float, claim: Claim | None = None
-) -> None:
-    """`claim`: of an active one."""
-    each = planted.delivery
-    token, due = (None, each.next_attempt) if claim is None else (claim.token, claim.lease)
-    db.execute(
-        f"INSERT INTO deliveries (mail, changed, token, {DELIVERY})"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (
-            *(mail, now, token, each.queue_id, each.number, each.plan, _text(each.recipient), str(each.state)),
-            *(each.arrived, due, each.attempts, each.unsettled, each.last_reply, each.reason, _text(each.detail)),
-            *(each.size, each.firm, each.dossier, each.destination, each.smarthost, kinds(each.reported)),
-            *(each.generated, each.first_attempt),
-        ),
-    )
-    db.executemany(
-        "INSERT OR IGNORE INTO documents (digest, queue_id, number, at) VALUES (?, ?, ?, ?)",
-        [(digest, each.queue_id, each.number, now) for digest in planted.digests],
-    )
-
-
 def update_delivery(db: sqlite3.Connection, each: Delivery, changed: float) -> None:
     """Write what may change in a delivery's life. Whoever had claimed it has lost it."""
     db.execute(
@@ -136,7 +89,7 @@ def update_delivery(db: sqlite3.Connection, each: Delivery, changed: float) -> N
         f" WHERE {OF_MAIL} AND number = ?",
         (
             *(str(each.state), each.next_attempt, changed, each.attempts),
-            *(each.unsettled, _text(each.last_reply), each.reason, _text(each.detail), kinds(each.reported)),
+            *(each.unsettled, text(each.last_reply), each.reason, text(each.detail), kinds(each.reported)),
             *(each.first_attempt, each.queue_id, each.number),
         ),
     )
@@ -167,38 +120,44 @@ def update_settled(db: sqlite3.Connection, token: str, after: Delivery, report: 
         " reason = ?, detail = ?, reported = TRIM(reported || ' ' || ?)"
         f" WHERE {OF_MAIL} AND number = ? AND token = ? AND state = 'active'",
         (
-            *(after.state, after.next_attempt, now, _text(after.last_reply), after.reason, _text(after.detail)),
+            *(str(after.state), after.next_attempt, now, text(after.last_reply), after.reason, text(after.detail)),
             *(report, after.queue_id, after.number, token),
         ),
     )
     return cursor.rowcount > 0
 
 
-def insert_terms(db: sqlite3.Connection, mail: int, terms: Iterable[tuple[str, int]]) -> None:
-    """What `trace` finds a mail by, each with the index of its plan. One statement: each is a change of threads."""
-    # SQLite takes NUL in JSON for the end of a text.
-    listed = [f"{plan} {_text(term)}".replace("\0", "\\x00") for term, plan in terms]
-    db.execute(
-        "INSERT OR IGNORE INTO terms (term, mail, plan)"
-        " SELECT SUBSTR(value, INSTR(value, ' ') + 1), ?, CAST(value AS INTEGER) FROM json_each(?)",
-        (mail, dumps(listed)),
-    )
+AT_ONCE = 16
+"""Rows that one statement takes at most: each number of them makes another one, which the connection keeps."""
 
 
-def insert_event(db: sqlite3.Connection, mail: int, event: Event) -> None:
-    """Add to the history of the mail with this number."""
-    db.execute(
-        "INSERT INTO history (mail, number, at, what, text, by) VALUES (?, ?, ?, ?, ?, ?)",
-        (mail, event.number, event.at, event.what, _text(event.text), _text(event.by)),
-    )
+def together(rows: Sequence[Row]) -> Iterator[tuple[str, Row]]:
+    """Rows of the same width, many for one statement, which is a change of threads: its places, and what is bound."""
+    for start in range(0, len(rows), AT_ONCE):
+        some = rows[start : start + AT_ONCE]
+        yield _places(len(some[0]), len(some)), tuple(chain.from_iterable(some))
+
+
+@cache
+def _places(width: int, count: int) -> str:
+    return ", ".join([f"({', '.join('?' * width)})"] * count)
 
 
 def insert_events(db: sqlite3.Connection, queue_id: str, events: Iterable[Event]) -> None:
     """Add to the history; nothing when the mail is unknown."""
-    db.executemany(
-        "INSERT INTO history (mail, number, at, what, text, by) SELECT id, ?, ?, ?, ?, ? FROM mails WHERE queue_id = ?",
-        [(each.number, each.at, each.what, _text(each.text), _text(each.by), queue_id) for each in events],
-    )
+    insert_history(db, [(queue_id, each) for each in events])
+
+
+def insert_history(db: sqlite3.Connection, events: Sequence[tuple[str, Event]]) -> None:
+    """Add to the history of mails, each with its queue id; nothing to that of one that is unknown."""
+    listed = [(each.number, each.at, each.what, text(each.text), text(each.by), queue_id) for queue_id, each in events]
+    for places, bound in together(listed):
+        db.execute(f"{_HISTORY} (VALUES {places}) CROSS JOIN mails ON queue_id = column6", bound)
+
+
+_HISTORY = (
+    "INSERT INTO history (mail, number, at, what, text, by) SELECT id, column1, column2, column3, column4, column5 FROM"
+)
 
 
 def history(db: sqlite3.Connection, queue_id: str) -> tuple[Event, ...]:
@@ -211,9 +170,9 @@ def kinds(reported: frozenset[str]) -> str:
     return " ".join(sorted(reported))
 
 
-def _text(value: str | None) -> str | None:
+def text(value: str | None) -> str | None:
     """What a peer said may hold surrogates (undecodable octets), which SQLite's UTF-8 cannot."""
-    return value if value is None else value.encode("utf-8", "backslashreplace").decode("utf-8")
+    return value if value is None or value.isascii() else value.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def bare_mail(db: sqlite3.Connection, queue_id: str) -> Mail | None:

@@ -15,6 +15,7 @@ from urllib.parse import quote
 from relay.spool import rows
 from relay.spool.database import connect
 from relay.spool.entry import Planted, plant, set_aside
+from relay.spool.inserts import insert_deliveries
 from relay.spool.place import make_private, sync_folder
 from relay.spool.segments import Segments
 
@@ -131,8 +132,8 @@ def _hold(new: sqlite3.Connection, number: int, queue_id: str, now: float) -> bo
         found = None
     if found is None:
         return False
-    for each in plant(found[0], enumerate(found[0].plans), 1, now, lambda _: None):
+    for each in plant(found[0], enumerate(found[0].plans), 1, now):
         held = set_aside(each.delivery)
         if held is not None:
-            rows.insert_delivery(new, number, Planted(held, each.digests), now)
+            insert_deliveries(new, [(number, now, Planted(held, each.digests), None)])
     return True

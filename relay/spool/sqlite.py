@@ -41,9 +41,11 @@ from relay.spool.port import (
 )
 from relay.spool.reserve import Room, drop_ballast
 from relay.spool.segments import Segments
+from relay.spool.storing import Incoming, Storing
 from relay.spool.tally import Tallies
-from relay.spool.writer import Writer
+from relay.spool.writer import Job, Verb, Writer, one_by_one
 
+Item = TypeVar("Item")
 T = TypeVar("T")
 log = structlog.get_logger(__name__)
 
@@ -84,7 +86,8 @@ class SqliteSpool:
         self._segments = Segments(path)
         self._appender = Appender(self._segments, next_place(self._reading, self._segments), owned=lock is not None)
         self._content = Content(self._segments, self._appender)
-        self._verbs = verbs.Verbs(self._windows, self._content)
+        self._storing = Storing(self._windows, self._content)
+        self._verbs = verbs.Verbs(self._storing)
         self._reader = ThreadPoolExecutor(1, "spool-reader")
         self._checkpoints = Checkpointer(path, lambda error: self._writer.fail(error), self._keep_room)
         self._writer = Writer(self._connection, self._appender, self._checkpoints.committed)
@@ -97,7 +100,7 @@ class SqliteSpool:
         self._free.spend(wanted)
         now = self._clock()
         try:
-            return await self._writer.run(lambda db: self._verbs.store(db, mail, now, take), len(mail.raw))
+            return await self._writer.run(self._storing.store, Incoming(mail, now, take), len(mail.raw))
         except SpoolFull:
             self._full_until = time.monotonic() + _FULL_SECONDS
             raise
@@ -110,8 +113,8 @@ class SqliteSpool:
         return await self._change(lambda db: verbs.renew(db, claim, lease))
 
     async def settle(self, claim: Claim, transition: Transition, follow_ups: Sequence[Mail] = ()) -> bool:
-        now = self._clock()
-        return await self._change(lambda db: self._verbs.settle(db, claim, transition, follow_ups, now))
+        settlement = verbs.Settlement(claim, transition, follow_ups, self._clock())
+        return await self._must(self._verbs.settle, settlement)
 
     async def load(self, queue_id: str) -> Mail | None:
         try:
@@ -125,7 +128,7 @@ class SqliteSpool:
 
     async def _set_aside(self, queue_id: str) -> None:
         now = self._clock()
-        if await self._change(lambda db: self._verbs.set_aside(db, queue_id, now)):
+        if await self._change(lambda db: whole.set_aside(db, queue_id, now)):
             self._corrupt += 1
             log.error(events.Event.MAIL_CORRUPT, queue_id=queue_id)
 
@@ -194,17 +197,20 @@ class SqliteSpool:
             return "the spool could not be written a moment ago"
         return None
 
-    async def _change(self, job: Callable[[sqlite3.Connection], T]) -> T:
-        """Run a job that must go through on a full disk as well: what ends a delivery needs little room."""
+    async def _change(self, job: Job[T]) -> T:
+        return await self._must(one_by_one, job)
+
+    async def _must(self, verb: Verb[Item, T], item: Item) -> T:
+        """Run what must go through on a full disk as well: what ends a delivery needs little room."""
         with contextlib.suppress(SpoolFull):
-            return await self._writer.run(job)
+            return await self._writer.run(verb, item)
         await asyncio.to_thread(self._checkpoints.begin_anew)
         try:
-            return await self._writer.run(job)
+            return await self._writer.run(verb, item)
         except SpoolFull:
             if not drop_ballast(self._path):
                 raise
-        return await self._writer.run(job)
+        return await self._writer.run(verb, item)
 
     def _keep_room(self) -> None:
         if self._room is not None:

@@ -5,7 +5,7 @@ import contextlib
 import select
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
@@ -14,8 +14,13 @@ from relay.spool.appender import Appender
 from relay.spool.faults import meaning
 from relay.spool.port import SpoolBroken, SpoolError
 
+Item = TypeVar("Item")
 T = TypeVar("T")
-Job = Callable[[sqlite3.Connection], Any]
+
+Verb = Callable[[sqlite3.Connection, Sequence[Item]], Sequence[T]]
+"""What changes the spool: given items that wait together, the result of each, as if each had come alone."""
+
+Job = Callable[[sqlite3.Connection], T]
 
 GATHER = 0.003
 """Seconds in which more jobs may come, once several were there at a time. A commit costs an fsync or two and every page
@@ -28,7 +33,8 @@ MOST_OCTETS = 64 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class _Waiting:
-    job: Job
+    verb: Verb[Any, Any]
+    item: Any
     octets: int
     future: asyncio.Future[Any]
     loop: asyncio.AbstractEventLoop
@@ -37,8 +43,10 @@ class _Waiting:
 class Writer:
     """Runs jobs on `connection` in a thread of its own; `committed` is told there of each commit and its jobs.
 
-    What the jobs put in `appender` is durable before they are committed. A job may run twice (when the commit it was
-    part of failed, it runs alone): it must only touch the database and the appender.
+    A job is an item for a verb. Those that wait together have all not been answered, so any order among them is right:
+    a verb is given all its items at once. What the jobs put in `appender` is durable before they are committed. A job
+    may run twice (when the commit it was part of failed, it runs alone): it must only touch the database and the
+    appender.
     """
 
     def __init__(self, connection: sqlite3.Connection, appender: Appender, committed: Callable[[int], None]) -> None:
@@ -53,8 +61,8 @@ class Writer:
         self._thread = threading.Thread(target=self._run, name="spool-writer", daemon=True)
         self._thread.start()
 
-    async def run(self, job: Callable[[sqlite3.Connection], T], octets: int = 0) -> T:
-        """The result of `job`, durable. Raises what the job raised, or SpoolFull, SpoolBroken."""
+    async def run(self, verb: Verb[Item, T], item: Item, octets: int = 0) -> T:
+        """The result of `item`, durable. Raises what the verb raised for it, or SpoolFull, SpoolBroken."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
         with self._gate:
@@ -62,7 +70,7 @@ class Writer:
                 raise self.broken
             if self._closed:
                 raise SpoolError("the spool is closed")
-            self._queue.put(_Waiting(job, octets, future, loop))
+            self._queue.put(_Waiting(verb, item, octets, future, loop))
         return await future
 
     def close(self) -> None:
@@ -120,20 +128,21 @@ class Writer:
 
     def _write(self, batch: Sequence[_Waiting]) -> None:
         try:
-            results = self._commit(batch)
+            answers = self._commit(batch)
         except Exception as error:
             # One job may spoil the commit of all: each gets one of its own, and only the culprit fails.
             self._note(meaning(error))
-            results = [self._alone(each) for each in batch] if len(batch) > 1 else [self._lost(error)]
-        _answer(list(zip(batch, results, strict=True)))
+            again = len(batch) > 1
+            answers = [(each, self._alone(each) if again else self._lost(error)) for each in batch]
+        _answer(answers)
         self._committed(len(batch))
 
-    def _commit(self, batch: Sequence[_Waiting]) -> list[Any]:
+    def _commit(self, batch: Sequence[_Waiting]) -> list[tuple[_Waiting, Any]]:
         execute = self._connection.execute
         try:
             self._appender.begin()
             execute("BEGIN IMMEDIATE")
-            results = [each.job(self._connection) for each in batch]
+            answers = [answer for verb, jobs in _by_verb(batch) for answer in self._carry_out(verb, jobs)]
             self._appender.sync()
             execute("COMMIT")
         except BaseException:
@@ -141,13 +150,16 @@ class Writer:
                 if self._connection.in_transaction:
                     execute("ROLLBACK")
             raise
-        return results
+        return answers
+
+    def _carry_out(self, verb: Verb[Any, Any], jobs: Sequence[_Waiting]) -> Iterator[tuple[_Waiting, Any]]:
+        return zip(jobs, verb(self._connection, [each.item for each in jobs]), strict=True)
 
     def _alone(self, waiting: _Waiting) -> Any:
         if self.broken is not None:
             return self.broken
         try:
-            return self._commit([waiting])[0]
+            return self._commit([waiting])[0][1]
         except Exception as error:
             return self._lost(error)
 
@@ -159,6 +171,18 @@ class Writer:
     def _note(self, error: Exception) -> None:
         if isinstance(error, SpoolBroken):
             self.fail(error)
+
+
+def one_by_one(db: sqlite3.Connection, jobs: Sequence[Job[T]]) -> list[T]:
+    """The verb of jobs that gain nothing by company."""
+    return [job(db) for job in jobs]
+
+
+def _by_verb(batch: Sequence[_Waiting]) -> Iterable[tuple[Verb[Any, Any], list[_Waiting]]]:
+    found: dict[Verb[Any, Any], list[_Waiting]] = {}
+    for each in batch:
+        found.setdefault(each.verb, []).append(each)
+    return found.items()
 
 
 def _answer(results: Sequence[tuple[_Waiting, Any]]) -> None:

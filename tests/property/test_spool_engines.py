@@ -172,10 +172,17 @@ class Engines(RuleBasedStateMachine):
             if self.each_its_own(claims, lambda spool, claim: spool.renew(claim, self.now + 500.0)):
                 self.live[claims[0].delivery.queue_id, claims[0].delivery.number] = self.now + 500.0
 
-    @rule(data=st.data(), outcome=OUTCOMES, stores=st.integers(0, 3))
-    def all_at_once(self, data: st.DataObject, outcome: Any, stores: int) -> None:
-        """What waits for one commit is carried out in the order it came, each for itself."""
-        given = [self.mail(plan("a@x", destination="slow"), at=self.now) for _ in range(stores)]
+    @rule(
+        data=st.data(),
+        outcome=OUTCOMES,
+        stores=st.lists(st.tuples(PLANS, st.booleans(), st.sampled_from([None, "x", "y"])), max_size=4),
+    )
+    def all_at_once(self, data: st.DataObject, outcome: Any, stores: list[tuple[Any, bool, str | None]]) -> None:
+        """What waits for one commit is carried out in the order it came, each for itself: also copies of each other."""
+        given = [
+            self.mail(*plans, hold_duplicates=hold, **({"fingerprint": same} if same else {}))
+            for plans, hold, same in stores
+        ]
         pairs = data.draw(st.lists(st.sampled_from(self.claims), max_size=3)) if self.claims else []
         made = [step(pair[0].delivery, outcome, self.now, RETRY) for pair in pairs]
 
@@ -190,8 +197,9 @@ class Engines(RuleBasedStateMachine):
         ours = self.loop.run_until_complete(in_turn())
         theirs = self.loop.run_until_complete(together())
         assert ours == theirs, (ours, theirs)
-        self.answered |= {each.queue_id: each for each in given}
-        for (claim, other), transition, done in zip(pairs, made, ours[stores:], strict=True):
+        answers = zip(given, ours[: len(given)], strict=True)
+        self.answered |= {each.queue_id: each for each, stored in answers if not stored.duplicate}
+        for (claim, other), transition, done in zip(pairs, made, ours[len(given) :], strict=True):
             if done:
                 assert other.token not in self.spent
                 self.spent.add(other.token)
