@@ -121,7 +121,8 @@ class TestStore:
         assert [[d.state for d in each] for each in found] == [[queued], [queued, held], [held, held], [queued, queued]]
         assert {d.reason for each in found for d in each if d.state is held} == {Reason.DUPLICATE_DOCUMENT}
         first, second = given[0].queue_id, given[1].queue_id
-        assert [d.detail for d in (found[1][1], *found[2])] == [first, second, first]
+        assert [found[1][1].detail, found[2][0].detail] == [first, second]
+        assert found[2][1].detail in (first, second)  # both came at the same time
 
     async def test_who_was_given_up_does_not_stand_in_the_way_of_those_that_come_together(
         self, spool: SqliteSpool
