@@ -257,8 +257,9 @@ class MemorySpool:
             for number in self._mails[queue_id].entries:
                 if self._gone(queue_id, number):
                     self._forget(queue_id, number)
-            if self._undone(queue_id):
-                self._fingerprints.pop(self._mails[queue_id].mail.fingerprint, None)
+            fingerprint = self._mails[queue_id].mail.fingerprint
+            if self._undone(queue_id) and self._fingerprints.get(fingerprint, ("", 0.0))[0] == queue_id:
+                del self._fingerprints[fingerprint]
             del self._mails[queue_id]
         now = self._clock()
         self._fingerprints = {

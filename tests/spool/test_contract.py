@@ -437,6 +437,15 @@ class TestPurge:
         assert await spool.purge(clock.now) == 0
         assert await spool.purge(clock.now - 100, withheld=clock.now) == 1
 
+    async def test_forgetting_what_was_given_up_leaves_what_came_in_its_place(self, spool: Spool, clock: Clock) -> None:
+        first, second = mail(fingerprint="same"), mail(fingerprint="same", at=2_000_000.0)
+        await spool.store(first)
+        await spool.set_state(first.queue_id, None, Order("drop"), clock.now)
+        await spool.store(second)
+        assert await spool.purge(clock.now + 1) == 1
+        again = await spool.store(mail(fingerprint="same"))
+        assert (again.queue_id, again.duplicate) == (second.queue_id, True)
+
     async def test_duplicates_are_known_after_the_mail_is_forgotten(self, spool: Spool, clock: Clock) -> None:
         document = facturx("F-99")
         first = mail(plan(CLIENT, documents=(document,)), hold_duplicates=True)
