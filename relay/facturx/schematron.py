@@ -105,8 +105,16 @@ class Engine:
         executable = self._compiler.compile_stylesheet(stylesheet_text=text)
         lists = stylesheet.code_lists(path)
         if lists is not None:
-            executable.set_parameter("codedb", self._saxon.parse_xml(xml_file_name=str(lists)))
+            document = self._saxon.parse_xml(xml_file_name=str(lists))
+            executable.set_parameter("codedb", document)
+            executable.set_parameter("codes", self._codes(document))  # the official rules do not ask for them
         return executable
+
+    def _codes(self, document: Any) -> Any:
+        reader = self._saxon.new_xpath_processor()
+        reader.declare_namespace("map", "http://www.w3.org/2005/xpath-functions/map")
+        reader.set_context(xdm_item=document)
+        return reader.evaluate(stylesheet.CODES).item_at(0)
 
 
 def _findings(svrl: str, where: str) -> list[Finding]:
