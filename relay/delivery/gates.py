@@ -24,11 +24,12 @@ class Gates:
         self._inside[destination] += 1
         self._waiting[destination] += 1
 
-    def reserve(self, wanted: Mapping[str, int], most: int) -> dict[str, int]:
-        """Enter for what is about to be stored: so many of `wanted` as have room, `most` in all."""
+    def reserve(self, wanted: Mapping[str, int], most: int, kept: int) -> dict[str, int]:
+        """Enter for what is about to be stored: so many of `wanted` as have room, `most` in all. kept: places that each
+        destination keeps for others."""
         taken: dict[str, int] = {}
         for destination, number in wanted.items():
-            room = 0 if destination in self.full else self._room(destination)
+            room = 0 if destination in self.full else max(0, self._room(destination) - kept)
             taken[destination] = places = min(number, most, room)
             most -= places
             for _ in range(places):

@@ -10,12 +10,12 @@ import random
 import time
 from collections import Counter
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
 
 import structlog
 
 from relay.delivery.attempt import Attempts
 from relay.delivery.gates import Gates
+from relay.delivery.limits import DEFAULT, Limits
 from relay.delivery.ports import Ports
 from relay.delivery.remembered import Remembered, wanted
 from relay.model import Claim, Mail
@@ -25,24 +25,6 @@ from relay.spool.port import Spool, SpoolBroken, Take
 log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """attempts: at a time in all; per_destination: of them for one, more than it has connections, for a place is kept
-    from before the commit that stores a mail to after the one that settles it. An attempt that waits for a connection
-    holds no content. lease: seconds a claim is ours without renewal.
-
-    poll: longest sleep in seconds, so that orders of the command line are seen. remember: octets of mails kept for
-    their first attempt. stalled: seconds without a turn of the loop after which it is not alive.
-    """
-
-    attempts: int = 192
-    per_destination: int = 48
-    lease: float = 900.0
-    poll: float = 1.0
-    remember: int = 64 * 1024 * 1024
-    stalled: float = 60.0
-
-
 class QueueManager:
     """`run()` in a task of its own until `drain()`. clock: seconds since the epoch; monotonic, sleep: of the rate."""
 
@@ -50,7 +32,7 @@ class QueueManager:
         self,
         spool: Spool,
         ports: Ports,
-        limits: Limits = Limits(),
+        limits: Limits = DEFAULT,
         *,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
@@ -65,6 +47,7 @@ class QueueManager:
         self._attempts = Attempts(spool, ports, self._remembered, clock, jitter, limits.poll)
         self._tasks: dict[asyncio.Task[None], Claim] = {}
         self._reserved = 0
+        self._claiming = 0  # places, in all and of each destination, that the claim on its way may take
         self._waits = True  # something may be due for which there is room: it goes before what is new
         self._fresh: set[str] = set()  # destinations of what was stored since the last claim: something is due
         self._short = True  # of room at the last claim: an end may make some
@@ -79,10 +62,10 @@ class QueueManager:
 
         `stored` or `give_back` is owed for it.
         """
-        free = self._limits.attempts - len(self._tasks) - self._reserved
+        free = self._limits.attempts - len(self._tasks) - self._reserved - self._claiming
         if self._waits or self._stopping.is_set() or self._ended.is_set() or free <= 0:
             return None
-        taken = self._gates.reserve(wanted(mail), free)
+        taken = self._gates.reserve(wanted(mail), free, self._claiming)
         self._reserved += sum(taken.values())
         return Take(self._limits.lease, taken)
 
@@ -96,7 +79,6 @@ class QueueManager:
         if take is not None:
             self._free(take, claims)
         if deliveries > len(claims):
-            self._waits = True
             self._fresh.update(fresh)
             self._wake.set()
 
@@ -161,18 +143,28 @@ class QueueManager:
 
     async def _claim(self) -> bool:
         """Claim what is due and begin its attempts; True when more may be due for which there is room."""
-        self._short = self._waits = True  # what ends before the claim returns may make room too
-        room = min(self._limits.attempts - len(self._tasks) - self._reserved, self._limits.per_destination)
-        if room <= 0:
+        self._short = True  # what ends before the claim returns may make room too
+        if self._places() <= 0:
+            self._waits = True
             return False
         full = {name for name, free in self._gates.room().items() if not free}
         if not await self._is_due(full):
             self._gates.full = full
             self._short, self._waits = bool(full), False
             return False
-        # Asked again, for some have ended meanwhile; none has begun, so no destination gets more than its slots.
-        places = self._gates.room()
-        claims = await self._spool.claim(self._clock(), self._limits.lease, room, places)
+        room = self._places()
+        if room <= 0:
+            self._waits = True
+            return False
+        if not self._waits:
+            # The rest is for what is stored meanwhile: else each claim would leave something for another.
+            room -= room // 2
+        # What is reserved meanwhile keeps off them, so no destination gets more than its slots.
+        places, self._claiming = self._gates.room(), room
+        try:
+            claims = await self._spool.claim(self._clock(), self._limits.lease, room, places)
+        finally:
+            self._claiming = 0
         for claim in claims:
             self._gates.enter(claim.delivery.destination)
             self._start(claim)
@@ -181,6 +173,9 @@ class QueueManager:
         self._waits = len(claims) == room
         self._short = self._waits or bool(self._gates.full)
         return self._waits
+
+    def _places(self) -> int:
+        return min(self._limits.attempts - len(self._tasks) - self._reserved, self._limits.per_destination)
 
     def _start(self, claim: Claim) -> None:
         task = asyncio.create_task(self._deliver(claim), name=f"deliver {claim.delivery.id}")

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
 
-from relay.delivery.manager import Limits
+from relay.delivery import Limits
 from relay.demo.stage import free_port
 from tests.support.books import Arrival, read_journal
 

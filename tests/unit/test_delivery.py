@@ -242,6 +242,41 @@ async def test_places_are_kept_for_no_more_than_a_destination_takes_and_never_tw
     await running
 
 
+async def test_a_claim_on_its_way_leaves_places_to_what_is_stored_meanwhile() -> None:
+    """Else what came meanwhile would need the next claim, and so on for as long as mails come."""
+    gate, asked = asyncio.Event(), asyncio.Event()
+
+    async def answer(recipient: str, smarthost: str) -> Outcome:
+        await gate.wait()
+        return TAKEN
+
+    house = House(MemorySpool(clock=lambda: NOW), answer, limits=Limits(attempts=12, per_destination=6, poll=60))
+    running = asyncio.create_task(house.build().run())
+    await settled_down(house)
+    real, inside = house.spool.claim, []
+
+    async def claim(now: float, lease: float, limit: int, *room: Any) -> tuple[Claim, ...]:
+        claims = await real(now, lease, limit, *room)
+        inside.append((limit, len(claims)))
+        asked.set()
+        await gate.wait()
+        return claims
+
+    house.spool.claim = claim  # type: ignore[method-assign]
+    await house.store(*(mail(at=NOW) for _ in range(9)))
+    await asked.wait()
+    assert inside == [(3, 3)]
+    takes = [house.manager.reserve(mail(at=NOW)) for _ in range(4)]
+    assert [take and take.room for take in takes] == [{"agiris": 1}] * 3 + [{"agiris": 0}]
+    for take in takes:
+        assert take is not None
+        house.manager.give_back(take)
+    gate.set()
+    await house.until(lambda: len(house.happened(Event.DELIVERED)) == 9)
+    await house.manager.drain(1)
+    await running
+
+
 async def test_what_waits_goes_before_what_is_new(house: House) -> None:
     given = mail(plan("a@agiris.example"), at=NOW)
     house.rates["agiris"] = 1
