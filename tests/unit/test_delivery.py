@@ -213,6 +213,53 @@ async def test_all_leave_without_waiting_for_a_poll_whatever_ends_when(seed: int
     await running
 
 
+@pytest.mark.parametrize("seed", range(40))
+async def test_nothing_has_more_than_its_slots_whether_it_is_stored_as_claimed_or_claimed_later(seed: int) -> None:
+    draw = Random(seed)
+    limits = Limits(attempts=draw.randint(2, 12), per_destination=draw.randint(1, 5), poll=60)
+
+    async def a_while() -> None:
+        for _ in range(draw.randrange(8)):
+            await asyncio.sleep(0)
+
+    async def answer(recipient: str, smarthost: str) -> Outcome:
+        under_way = Counter(each.delivery.destination for each in house.manager._tasks.values())
+        assert under_way.total() <= limits.attempts and max(under_way.values()) <= limits.per_destination
+        await a_while()
+        return TAKEN
+
+    house = House(MemorySpool(clock=lambda: NOW), answer, limits=limits)
+    claim = house.spool.claim
+
+    async def claimed(*given: Any) -> Any:
+        await a_while()
+        claims = await claim(*given)
+        await a_while()
+        return claims
+
+    async def accept(given: Mail) -> None:
+        take = house.manager.reserve(given)
+        await a_while()
+        house.manager.stored(given, take, (await house.spool.store(given, take)).claims)
+
+    house.spool.claim = claimed  # type: ignore[method-assign]
+    running = asyncio.create_task(house.build().run())
+    accepting = []
+    for _ in range(60):
+        given = mail(
+            plan(*("c@d.example", "e@d.example")[: draw.randint(1, 2)], destination=draw.choice("aaab")), at=NOW
+        )
+        accepting.append(asyncio.create_task(accept(given)))
+        await a_while()
+    await asyncio.gather(*accepting)
+    deliveries = len(await house.spool.find(Query()))
+    await house.until(lambda: len(house.happened(Event.DELIVERED)) == deliveries)
+    assert not house.happened(Event.DEFERRED)
+    await house.manager.drain(1)
+    await running
+    assert not house.manager._reserved and not any(house.manager._gates._inside.values())
+
+
 async def test_a_mail_that_finds_its_place_free_is_stored_as_claimed(house: House) -> None:
     await settled_down(house)
     given = mail(plan("a@agiris.example"), plan("b@agiris.example"), at=NOW)
