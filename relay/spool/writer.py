@@ -22,7 +22,7 @@ Verb = Callable[[sqlite3.Connection, Sequence[Item]], Sequence[T]]
 
 Job = Callable[[sqlite3.Connection], T]
 
-GATHER = 0.003
+GATHER = 0.005
 """Seconds in which more jobs may come, once several were there at a time. A commit costs an fsync or two and every page
 that it touches, however few its jobs; who comes alone waits for nobody."""
 
