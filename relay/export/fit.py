@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterable, Sequence
 
 from relay.export.terms import Destination
 from relay.export.unit import Case, Unit
+from relay.mail.fields import after_mbox_line
 from relay.mail.rewrite import part_cuts
 from relay.model import Span
 
@@ -13,7 +14,7 @@ HEADROOM = 1024  # octets reckoned for what we put on top, before it is known to
 def fits(case: Case, keep: Collection[int], destination: Destination) -> bool:
     """Would the mail with only these documents fit, as far as can be told before it is planned?"""
     others = set(case.documents) - set(keep)
-    size = len(case.message.raw) + HEADROOM - _lengths(case, others)
+    size = _octets(case) - _lengths(case, others)
     return size <= destination.max_mail_size and len(keep) <= destination.max_attachments
 
 
@@ -22,7 +23,7 @@ def divide(case: Case, unit: Unit, destination: Destination) -> tuple[tuple[int,
 
     A document too large even alone gets a mail of its own, which the caller finds not to fit.
     """
-    base = len(case.message.raw) + HEADROOM - _lengths(case, case.documents)
+    base = _octets(case) - _lengths(case, case.documents)
     mails: list[list[int]] = [list(unit.core)]
     size = base + _lengths(case, unit.core)
     for index in unit.loose:
@@ -33,6 +34,12 @@ def divide(case: Case, unit: Unit, destination: Destination) -> tuple[tuple[int,
             size = base + _lengths(case, (index,))
         mails[-1].append(index)
     return tuple(tuple(sorted(keep)) for keep in mails)
+
+
+def _octets(case: Case) -> int:
+    """Of the mail with all its documents. An mbox separator does not leave with it."""
+    raw = case.message.raw
+    return len(raw) + HEADROOM - after_mbox_line(raw, 0, len(raw))
 
 
 def _lengths(case: Case, indexes: Iterable[int]) -> int:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 FEW_HYPHENS = 40
-_REST = re.compile(rb"(--)?+[ \t]*+(?:\r?\n|\Z)")
+_REST = re.compile(rb"(--)?[ \t]*(?:\r?\n|\Z)")
 
 
 class Delimiter(NamedTuple):

@@ -12,13 +12,13 @@ MAX_HEADER = 256 * 1024
 
 MAX_LINES = 5_000
 
-_NAME_COLON = r"([!-9;-~]{1,998}+)[ \t]*+:"  # obs-optional: blanks before the colon (rfc5322#4.5.8)
-_FIELD = _NAME_COLON + r"([^\n]*+(?:\n[ \t][^\n]*+)*+\n?+)"
+_NAME_COLON = r"([!-9;-~]{1,998})[ \t]*:"  # obs-optional: blanks before the colon (rfc5322#4.5.8)
+_FIELD = _NAME_COLON + r"([^\n]*(?:\n[ \t][^\n]*)*\n?)"
 
 _BEGINS = re.compile(_NAME_COLON.encode())
-_ALL = re.compile(f"(?:{_FIELD})*+".encode())
+_ALL = re.compile(f"(?:{_FIELD}){{0,{MAX_LINES + 1}}}".encode())
 _EACH = re.compile(f"({_FIELD})")
-_EMPTY = re.compile(rb"\r*+\n|\r++\Z")
+_EMPTY = re.compile(rb"\r*\n|\r+\Z")
 
 
 class Fields(NamedTuple):

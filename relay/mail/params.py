@@ -9,10 +9,10 @@ from relay.mail.charset import decode, printable
 from relay.mail.fields import as_octets
 from relay.mail.words import decode_words
 
-_SEPARATORS = re.compile(r"[\s;]*+")
-_NAME = r"[\s;]*+([^\s=;\"]{1,998}+)\s*+=\s*+"
-_QUOTED = r'(?:[^"\\]++|\\["\\]|\\|"(?!\s*+(?:;|\Z|[\w*-]++\s*+=)))*+'
-_PARAMETER = re.compile(f'{_NAME}(?:"({_QUOTED})"?+|([^;]*+))[\\s;]*+')
+_SEPARATORS = re.compile(r"[\s;]*")
+_NAME = r"[\s;]*([^\s=;\"]{1,998})\s*=\s*"
+_QUOTED = r'(?:[^"\\]+|\\["\\]|\\|"(?!\s*(?:;|\Z|[\w*-]+\s*=)))*'
+_PARAMETER = re.compile(f'{_NAME}(?:"({_QUOTED})"?|([^;]*))[\\s;]*')
 """Name, quoted text, other text. A quote within (`"a "b".pdf"`) does not end a quoted text unless a parameter or the
 end follows; a backslash escapes only a quote or itself, since paths come unescaped; without an end all is taken."""
 _ESCAPED = re.compile(r'\\(["\\])')

@@ -43,7 +43,7 @@ def is_loop(message: Message, hostname: str) -> bool:
     """Has it been received by `hostname` before? By the `by` clause of a Received field, outside of comments."""
     if not (lines := _received(message)):
         return False
-    pattern = re.compile(rf"(?:^|\s)by\s++{re.escape(hostname)}\.?(?=[\s;(]|$)", re.IGNORECASE)
+    pattern = re.compile(rf"(?:^|\s)by\s+{re.escape(hostname)}\.?(?=[\s;(]|$)", re.IGNORECASE)
     return any(pattern.search(_without_comments(line)) is not None for line in lines)
 
 

@@ -16,7 +16,7 @@ LIMIT = 1000  # characters of one string; a reply of a next hop or a message of 
 _ITEMS = 100
 _APART = r"""\s<>()\[\],;:"'="""  # what stands between an address and the text around it
 # Each run of characters is looked at once, from its start (the lookbehind), and not given back (possessive).
-_LOCAL_PART = re.compile(rf"""(?:"(?:[^"\\]|\\.)*+"|(?<![^{_APART}@])[^{_APART}@]++)(?=@+[^{_APART}@])""")
+_LOCAL_PART = re.compile(rf"""(?:"(?:[^"\\]|\\.)*"|(?<![^{_APART}@])[^{_APART}@]+)(?=@+[^{_APART}@])""")
 _NEVER = frozenset(
     {"subject", "body", "raw", "content", "filename", "filenames"}
     | {"password", "token", "secret", "credentials", "challenge"}
