@@ -33,8 +33,11 @@ def main() -> int:
     parser.add_argument("--octets", default="a,b,c,2500,10000,25000", help="sizes, or KB")
     parser.add_argument("--destinations", type=_numbers, default=[1, 2, 4, 8])
     given = parser.parse_args()
+    wanted = given.only.split(",")
+    if unknown := set(wanted) - TABLES.keys():
+        parser.error(f"no such table: {', '.join(sorted(unknown))}; there are {', '.join(TABLES)}")
     balanced = True
-    for name in given.only.split(","):
+    for name in wanted:
         title, table = TABLES[name]
         print(f"{title}\n{HEAD}")
         for label, result, started in table(given):
