@@ -20,6 +20,7 @@ def test_every_request_may_use_its_share_of_cpu(monkeypatch: pytest.MonkeyPatch)
 
 def test_memory_is_looked_at_once_the_process_has_worked_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
     memory = child.Memory()
+    monkeypatch.setattr(child, "RETIRE_ABOVE", 1 << 62)  # the process of many tests may be large
     assert not memory.swollen(1.0)
     monkeypatch.setattr(child, "RETIRE_ABOVE", 0)
     assert not memory.swollen(1.0 + child.LOOK_EVERY / 2)
