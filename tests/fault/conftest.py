@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.books import Balance, Books, balance
+from tests.support.books import Balance, Books, Kill, balance
 from tests.support.rig import CONNECTIONS, IN_FLIGHT, NextHop, Rig, wait_until
 
 DEFAULTS = {"kills": 15, "cuts": 5, "queued": 1000}
@@ -120,7 +120,7 @@ def need_fixture() -> Callable[..., None]:
 WAITING = ("--state", "queued", "--state", "active", "--state", "deferred")
 
 
-def settle(rig: Rig, sink: NextHop, books: Books, kills: Sequence[float] = (), seconds: float = 120) -> Balance:
+def settle(rig: Rig, sink: NextHop, books: Books, kills: Sequence[Kill] = (), seconds: float = 120) -> Balance:
     """Wait until nothing is left to deliver and close the books.
 
     What was in flight at two kills in a row is held for a person (reason `unsettled`): released here, as he would.

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.support.books import Balance, Books
+from tests.support.books import Balance, Books, Kill
 from tests.support.rig import NextHop, Rig, wait_until
 from tests.support.senders import Senders
 
@@ -29,7 +29,7 @@ def test_killed_under_load(
     rig = rigs(sink.port)
     rig.start()
     senders = Senders(rig.smtp, books)
-    killed: list[float] = []
+    killed: list[Kill] = []
     for _ in range(kills):
         before = sink.count()
         # Some kills fall into the start, most into the middle of deliveries.

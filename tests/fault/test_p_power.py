@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.books import Balance, Books
+from tests.support.books import Balance, Books, Kill
 from tests.support.rig import NextHop, Rig, wait_until
 from tests.support.senders import Senders, invoice_mail
 
@@ -82,15 +82,15 @@ def test_power_cuts(
         make=lambda token, number: invoice_mail(token, number % 4, padding=SIZES[number % len(SIZES)]),
         pause=0.02,
     )
-    killed: list[float] = []
+    killed: list[Kill] = []
     for _ in range(cuts):
         before = sink.count()
         wait_until(lambda before=before: sink.count() > before + 3, 60, rig.tail)
         time.sleep(chance.random())
         rig.signal_all(signal.SIGSTOP)
-        killed.append(time.time())
+        stopped = time.time()
         disk.copy()
-        rig.kill()
+        killed.append(Kill(stopped, rig.kill().until))
         disk.swap()
         rig.start()
     senders.stop()

@@ -22,7 +22,7 @@ from urllib.request import urlopen
 
 from relay.delivery import Limits
 from relay.demo.stage import free_port
-from tests.support.books import Arrival, read_journal
+from tests.support.books import Arrival, Kill, read_journal
 
 ROOT = Path(os.environ.get("RELAY_TREE", Path(__file__).parents[2]))
 """The tree whose `relay` runs: a sabotaged copy can be put under the same tests."""
@@ -232,13 +232,13 @@ class Rig:
         threading.Thread(target=tracer.stderr.read, daemon=True).start()
         return tracer
 
-    def kill(self) -> float:
+    def kill(self) -> Kill:
         """kill -9 of all processes at once; when."""
         assert self._process is not None
         at = time.time()
         self.signal_all(signal.SIGKILL)
         self._process.wait()
-        return at
+        return Kill(at, time.time())
 
     def terminate(self, seconds: float = 40) -> int:
         """SIGTERM as systemd sends it; the exit code."""
