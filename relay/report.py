@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+PDF_WITHIN = "PDF-WITHIN-CONTAINER"
+"""Rule of the finding on a ZIP archive, a signed file (PKCS #7), a message and the like in which a PDF is."""
+
 
 class Verdict(StrEnum):
     """Never valid by omission: what could not be finished is `UNDETERMINED`."""

@@ -6,10 +6,10 @@ import re
 from fnmatch import translate
 from functools import lru_cache
 
+from relay.file_type import PDF, SNIFF, file_type
+from relay.file_type import is_pdf as is_pdf_by_octets
 from relay.mail.message import Entity, Message
-from relay.report import Kind, Report, Verdict
-
-SNIFFED = 1024  # a PDF's header stands within its first 1,024 octets (ISO 32000-1, implementation note 13)
+from relay.report import PDF_WITHIN, Kind, Report, Verdict
 
 _BODY_TYPES = frozenset(
     {
@@ -23,12 +23,14 @@ _BODY_TYPES = frozenset(
     }
 )
 _PDF_KINDS = frozenset({Kind.FACTURX, Kind.ORDERX, Kind.ZUGFERD1, Kind.PDF})
+_PLAINER = ("image/", "text/", "application/xml")
+"""Of these types a file shows all it holds: no container is one of them."""
 _XML_TYPES = frozenset({"application/xml", "text/xml"})
 
 
 def is_body(entity: Entity, report: Report) -> bool:
     """Is it part of the letter and not a document: text, a signature, an image shown inside the HTML?"""
-    if is_pdf(message=None, entity=entity, report=report) or report.kind is Kind.CII:
+    if is_pdf(message=None, entity=entity, report=report) or report.kind is Kind.CII or is_container(report):
         return False
     if entity.media_type in _BODY_TYPES or entity.media_type.startswith("message/"):
         return True
@@ -39,13 +41,20 @@ def is_body(entity: Entity, report: Report) -> bool:
 def is_pdf(message: Message | None, entity: Entity, report: Report) -> bool:
     """Is it a PDF? Its octets are asked only in doubt: UBL may stand in a PDF or alone, a name may lie."""
     if report.kind is Kind.PDF and not report.openable and not report.encrypted and message is not None:
-        return b"%PDF-" in _head(message, entity)
+        return is_pdf_by_octets(_head(message, entity))
     if report.kind in _PDF_KINDS or report.claimed:
         return True
     if report.kind in (Kind.UBL, Kind.XRECHNUNG):
-        return message is not None and b"%PDF-" in _head(message, entity)
+        return message is not None and is_pdf_by_octets(_head(message, entity))
     unread = report.encrypted or not report.openable or report.verdict is Verdict.UNDETERMINED
-    return unread and report.kind is not Kind.CII and _says_pdf(entity)
+    if not unread or report.kind is Kind.CII or not _says_pdf(entity):
+        return False
+    return message is None or file_type(_head(message, entity)) in (None, PDF)
+
+
+def is_container(report: Report) -> bool:
+    """Does it hold a PDF within another format (ZIP, PKCS #7, a message, HTML …)? It is no PDF, and no body either."""
+    return any(each.rule == PDF_WITHIN for each in report.findings)
 
 
 def is_xml(message: Message, entity: Entity, report: Report) -> bool:
@@ -61,7 +70,7 @@ def content_type(message: Message, entity: Entity, report: Report) -> str:
         return "application/pdf"
     if is_xml(message, entity, report):
         return "application/xml"
-    if entity.media_type == "application/pdf":
+    if entity.media_type == PDF or (is_container(report) and entity.media_type.startswith(_PLAINER)):
         return "application/octet-stream"
     return entity.media_type
 
@@ -80,7 +89,7 @@ def _any_of(patterns: tuple[str, ...]) -> re.Pattern[str]:
 
 
 def _says_pdf(entity: Entity) -> bool:
-    return entity.media_type == "application/pdf" or (entity.filename or "").casefold().endswith(".pdf")
+    return entity.media_type == PDF or (entity.filename or "").casefold().endswith(".pdf")
 
 
 def body_text(message: Message, entity: Entity, limit: int) -> str:
@@ -89,7 +98,7 @@ def body_text(message: Message, entity: Entity, limit: int) -> str:
 
 
 def _head(message: Message, entity: Entity) -> bytes:
-    return _decoded(message, entity, SNIFFED)
+    return _decoded(message, entity, SNIFF)
 
 
 def _decoded(message: Message, entity: Entity, limit: int) -> bytes:

@@ -13,8 +13,9 @@ from relay.facturx.invoice import Invoice
 from relay.facturx.invoice import read as read_invoice
 from relay.facturx.profiles import Profile
 from relay.facturx.xml import parse
+from relay.file_type import PDF, SNIFF, file_type, is_pdf
 from relay.inspection import Candidate, Options
-from relay.report import Finding, Kind, Report, Severity, Verdict
+from relay.report import PDF_WITHIN, Finding, Kind, Report, Severity, Verdict
 
 LEVELS = ("off", "structure", "full")
 _FOREIGN = frozenset({Kind.XRECHNUNG, Kind.UBL, Kind.ORDERX, Kind.ZUGFERD1})
@@ -23,9 +24,14 @@ _FRENCH_VAT = re.compile(r"FR[0-9A-Z]{2}[0-9]{9}")
 
 def judge(blank: Report, data: bytes, candidate: Candidate, options: Options) -> Report:
     """The report on `data`; `blank` has its sha256 and size. May raise only for a fault of our own."""
-    if extract.is_pdf(data):
+    if is_pdf(data):
         return _pdf(blank, data, options)
-    named = candidate.media_type.lower() == "application/pdf" or candidate.filename.lower().endswith(".pdf")
+    outer = file_type(data)
+    looked_at = SNIFF if outer is not None and outer.startswith("image/") else len(data)
+    if outer not in (None, "text/xml") and data.find(b"%PDF-", 0, looked_at) >= 0:
+        text = f"a PDF within another format ({outer}), which is not looked into: the document is no PDF"
+        return replace(blank, verdict=Verdict.NOT_FACTURX, findings=(_warning(PDF_WITHIN, "pdf", text),))
+    named = candidate.media_type.lower() == PDF or candidate.filename.lower().endswith(".pdf")
     if named:
         found = _warning("PDF-HEADER-MISSING", "pdf", "said to be a PDF, but it has no header %PDF-")
         return replace(blank, kind=Kind.PDF, openable=False, findings=(found,))

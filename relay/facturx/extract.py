@@ -9,7 +9,6 @@ import pikepdf
 from relay.facturx import inflate
 from relay.report import Finding, Severity
 
-HEADER_WITHIN = 1024
 MAX_FILES = 200
 MAX_NODES = 2000
 MAX_PAGES = 50
@@ -49,11 +48,6 @@ class Unreadable:
 
     finding: Finding
     encrypted: bool = False
-
-
-def is_pdf(data: bytes) -> bool:
-    """`%PDF-` within the first 1,024 octets, as readers accept it (ISO 32000-1 Annex H)."""
-    return data.find(b"%PDF-", 0, HEADER_WITHIN + 5) >= 0
 
 
 def read(data: bytes) -> Container | Unreadable:

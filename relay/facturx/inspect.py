@@ -7,7 +7,7 @@ from dataclasses import replace
 from relay.facturx import text
 from relay.facturx.document import judge
 from relay.facturx.encoding import decode
-from relay.facturx.extract import is_pdf
+from relay.file_type import is_pdf
 from relay.inspection import Candidate, Options
 from relay.report import Finding, Kind, Report, Severity, Verdict
 

@@ -15,7 +15,7 @@ from relay.export.terms import Addresses, Check, Client, Destination, Firm, Iden
 from relay.mail.message import Message
 from relay.mail.spans import parse
 from relay.model import Envelope, Recipient, Role
-from relay.report import Finding, Kind, Party, Report, Severity, Verdict
+from relay.report import PDF_WITHIN, Finding, Kind, Party, Report, Severity, Verdict
 
 HOST = "relay.test"
 RECEIVED = b"Received: from platform.example by relay.test with ESMTP id Q1;\r\n\tTue, 24 Nov 2026 10:00:00 +0000\r\n"
@@ -66,6 +66,7 @@ KINDS = {
     "xml": Kind.CII,
     "ubl": Kind.UBL,
     "file": Kind.OTHER,
+    "container": Kind.OTHER,
     "image": Kind.OTHER,
 }
 
@@ -161,7 +162,8 @@ def _report(kind: str, fields: Mapping[str, Any]) -> Report:
         number=None if number is None else str(number),
         seller=PARTIES[fields.get("seller", "stranger")] if invoice else Party(),
         buyer=PARTIES[fields.get("buyer", "martin")] if invoice else Party(),
-        findings=tuple(Finding(rule, Severity.ERROR, "rules", "…") for rule in fields.get("errors", ())),
+        findings=tuple(Finding(rule, Severity.ERROR, "rules", "…") for rule in fields.get("errors", ()))
+        + ((Finding(PDF_WITHIN, Severity.WARNING, "pdf", "…"),) if kind == "container" else ()),
         xml_sha256=_hash(str(embedded)) if embedded else None,
         claimed=kind in ("facturx", "broken"),
         encrypted=kind == "encrypted",
@@ -194,7 +196,11 @@ def _leaf(index: int, kind: str, fields: Mapping[str, Any]) -> bytes:
     name = fields.get("name", f"{kind}-{index}.pdf")
     media_type = fields.get("media_type", TYPES.get(kind, "application/pdf"))
     start = (
-        b"<xml/>" if media_type == "application/xml" else b"PK\x03\x04" if kind in ("file", "liar") else b"%PDF-1.7\n"
+        b"<xml/>"
+        if media_type == "application/xml"
+        else b"PK\x03\x04"
+        if kind in ("file", "liar", "container")
+        else b"%PDF-1.7\n"
     )
     mark = f"{index}{fields['salt']}".encode() if fields.get("salt") else b""
     content = base64.encodebytes(start + b"x" * fields.get("size", 100) + mark).replace(b"\n", b"\r\n")

@@ -12,6 +12,7 @@ from relay.facturx import checks, extract, samples, schematron, stylesheet
 from relay.facturx.invoice import read
 from relay.facturx.profiles import FRENCH_RULES, PROFILES, Profile
 from relay.facturx.xml import parse
+from relay.file_type import is_pdf
 from tests.support import corpus
 
 MUTATIONS = int(os.environ.get("RELAY_MUTATIONS", "40"))
@@ -112,7 +113,7 @@ def test_agree_on_mutated_invoices(engine: schematron.Engine, profile: Profile, 
 @pytest.mark.parametrize("row", corpus.rows(), ids=lambda row: row["file"])
 def test_agree_on_the_corpus(engine: schematron.Engine, row: dict[str, str]) -> None:
     data = (corpus.FOLDER / row["file"]).read_bytes()
-    opened = extract.read(data) if extract.is_pdf(data) else None
+    opened = extract.read(data) if is_pdf(data) else None
     contents = (
         [each.content for each in opened.attachments if each.content]
         if isinstance(opened, extract.Container)
