@@ -8,6 +8,7 @@ import platform
 import time
 from collections.abc import Callable, Iterable, Mapping
 from importlib.metadata import version
+from itertools import product
 
 from relay.model import Action, Delivery, Disposition, DocumentPart, Mail, State
 from relay.ops.labels import Answer, Cause, Notice, Restart
@@ -49,7 +50,9 @@ class Metrics:
 
     def _declare_delivery(self, series: Series) -> None:
         self._attempts = series.counter("delivery_attempts", "Transactions with a next hop.", outcome=(), smarthost=())
-        self._deferrals = series.counter("deferrals", "Attempts deferred.", stage=Stage, alert=("false", "true"))
+        self._deferrals = series.counter(
+            "deferrals", "Attempts deferred.", smarthost=(), stage=Stage, alert=("false", "true")
+        )
         self._transaction = series.histogram("delivery_seconds", "One transaction with a next hop.", _ACCEPT_SECONDS)
         self._age = series.histogram("delivery_age_seconds", "From acceptance to delivery.", _AGE_SECONDS)
         self._success = series.gauge(
@@ -145,7 +148,8 @@ class Metrics:
         self._attempts.labels(_outcome(outcome), delivery.smarthost).inc()
         self._transaction.observe(seconds)
         if isinstance(outcome, Deferred):
-            self._deferrals.labels(outcome.stage.value, "true" if outcome.alert else "false").inc()
+            alert = "true" if outcome.alert else "false"
+            self._deferrals.labels(delivery.smarthost, outcome.stage.value, alert).inc()
         if isinstance(outcome, Delivered):
             self._success.labels(delivery.destination).set(self._clock())
             self._age.observe(max(0.0, self._clock() - delivery.arrived))
@@ -199,6 +203,8 @@ class Metrics:
         for smarthost in smarthosts:
             for outcome in ("delivered", "deferred", "failed", "uncertain"):
                 self._attempts.labels(outcome, smarthost)
+            for stage, alert in product(Stage, ("false", "true")):
+                self._deferrals.labels(smarthost, stage.value, alert)
 
     def reload_failed(self) -> None:
         self._reload.set(0)

@@ -117,7 +117,7 @@ def test_an_attempt_counts_by_outcome_and_smarthost(metrics, outcome, name):
 
 def test_a_deferral_tells_where_and_whether_someone_must_act(metrics):
     metrics.attempted(delivery(), Deferred(Reply(535, "5.7.8", "password"), Stage.AUTH, alert=True), 0.1)
-    assert value(metrics, "deferrals_total", stage="auth", alert="true") == 1
+    assert value(metrics, "deferrals_total", smarthost="default", stage="auth", alert="true") == 1
 
 
 def test_the_age_of_the_oldest_grows_between_two_looks_at_the_spool(metrics, clock):
@@ -143,6 +143,7 @@ def test_a_bad_reload_leaves_the_time_of_the_good_one(metrics, clock):
     assert value(metrics, "clients") == 10 and value(metrics, "firms") == 2
     assert value(metrics, "last_success_timestamp_seconds", destination="agiris") == 0
     assert value(metrics, "delivery_attempts_total", outcome="failed", smarthost="default") == 0
+    assert value(metrics, "deferrals_total", smarthost="default", stage="auth", alert="true") == 0
 
 
 def test_the_machine(metrics):

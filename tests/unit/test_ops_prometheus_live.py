@@ -121,6 +121,9 @@ async def test_alerts_fire_when_the_next_hop_refuses_us_and_resolve_when_it_is_m
             metrics.spool({}, {}, None, 4096, 50 * 10**9)
             await prometheus.until(lambda: equals(prometheus.firing(), {"AgirisRelayOperatorNeeded"}))
 
+            metrics.attempted(delivery(), Delivered(Reply(250, "2.0.0", "ok")), 0.1)
+            await prometheus.until(lambda: equals(prometheus.firing(), set()))
+
             await http.close()
             await prometheus.until(lambda: contains(prometheus.firing(), "AgirisRelayDown"))
     finally:
