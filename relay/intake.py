@@ -20,11 +20,12 @@ from relay.mail.returned import read_returned
 from relay.mail.spans import MalformedMail, parse
 from relay.mail.trace import hops, is_loop, received
 from relay.mail.verp import parse_verp
-from relay.model import Claim, Envelope, Mail, Refusal, new_queue_id
+from relay.model import Claim, Delivery, Envelope, Mail, Refusal, new_queue_id
+from relay.ops.labels import Rejection
 from relay.reason import SENTENCES, Reason, mend, sentence
 from relay.reply import Reply
 from relay.report import Report
-from relay.spool.port import Spool, SpoolBroken, SpoolError, SpoolFull, Take
+from relay.spool.port import Spool, SpoolBroken, SpoolError, SpoolFull, Stored, Take
 from relay.workers import PoolBusy
 
 MAX_HOPS = 100  # rfc5321#6.3
@@ -35,6 +36,13 @@ MIXED = Reply(550, "5.6.0", "a report comes home alone: send the documents in a 
 BUSY = Reply(451, "4.3.2", "the check is busy; try again in a moment")
 NO_SPACE = Reply(452, "4.3.1", "no space in the spool; try again later")
 NOT_DURABLE = Reply(451, "4.3.0", "the spool cannot be written; try again later")
+
+TEMPORARY = {
+    Rejection.CHECKER_OVERLOADED: BUSY,
+    Rejection.STORAGE_FULL: NO_SPACE,
+    Rejection.STORAGE_FAILED: NOT_DURABLE,
+}
+"""Why a message cannot be taken now, and the reply."""
 
 
 class Checker(Protocol):
@@ -59,15 +67,27 @@ class Queue(Protocol):
 class Witness(Protocol):
     """Who is told what happened at the door: log and metrics, by the composition root. Seconds since the final dot."""
 
-    def accepted(self, mail: Mail, reports: Sequence[Report], seconds: float) -> None: ...
+    def accepted(self, mail: Mail, reports: Sequence[Report], seconds: float, held: Sequence[Delivery] = ()) -> None:
+        """held: what the spool held of it, for its document was stored before."""
 
     def duplicate(self, queue_id: str, seconds: float) -> None: ...
 
     def refused(
-        self, queue_id: str, reason: Reason, reply: Reply, seconds: float, reports: Sequence[Report] = ()
+        self,
+        queue_id: str,
+        envelope: Envelope,
+        reason: Reason | None,
+        reply: Reply,
+        seconds: float,
+        reports: Sequence[Report] = (),
     ) -> None: ...
 
-    def try_later(self, queue_id: str, reply: Reply, why: str, seconds: float) -> None: ...
+    def try_later(
+        self, queue_id: str, envelope: Envelope, cause: Rejection, reply: Reply, why: str, seconds: float
+    ) -> None: ...
+
+    def no_room(self, cause: Rejection, reply: Reply, why: str) -> None:
+        """MAIL was answered 4xx: no message was sent."""
 
     def came_home(self, queue_id: str, failed: bool) -> None: ...
 
@@ -128,7 +148,7 @@ class Intake:
         queue: Queue,
         checker: Checker,
         witness: Witness,
-        stored: Callable[[Mail], None],
+        stored: Callable[[Mail, Stored], None],
         broken: Callable[[str], None],
         secret: bytes = b"",
         clock: Callable[[], float] = time.time,
@@ -146,7 +166,11 @@ class Intake:
     def room(self) -> Reply | None:
         """None when a mail can be stored now, else the refusal of MAIL."""
         why = self._spool.unhealthy()
-        return None if why is None else self._later(new_queue_id(), NO_SPACE, why, time.perf_counter())
+        if why is None:
+            return None
+        cause = _cause(why)
+        self._witness.no_room(cause, TEMPORARY[cause], str(why))
+        return TEMPORARY[cause]
 
     def recipient(self, address: str) -> Reply | None:
         """None when we relay for `address`, or sent a mail from it; else the refusal: never an open relay."""
@@ -168,12 +192,12 @@ class Intake:
         try:
             judgement = await judge(envelope, raw, queue_id, arrived, directory, self._checker)
         except MalformedMail as error:
-            return self._refuse(queue_id, Refusal(Reason.MALFORMED_MAIL, str(error)), begun)
+            return self._refuse(queue_id, envelope, Refusal(Reason.MALFORMED_MAIL, str(error)), begun)
         except PoolBusy as error:
-            return self._later(queue_id, BUSY, str(error), begun)
+            return self._later(queue_id, envelope, Rejection.CHECKER_OVERLOADED, str(error), begun)
         decision, reports = judgement.decision, judgement.reports
         if decision.refusal is not None:
-            return self._refuse(queue_id, decision.refusal, begun, reports)
+            return self._refuse(queue_id, envelope, decision.refusal, begun, reports)
         mark = identity(envelope, raw, judgement.message.root)
         mail = Mail(
             queue_id=queue_id,
@@ -192,20 +216,19 @@ class Intake:
         take, stored = self._queue.reserve(mail), None
         try:
             stored = await self._spool.store(mail, take)
-        except SpoolFull as error:
-            return self._later(mail.queue_id, NO_SPACE, str(error), begun)
-        except SpoolBroken as error:
-            self._broken(str(error))
-            return self._later(mail.queue_id, NOT_DURABLE, str(error), begun)
+        except (SpoolFull, SpoolBroken) as error:
+            if isinstance(error, SpoolBroken):
+                self._broken(str(error))
+            return self._later(mail.queue_id, mail.envelope, _cause(error), str(error), begun)
         finally:
             if take is not None and (stored is None or stored.duplicate):
                 self._queue.give_back(take)
         if stored.duplicate:
             self._witness.duplicate(stored.queue_id, time.perf_counter() - begun)
         else:
-            self._witness.accepted(mail, reports, time.perf_counter() - begun)
+            self._witness.accepted(mail, reports, time.perf_counter() - begun, stored.held)
             self._queue.stored(mail, take, stored.claims)
-            self._stored(mail)
+            self._stored(mail, stored)
         return Reply(250, "2.0.0", stored.queue_id)
 
     def _sealed(self, address: str) -> tuple[str, int] | None:
@@ -213,7 +236,9 @@ class Intake:
 
     async def _come_home(self, home: Sequence[str], envelope: Envelope, raw: bytes) -> Reply:
         """What comes back to a return path of ours is about a mail we relayed: it goes into that mail's history."""
+        begun = time.perf_counter()
         if len(home) < len(envelope.recipients):
+            self._witness.refused(new_queue_id(), envelope, None, MIXED, time.perf_counter() - begun)
             return MIXED
         told = read_returned(raw)
         for address in home:
@@ -221,21 +246,28 @@ class Intake:
             try:
                 known = about and await self._spool.bounced(*about, told.text, self._clock(), failed=told.failed)
             except SpoolError as error:
-                return self._later("", NO_SPACE, str(error), time.perf_counter())
+                return self._later(new_queue_id(), envelope, _cause(error), str(error), begun)
             if about and known:
                 self._witness.came_home(about[0], told.failed)
         return Reply(250, "2.0.0", "taken note of")
 
-    def _refuse(self, queue_id: str, refusal: Refusal, begun: float, reports: Sequence[Report] = ()) -> Reply:
+    def _refuse(
+        self, queue_id: str, envelope: Envelope, refusal: Refusal, begun: float, reports: Sequence[Report] = ()
+    ) -> Reply:
         code, enhanced = SENTENCES[refusal.reason].smtp
         text = f"{sentence(refusal.reason, refusal.detail)}; {mend(refusal.reason)}"
         reply = Reply(code, enhanced, _one_line(text))
-        self._witness.refused(queue_id, refusal.reason, reply, time.perf_counter() - begun, reports)
+        self._witness.refused(queue_id, envelope, refusal.reason, reply, time.perf_counter() - begun, reports)
         return reply
 
-    def _later(self, queue_id: str, reply: Reply, why: str, begun: float) -> Reply:
-        self._witness.try_later(queue_id, reply, why, time.perf_counter() - begun)
+    def _later(self, queue_id: str, envelope: Envelope, cause: Rejection, why: str, begun: float) -> Reply:
+        reply = TEMPORARY[cause]
+        self._witness.try_later(queue_id, envelope, cause, reply, why, time.perf_counter() - begun)
         return reply
+
+
+def _cause(error: SpoolError) -> Rejection:
+    return Rejection.STORAGE_FULL if isinstance(error, SpoolFull) else Rejection.STORAGE_FAILED
 
 
 def _looping(message: Message, hostname: str) -> str | None:

@@ -27,7 +27,7 @@ from relay.ops.systemd import Systemd, Watchdog
 from relay.settings.settings import Settings
 from relay.smarthost import Smarthosts
 from relay.smtpd import Door
-from relay.spool.port import Spool
+from relay.spool.port import Spool, Stored
 from relay.workers import Pool
 
 DRAIN_SECONDS = 25.0
@@ -174,8 +174,8 @@ class Daemon:
         done = await self._configuration.reload(spool, pool, self._door)
         self._systemd.ready("running" if done else "running with the old configuration: the new one has faults")
 
-    def _stored(self, mail: Mail) -> None:
-        if any(plan.disposition is Disposition.HOLD for plan in mail.plans):
+    def _stored(self, mail: Mail, stored: Stored) -> None:
+        if stored.held or any(plan.disposition is Disposition.HOLD for plan in mail.plans):
             self._notices.look()
 
     def _broken(self, why: str) -> None:

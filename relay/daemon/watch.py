@@ -45,7 +45,7 @@ class Watch:
         """Each condition for taking and checking mails: "ok", or why not."""
         return {
             "queue": "ok" if self._queue.alive() else "the queue manager makes no progress",
-            "spool": self._spool.unhealthy() or "ok",
+            "spool": str(self._spool.unhealthy() or "ok"),
             "check": f"the self-test failed: {self._pool.self_test}" if self._pool.self_test else "ok",
         }
 

@@ -1,23 +1,28 @@
 """Who saw what: each fact once in the log and once in the metrics, in the words of `relay.ops.events`."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
-from relay.model import Action, Delivery, Disposition, DocumentPart, Mail, Plan
+from relay.model import Action, Delivery, Disposition, DocumentPart, Envelope, Mail, Plan
 from relay.ops.events import Event
-from relay.ops.labels import Cause, Notice, Restart
+from relay.ops.labels import Cause, Notice, Rejection, Restart
 from relay.ops.log import event_log
 from relay.ops.metrics import Metrics
 from relay.reason import Reason
-from relay.reply import Deferred, Delivered, Failed, Reply, Uncertain
+from relay.reply import Deferred, Delivered, Failed, Reply, Stage, Uncertain
 from relay.report import Report
 
 OUTCOMES = (Delivered, Deferred, Failed, Uncertain)
 _DOOR = {
     "connection_refused": Event.CONNECTION_REFUSED,
     "authentication_failed": Event.AUTHENTICATION_FAILED,
-    "rejected": Event.REFUSED,
+}
+_TEMPORARY = {
+    Rejection.CHECKER_OVERLOADED: Event.CHECK_BUSY,
+    Rejection.STORAGE_FULL: Event.SPOOL_FULL,
+    Rejection.STORAGE_FAILED: Event.STORE_FAILED,
 }
 
 _EVENT = {
@@ -35,9 +40,9 @@ class Witness:
         self._metrics = metrics
         self.sessions: Callable[[], int] = lambda: 0
 
-    def accepted(self, mail: Mail, reports: Sequence[Report], seconds: float) -> None:
-        """A mail is durable and answered 250."""
-        self._metrics.accepted(mail, reports, seconds)
+    def accepted(self, mail: Mail, reports: Sequence[Report], seconds: float, held: Sequence[Delivery] = ()) -> None:
+        """A mail is durable and answered 250. held: what the spool held of it."""
+        self._metrics.accepted(mail, reports, seconds, held)
         event_log(
             Event.ACCEPTED,
             queue_id=mail.queue_id,
@@ -49,8 +54,9 @@ class Witness:
             seconds=round(seconds, 4),
         )
         self._checked(mail.queue_id, reports)
-        for plan in mail.plans:
-            self._planned(mail.queue_id, plan)
+        for index, plan in enumerate(mail.plans):
+            for each in _as_stored(plan, [each for each in held if each.plan == index]):
+                self._planned(mail.queue_id, each)
 
     def _checked(self, queue_id: str, reports: Sequence[Report]) -> None:
         for report in reports:
@@ -87,18 +93,40 @@ class Witness:
         event_log(Event.DUPLICATE_SUBMISSION, queue_id=queue_id)
 
     def refused(
-        self, queue_id: str, reason: Reason, reply: Reply, seconds: float, reports: Sequence[Report] = ()
+        self,
+        queue_id: str,
+        envelope: Envelope,
+        reason: Reason | None,
+        reply: Reply,
+        seconds: float,
+        reports: Sequence[Report] = (),
     ) -> None:
-        """A mail was answered 5xx."""
+        """A mail was answered 5xx for what it holds."""
         self._metrics.refused(reason, seconds, reports)
-        event_log(Event.REFUSED, queue_id=queue_id, reason=reason, reply=f"{reply.code} {reply.enhanced}")
+        event_log(
+            Event.REFUSED,
+            queue_id=queue_id,
+            peer=envelope.peer,
+            stage=Stage.DATA,
+            cause=Rejection.CONTENT,
+            reason=reason,
+            reply=f"{reply.code} {reply.enhanced}",
+            **_domains(envelope.sender, envelope.addresses),
+        )
         self._checked(queue_id, reports)
 
-    def try_later(self, queue_id: str, reply: Reply, why: str, seconds: float) -> None:
-        """A mail was answered 4xx: the platform keeps it."""
-        self._metrics.try_later(seconds)
-        event = Event.SPOOL_FULL if reply.code == 452 else Event.CHECK_BUSY
-        event_log(event, queue_id=queue_id, reply=f"{reply.code} {reply.enhanced}", why=why)
+    def try_later(
+        self, queue_id: str, envelope: Envelope, cause: Rejection, reply: Reply, why: str, seconds: float
+    ) -> None:
+        """The final dot of a mail was answered 4xx: the platform keeps it."""
+        self._metrics.try_later(cause, seconds)
+        known = {"peer": envelope.peer, **_domains(envelope.sender, envelope.addresses)}
+        event_log(_TEMPORARY[cause], queue_id=queue_id, reply=f"{reply.code} {reply.enhanced}", why=why, **known)
+
+    def no_room(self, cause: Rejection, reply: Reply, why: str) -> None:
+        """MAIL was answered 4xx: nothing can be stored now."""
+        self._metrics.rejected(Stage.MAIL, cause)
+        event_log(_TEMPORARY[cause], stage=Stage.MAIL, reply=f"{reply.code} {reply.enhanced}", why=why)
 
     def came_home(self, queue_id: str, failed: bool) -> None:
         """A report about a mail we relayed came to its return path."""
@@ -124,6 +152,14 @@ class Witness:
             return
         if name == "fault":
             event_log(Event.FAULT, where=fields.get("where"), peer=fields.get("peer"), exception=fields.get("error"))
+            return
+        if name == "final_reply":
+            self._metrics.final_reply(int(fields["code"]), float(fields["seconds"]))
+            return
+        if name == "rejected":
+            self._metrics.rejected(Stage(fields["stage"]), Rejection(fields["cause"]))
+            addresses = fields.pop("sender"), fields.pop("recipients")
+            event_log(Event.REFUSED, **fields, **_domains(*addresses))
             return
         event = _DOOR.get(name, Event.SESSION_ERROR)
         if event is Event.CONNECTION_REFUSED:
@@ -151,6 +187,30 @@ class Witness:
             event_log(Event.SELF_TEST_PASSED)
         else:
             event_log(Event.SELF_TEST_FAILED, why=failure)
+
+
+def _as_stored(plan: Plan, held: Sequence[Delivery]) -> Iterator[Plan]:
+    """`plan`, as far as the spool did not hold it, and what it held of it."""
+    if not held:
+        yield plan
+        return
+    stopped = {each.recipient for each in held}
+    if leaving := tuple(each for each in plan.to if each not in stopped):
+        yield replace(plan, to=leaving)
+    staying = tuple(each for each in plan.to if each in stopped)
+    yield replace(plan, disposition=Disposition.HOLD, reason=held[0].reason, to=staying)
+
+
+def _domains(sender: str, recipients: Sequence[str]) -> dict[str, Any]:
+    """The domains of a transaction, for the log: no local part of an address that was rejected, at any level."""
+    known: dict[str, Any] = {"sender_domain": _domain(sender)} if sender else {}
+    if recipients:
+        known["recipient_domains"] = list(dict.fromkeys(map(_domain, recipients)))
+    return known
+
+
+def _domain(address: str) -> str:
+    return address.rpartition("@")[2] if "@" in address else ""
 
 
 def _told(facts: Mapping[str, object]) -> dict[str, Any]:

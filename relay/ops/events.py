@@ -30,6 +30,7 @@ class Event(StrEnum):
     DUPLICATE_SUBMISSION = "duplicate_submission"
     REFUSED = "refused"
     CHECK_BUSY = "check_busy"
+    STORE_FAILED = "store_failed"
     BOUNCE_RECEIVED = "bounce_received"
     # what becomes of a delivery
     QUEUED = "queued"
@@ -77,8 +78,9 @@ MEANINGS: dict[Event, str] = {
     Event.CHECKED: "one document was checked: its verdict and the rules it breaks",
     Event.ACCEPTED: "a mail is durable in the spool and was answered 250",
     Event.DUPLICATE_SUBMISSION: "the very same mail was accepted before: 250 with the first queue id, nothing stored",
-    Event.REFUSED: "a mail or a recipient was refused; nothing was stored",
+    Event.REFUSED: "a sender, a recipient or a message was rejected, for the cause given; nothing was stored",
     Event.CHECK_BUSY: "too many documents wait to be checked: the mail was answered 451",
+    Event.STORE_FAILED: "the disk could not make a message durable: it was answered 451, and nothing was stored",
     Event.BOUNCE_RECEIVED: "a bounce of a mail relayed earlier came home",
     Event.QUEUED: "a delivery waits for its first attempt",
     Event.HELD: "a delivery waits for a person, for the reason given",
@@ -112,6 +114,7 @@ _ERRORS = frozenset(
         Event.SELF_TEST_FAILED,
         Event.STALLED,
         Event.FAULT,
+        Event.STORE_FAILED,
         Event.SPOOL_FULL,
         Event.SPOOL_BROKEN,
         Event.MAIL_CORRUPT,

@@ -22,6 +22,22 @@ class Cause(StrEnum):
     STOPPING = "stopping"
 
 
+class Rejection(StrEnum):
+    """Why a sender, a recipient or a message was rejected. The last five are temporary (4xx)."""
+
+    AUTHENTICATION = "authentication"
+    SYNTAX = "syntax"
+    RECIPIENT = "recipient"
+    MESSAGE_SIZE = "message_size"
+    LINE_FORMAT = "line_format"
+    CONTENT = "content"
+    RATE = "rate"
+    MEMORY = "memory"
+    CHECKER_OVERLOADED = "checker_overloaded"
+    STORAGE_FULL = "storage_full"
+    STORAGE_FAILED = "storage_failed"
+
+
 class Restart(StrEnum):
     """Why a worker process was replaced. The last two are routine: between two documents, none is lost."""
 

@@ -6,12 +6,12 @@ smarthosts, destinations and doors): never an address, a file name or an invoice
 
 import platform
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from importlib.metadata import version
 from itertools import product
 
-from relay.model import Action, Delivery, Disposition, DocumentPart, Mail, State
-from relay.ops.labels import Answer, Cause, Notice, Restart
+from relay.model import Action, Delivery, Disposition, DocumentPart, Mail, Plan, State
+from relay.ops.labels import Answer, Cause, Notice, Rejection, Restart
 from relay.ops.series import Family, Series
 from relay.reason import Reason
 from relay.reply import Deferred, Delivered, Failed, Outcome, Stage
@@ -37,6 +37,12 @@ class Metrics:
         self._mails = series.counter("mails", "Mails whose final dot was answered.", answer=Answer)
         self._decisions = series.counter(
             "decisions", "Outgoing mails decided about at the door.", disposition=Disposition, reason=()
+        )
+        self._rejections = series.counter(
+            "rejections",
+            "Senders, recipients and messages rejected, for now or for good.",
+            stage=(Stage.MAIL, Stage.RCPT, Stage.DATA),
+            cause=Rejection,
         )
         self._accept = series.histogram("accept_seconds", "From the final dot to the answer.", _ACCEPT_SECONDS)
         self._documents = series.counter("documents", "Documents checked.", verdict=Verdict, kind=Kind)
@@ -89,12 +95,13 @@ class Metrics:
 
     # The door
 
-    def accepted(self, mail: Mail, reports: Iterable[Report], seconds: float) -> None:
-        """A mail is durable and answered 250, `seconds` after its final dot."""
+    def accepted(self, mail: Mail, reports: Iterable[Report], seconds: float, held: Collection[Delivery] = ()) -> None:
+        """A mail is durable and answered 250, `seconds` after its final dot. held: what the spool held of it."""
         self._mails.labels(Answer.ACCEPTED.value).inc()
         self._accept.observe(seconds)
-        for plan in mail.plans:
-            self._decisions.labels(plan.disposition.value, plan.reason.value if plan.reason else "").inc()
+        for index, plan in enumerate(mail.plans):
+            disposition, reason = _stored_as(plan, [each for each in held if each.plan == index])
+            self._decisions.labels(disposition.value, reason.value if reason else "").inc()
         removed = {
             document.span
             for plan in mail.plans
@@ -109,14 +116,24 @@ class Metrics:
         self._answered(Answer.DUPLICATE, seconds)
 
     def refused(self, reason: Reason | None, seconds: float, reports: Iterable[Report] = ()) -> None:
-        """A mail was answered 5xx. reason None: not a decision about its documents (a loop, bare line feeds)."""
+        """A mail was answered 5xx for what it holds. reason None: not a decision about its documents."""
         self._answered(Answer.REFUSED, seconds)
+        self.rejected(Stage.DATA, Rejection.CONTENT)
         self._decisions.labels(Disposition.REFUSE.value, reason.value if reason else "").inc()
         self.checked(reports)
 
-    def try_later(self, seconds: float) -> None:
-        """A mail was answered 4xx."""
+    def try_later(self, cause: Rejection, seconds: float) -> None:
+        """The final dot of a mail was answered 4xx."""
         self._answered(Answer.TRY_LATER, seconds)
+        self.rejected(Stage.DATA, cause)
+
+    def rejected(self, stage: Stage, cause: Rejection) -> None:
+        """A sender (stage MAIL), a recipient (RCPT) or a message (DATA) was rejected."""
+        self._rejections.labels(stage.value, cause.value).inc()
+
+    def final_reply(self, code: int, seconds: float) -> None:
+        """The final dot was answered by the SMTP server itself, 4xx or 5xx."""
+        self._answered(Answer.REFUSED if code >= 500 else Answer.TRY_LATER, seconds)
 
     def checked(self, reports: Iterable[Report]) -> None:
         """Documents were checked."""
@@ -237,6 +254,13 @@ class Metrics:
     def _answered(self, answer: Answer, seconds: float) -> None:
         self._mails.labels(answer.value).inc()
         self._accept.observe(seconds)
+
+
+def _stored_as(plan: Plan, held: Sequence[Delivery]) -> tuple[Disposition, Reason | None]:
+    """What became of a plan when it was stored: held when the spool held it for all its recipients."""
+    if held and len(held) >= len(plan.to):
+        return Disposition.HOLD, held[0].reason
+    return plan.disposition, plan.reason
 
 
 def _outcome(outcome: Outcome) -> str:

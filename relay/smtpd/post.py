@@ -3,6 +3,7 @@
 import asyncio
 import ipaddress
 import ssl
+import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -124,10 +125,12 @@ class House:
         session = asyncio.current_task()
         assert session is not None
         self.tasks.add(session)
+        begun = time.perf_counter()
         try:
             return await self.intake.accept(envelope, raw)
         except Exception as error:
             self.on_event("fault", where="accept", error=error)
+            self.on_event("final_reply", code=FAULT.code, seconds=time.perf_counter() - begun)
             return FAULT
         finally:
             self.tasks.discard(session)

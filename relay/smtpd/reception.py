@@ -10,6 +10,14 @@ from relay.smtpd.pipe import Goodbye, Pipe
 NO_MEMORY = Reply(452, "4.3.1", "too much mail at once, try again later")
 
 
+class EndlessMessage(Goodbye):
+    """A message far over the limit: it was answered `reply` and is not read to its end."""
+
+    def __init__(self, reply: Reply) -> None:
+        super().__init__()
+        self.reply = reply
+
+
 @dataclass(frozen=True, slots=True)
 class Received:
     """A mail as it came, un-stuffed. reserved: octets of `House.memory` that the receiver gives back."""
@@ -55,7 +63,7 @@ class Parcel:
         left, patience = size, _patience(self._peer)
         if chunks.refusal is not None and chunks.discarded + size > patience:
             self._peer.say(chunks.refusal)  # nobody reads on for gigabytes only to stay in step
-            raise Goodbye
+            raise EndlessMessage(chunks.refusal)
         self._peer.amid = True
         while left:
             octets = await self._peer.read_chunk(left)
@@ -132,4 +140,4 @@ async def _read(peer: Pipe, content: Content, room: Room) -> None:
             return
         if content.refusal is not None and content.discarded > patience:
             peer.say(content.refusal)
-            raise Goodbye
+            raise EndlessMessage(content.refusal)

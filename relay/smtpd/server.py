@@ -19,8 +19,10 @@ class Door:
     """Takes mails on every listener and hands them to `intake`.
 
     limits: asked at each use. on_event: told of "connection", "connection_refused" (`cause`: relay.ops.labels.Cause),
-    "rejected" (a recipient or a mail that the door refused; never what the intake answered), "session_error",
-    "authentication_failed" (fields `peer`, `why` or `reply`) and "fault" (`where`, `error`: the exception).
+    "rejected" (a sender, a recipient or a message that the door refused; never what the intake answered: `stage`,
+    `cause`: relay.ops.labels.Rejection, `reply`, `sender`, `recipients`: addresses as far as they are known),
+    "final_reply" (the final dot was answered by the door, not by the intake: `code`, `seconds` since that dot),
+    "session_error", "authentication_failed" (fields `peer`, `why`) and "fault" (`where`, `error`: the exception).
     memory: octets of mails being received at one time, over all sessions.
     auth_delay: seconds before a wrong password is answered.
     """

@@ -2,8 +2,12 @@
 
 # ruff: noqa: N802 - the methods bear aiosmtpd's names
 
+import time
+from collections.abc import Sequence
+
 from relay.model import Envelope
-from relay.reply import Reply
+from relay.ops.labels import Rejection
+from relay.reply import Reply, Stage
 from relay.smtpd import grammar
 from relay.smtpd.chunking import DATA_OR_BDAT, SYNTAX, announced
 from relay.smtpd.conduct import (
@@ -20,12 +24,13 @@ from relay.smtpd.conduct import (
 from relay.smtpd.content import TOO_LARGE, flaw
 from relay.smtpd.limits import SURPLUS_LIMIT
 from relay.smtpd.pipe import Goodbye
-from relay.smtpd.post import FAULT
-from relay.smtpd.reception import Parcel, Received, receive
+from relay.smtpd.reception import NO_MEMORY, EndlessMessage, Parcel, Received, receive
 from relay.smtpd.transaction import Transaction
 
 NO_RECIPIENTS = Reply(554, "5.5.1", "no valid recipients")
 NESTED = Reply(503, "5.5.1", "nested MAIL")
+
+_CONTENT_CAUSES = {TOO_LARGE: Rejection.MESSAGE_SIZE, NO_MEMORY: Rejection.MEMORY}
 
 
 class Transfer(Conduct):
@@ -36,13 +41,16 @@ class Transfer(Conduct):
         if out_of_order is not None:
             self._refuse(out_of_order)
             return
-        command = self._mail_refusal() or grammar.mail(arg, extended=self.extended, auth=self.post.authenticates)
+        if self.user is None and not self._trusted:
+            self._reject(Stage.MAIL, Rejection.AUTHENTICATION, AUTH_FIRST)
+            return
+        command = grammar.mail(arg, extended=self.extended, auth=self.post.authenticates)
         if isinstance(command, Reply):
-            self._reject(command)
+            self._reject(Stage.MAIL, Rejection.SYNTAX, command)
         elif (command.size or 0) > self.house.limits().max_mail_size:
-            self._reject(TOO_LARGE)
+            self._reject(Stage.MAIL, Rejection.MESSAGE_SIZE, TOO_LARGE, command.sender)
         elif not self.house.pace.admit(self.peer, self.house.limits().max_mails_per_minute_per_host):
-            self._reject(TOO_FAST)
+            self._reject(Stage.MAIL, Rejection.RATE, TOO_FAST, command.sender)
         elif (full := self.house.intake.room()) is not None:
             self._refuse(full)
         else:
@@ -54,13 +62,24 @@ class Transfer(Conduct):
             return HELO_FIRST
         return NESTED if self.transaction is not None else None
 
-    def _mail_refusal(self) -> Reply | None:
-        return AUTH_FIRST if self.user is None and not self._trusted else None
-
-    def _reject(self, reply: Reply) -> None:
-        """Refuse a mail or a recipient: the operator is told. What the intake answers is the intake's to tell."""
-        self.event("rejected", reply=str(reply))
+    def _reject(self, stage: Stage, cause: Rejection, reply: Reply, sender: str = "", *recipients: str) -> None:
+        """Refuse a sender, a recipient or a message: the operator is told. What the intake answers is the intake's."""
+        self._tell_rejection(stage, cause, reply, sender, recipients)
         self._refuse(reply)
+
+    def _tell_rejection(
+        self, stage: Stage, cause: Rejection, reply: Reply, sender: str, recipients: Sequence[str]
+    ) -> None:
+        self.event("rejected", stage=stage, cause=cause, reply=str(reply), sender=sender, recipients=tuple(recipients))
+
+    def _reject_content(self, transaction: Transaction, reply: Reply) -> None:
+        self._tell_content_rejection(transaction, reply)
+        self._refuse(reply)
+
+    def _tell_content_rejection(self, transaction: Transaction, reply: Reply) -> None:
+        recipients = [each.address for each in transaction.recipients]
+        cause = _CONTENT_CAUSES.get(reply, Rejection.LINE_FORMAT)
+        self._tell_rejection(Stage.DATA, cause, reply, transaction.command.sender, recipients)
 
     async def smtp_RCPT(self, arg: str) -> None:
         transaction = self.transaction
@@ -77,9 +96,12 @@ class Transfer(Conduct):
             self.say(TOO_MANY_RECIPIENTS)
             return
         found = grammar.rcpt(arg, extended=self.extended, smtputf8=transaction.command.smtputf8)
-        refusal = found if isinstance(found, Reply) else self.house.intake.recipient(found.address)
-        if isinstance(found, Reply) or refusal is not None:
-            self._reject(refusal or FAULT)
+        if isinstance(found, Reply):
+            self._reject(Stage.RCPT, Rejection.SYNTAX, found, transaction.command.sender)
+            return
+        refusal = self.house.intake.recipient(found.address)
+        if refusal is not None:
+            self._reject(Stage.RCPT, Rejection.RECIPIENT, refusal, transaction.command.sender, found.address)
             return
         transaction.recipients.append(found)
         self.say(Reply(250, "2.1.5", "recipient OK"))
@@ -99,7 +121,11 @@ class Transfer(Conduct):
         else:
             self.say("354 end data with <CR><LF>.<CR><LF>")
             await self.flush()
-            received = await receive(self)
+            try:
+                received = await receive(self)
+            except EndlessMessage as error:
+                self._tell_content_rejection(transaction, error.reply)
+                raise
             await self._judge(transaction, received)
 
     async def smtp_BDAT(self, arg: str) -> None:
@@ -131,7 +157,12 @@ class Transfer(Conduct):
 
     async def _chunk(self, transaction: Transaction, parcel: Parcel, size: int, *, last: bool) -> None:
         told = parcel.chunks.refusal is not None
-        await parcel.read(size)
+        try:
+            await parcel.read(size)
+        except EndlessMessage as error:
+            if not told:
+                self._tell_content_rejection(transaction, error.reply)
+            raise
         if last:
             await self._judge(transaction, parcel.take(), told=told)
         elif parcel.chunks.refusal is None:
@@ -139,10 +170,11 @@ class Transfer(Conduct):
         elif told:  # of a group sent at once: the same mail's same fault
             self.say(parcel.chunks.refusal)
         else:
-            self._reject(parcel.chunks.refusal)
+            self._reject_content(transaction, parcel.chunks.refusal)
 
     async def _judge(self, transaction: Transaction, received: Received | Reply, *, told: bool = False) -> None:
         """Answer a mail that has come to its end, and end the transaction. told: its refusal was said before."""
+        begun = time.perf_counter()
         refusal = received if isinstance(received, Reply) else None
         if isinstance(received, Received):
             try:
@@ -153,8 +185,10 @@ class Transfer(Conduct):
         else:
             reply = received
         self._abandon()
+        if refusal is not None:
+            self.event("final_reply", code=refusal.code, seconds=time.perf_counter() - begun)
         if refusal is not None and not told:
-            self._reject(refusal)
+            self._reject_content(transaction, refusal)
         elif reply.accepted:
             self.junk = 0
             self.say(reply)

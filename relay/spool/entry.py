@@ -14,7 +14,7 @@ from relay.details import DAMAGED
 from relay.lifecycle import claimed
 from relay.model import Claim, Delivery, Disposition, Event, Mail, Plan, State
 from relay.reason import Reason, sentence
-from relay.spool.port import Take
+from relay.spool.port import Stored, Take
 
 WHOLE_MAIL = -1
 """In place of a plan's index: the term finds every delivery of the mail."""
@@ -110,6 +110,17 @@ def taken(
         room[delivery.destination] -= 1
         active = claimed(delivery, now)
         yield each._replace(delivery=active), Claim(active, token(), now + take.lease)
+
+
+def stored(mail: Mail, placed: Iterable[tuple[Planted, Claim | None]]) -> Stored:
+    """The answer to `store` of a new mail whose deliveries are `placed`."""
+    claims, held = [], []
+    for each, claim in placed:
+        if claim is not None:
+            claims.append(claim)
+        elif each.delivery.reason is Reason.DUPLICATE_DOCUMENT:
+            held.append(each.delivery)
+    return Stored(mail.queue_id, claims=tuple(claims), held=tuple(held))
 
 
 def _initial(plan: Plan, recipient: str | None) -> tuple[State, Reason | None, str]:

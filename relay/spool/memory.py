@@ -18,11 +18,12 @@ from relay.spool.entry import (
     new_token,
     newest_share,
     plant,
+    stored,
     taken,
     terms_of,
     uncovered,
 )
-from relay.spool.port import FREE, Query, Record, Stats, Stored, Take, Tally, Windows
+from relay.spool.port import FREE, Query, Record, SpoolError, Stats, Stored, Take, Tally, Windows
 from relay.spool.tally import Tallies
 
 
@@ -72,7 +73,7 @@ class MemorySpool:
         kept.history.append(Event(now, 0, "accepted"))
         planted = self._plant(kept, mail, 0, mail.plans, now, 1, mail.arrived, take)
         self._fingerprints[mail.fingerprint] = (mail.queue_id, now)
-        return Stored(mail.queue_id, claims=tuple(claim for _, claim in planted if claim is not None))
+        return stored(mail, planted)
 
     def _undone(self, queue_id: str) -> bool:
         kept = self._mails.get(queue_id)
@@ -290,7 +291,7 @@ class MemorySpool:
                     tallies.hold(each.firm, str(each.reason or ""))
         return tallies.result()
 
-    def unhealthy(self) -> str | None:
+    def unhealthy(self) -> SpoolError | None:
         return None
 
     async def close(self) -> None:

@@ -55,12 +55,14 @@ class Take:
 class Stored:
     """Answer of `store`. `duplicate`: the same mail was stored before, under `queue_id`; nothing was added.
 
-    claims: what of it was claimed in the same commit.
+    claims: what of it was claimed in the same commit. held: deliveries that its plans would relay and the spool held,
+    each with the reason: its document was stored before.
     """
 
     queue_id: str
     duplicate: bool = False
     claims: tuple[Claim, ...] = ()
+    held: tuple[Delivery, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,8 +227,8 @@ class Spool(Protocol):
     async def tally(self, since: float, until: float) -> Mapping[str | None, Tally]:
         """Figures by firm of the mails that arrived from `since` to before `until` (epoch seconds); None: no firm."""
 
-    def unhealthy(self) -> str | None:
-        """Why nothing can be stored now, or None."""
+    def unhealthy(self) -> SpoolError | None:
+        """Why nothing can be stored now, as the error `store` would raise, or None."""
 
     async def close(self) -> None:
         """Finish what waits and let go."""

@@ -188,13 +188,13 @@ class SqliteSpool:
             tallies.hold(firm, reason, count)
         return tallies.result()
 
-    def unhealthy(self) -> str | None:
+    def unhealthy(self) -> SpoolError | None:
         if self._writer.broken is not None:
-            return str(self._writer.broken)
+            return self._writer.broken
         if self._free.octets() < RESERVE:
-            return f"less than {RESERVE} octets are free under {self._path.parent}"
+            return SpoolFull(f"less than {RESERVE} octets are free under {self._path.parent}")
         if time.monotonic() < self._full_until:
-            return "the spool could not be written a moment ago"
+            return SpoolFull("the spool could not be written a moment ago")
         return None
 
     async def _change(self, job: Job[T]) -> T:

@@ -11,7 +11,17 @@ from relay.details import DAMAGED
 from relay.model import Claim, Event, Mail, Plan
 from relay.spool import rows, whole
 from relay.spool.content import Content
-from relay.spool.entry import FirstHolder, Planted, copies_held, first_events, new_token, plant, taken, terms_of
+from relay.spool.entry import (
+    FirstHolder,
+    Planted,
+    copies_held,
+    first_events,
+    new_token,
+    plant,
+    stored,
+    taken,
+    terms_of,
+)
 from relay.spool.inserts import (
     insert_deliveries,
     insert_fingerprints,
@@ -59,16 +69,14 @@ class Storing:
     def _store(self, db: sqlite3.Connection, incoming: Sequence[Incoming]) -> list[Stored]:
         """None of which can be a copy of another."""
         known = self._submitted(db, incoming)
-        claims = iter(self._add(db, [each for each in incoming if each.mail.fingerprint not in known]))
+        added = iter(self._add(db, [each for each in incoming if each.mail.fingerprint not in known]))
         return [
-            Stored(mail.queue_id, claims=next(claims))
-            if (first := known.get(mail.fingerprint)) is None
-            else Stored(first, duplicate=True)
+            next(added) if (first := known.get(mail.fingerprint)) is None else Stored(first, duplicate=True)
             for mail, *_ in incoming
         ]
 
-    def _add(self, db: sqlite3.Connection, incoming: Sequence[Incoming]) -> list[tuple[Claim, ...]]:
-        """What of each is claimed."""
+    def _add(self, db: sqlite3.Connection, incoming: Sequence[Incoming]) -> list[Stored]:
+        """Store each, which is no copy of one stored before."""
         numbers = insert_mails(db, [(each.mail, self.content.put(each.mail.raw)) for each in incoming])
         fresh = [
             Fresh(number, mail, tuple(enumerate(mail.plans)), 1, now, mail.arrived, take)
@@ -76,7 +84,7 @@ class Storing:
         ]
         rows.insert_history(db, [(each.mail.queue_id, Event(each.now, 0, "accepted")) for each in incoming])
         insert_fingerprints(db, [(each.mail, each.now) for each in incoming])
-        return [tuple(claim for _, claim in those if claim is not None) for those in self.plant(db, fresh)]
+        return [stored(each.mail, those) for each, those in zip(fresh, self.plant(db, fresh), strict=True)]
 
     def plant(self, db: sqlite3.Connection, fresh: Sequence[Fresh]) -> list[Placed]:
         """Write the deliveries of each, their history, and what they are found by."""

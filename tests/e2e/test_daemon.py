@@ -2,6 +2,7 @@
 
 import json
 import signal
+import smtplib
 import socket
 import urllib.request
 from collections.abc import Callable
@@ -102,6 +103,31 @@ async def test_one_queue_id_from_door_to_delivery_and_no_content_in_the_log(stag
     assert "LOG-1" not in text
     assert "x.pdf" not in text
     assert MARTIN not in text
+
+
+async def test_a_rejected_recipient_and_a_message_over_the_limit_leave_their_domains_and_a_count(
+    stages: Callable[..., Stage], receiver: Receiver
+) -> None:
+    stage = stages(receiver.port)
+    path = stage.config / "relay.yaml"
+    path.write_text(path.read_text(encoding="utf-8").replace("accept:\n", "accept:\n  max_mail_size: 2 KiB\n", 1))
+    assert await stage.start(), stage.log.read_text(encoding="utf-8")
+    with smtplib.SMTP("127.0.0.1", stage.smtp, timeout=30) as client:
+        client.ehlo("plateforme.jefacture.example")
+        assert client.mail("noreply@jefacture.example")[0] == 250
+        assert client.rcpt("martin@exprot.relay.example")[0] == 550
+        assert client.rcpt(MARTIN)[0] == 250
+        assert client.data(b"Subject: x\r\n\r\n" + b"x\r\n" * 1000)[0] == 552
+    figures = page(stage, "/metrics")
+    assert 'agiris_relay_mails_total{answer="refused"} 1.0' in figures
+    assert 'agiris_relay_rejections_total{cause="recipient",stage="rcpt"} 1.0' in figures
+    assert 'agiris_relay_rejections_total{cause="message_size",stage="data"} 1.0' in figures
+    assert await stage.stop() == 0
+    text = stage.log.read_text(encoding="utf-8")
+    lines = [each for each in map(json.loads, text.splitlines()) if each["event"] == "refused"]
+    assert [each["recipient_domains"] for each in lines] == [["exprot.relay.example"], ["export.relay.example"]]
+    assert {each["sender_domain"] for each in lines} == {"jefacture.example"}
+    assert "martin" not in text and "noreply" not in text
 
 
 async def test_a_drain_finishes_and_ends_with_0(stage: Stage, receiver: Receiver) -> None:

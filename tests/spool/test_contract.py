@@ -121,11 +121,12 @@ class TestStore:
         document = facturx("F-77")
         first = mail(plan(CLIENT, documents=(document,)), hold_duplicates=True)
         second = mail(plan(CLIENT.upper(), "other@x", documents=(document,)), hold_duplicates=True)
-        await spool.store(first)
-        await spool.store(second)
+        assert (await spool.store(first)).held == ()
+        stored = await spool.store(second)
         held, free = await spool.find(Query(queue_id=second.queue_id))
         assert (held.state, held.reason, held.detail) == (State.HELD, Reason.DUPLICATE_DOCUMENT, first.queue_id)
         assert free.state is State.QUEUED
+        assert stored.held == (held,)
 
     async def test_the_same_document_is_relayed_when_the_setting_says_so(self, spool: Spool) -> None:
         document = facturx("F-77")

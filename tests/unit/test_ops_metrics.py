@@ -19,7 +19,7 @@ from relay.model import (
     Span,
     State,
 )
-from relay.ops.labels import Answer, Cause, Notice, Restart
+from relay.ops.labels import Answer, Cause, Notice, Rejection, Restart
 from relay.ops.metrics import Metrics
 from relay.ops.series import Process
 from relay.reason import Reason
@@ -79,7 +79,7 @@ def test_the_other_answers_of_the_door(metrics):
     metrics.duplicate(0.1)
     metrics.refused(Reason.UNKNOWN_CLIENT, 0.1)
     metrics.refused(None, 0.1)
-    metrics.try_later(0.1)
+    metrics.try_later(Rejection.CHECKER_OVERLOADED, 0.1)
     assert [value(metrics, "mails_total", answer=answer.value) for answer in Answer] == [0, 1, 2, 1]
     assert value(metrics, "decisions_total", disposition="refuse", reason="unknown_client") == 1
     assert value(metrics, "decisions_total", disposition="refuse", reason="") == 1
