@@ -1,7 +1,5 @@
 """What an attachment is by its content; its name and its declared type may lie."""
 
-import binascii
-import quopri
 import re
 from fnmatch import translate
 from functools import lru_cache
@@ -9,6 +7,7 @@ from functools import lru_cache
 from relay.file_type import PDF, SNIFF, file_type
 from relay.file_type import is_pdf as is_pdf_by_octets
 from relay.mail.message import Entity, Message
+from relay.mail.transfer_decoder import head
 from relay.report import PDF_WITHIN, Kind, Report, Verdict
 
 _BODY_TYPES = frozenset(
@@ -102,12 +101,5 @@ def _head(message: Message, entity: Entity) -> bytes:
 
 
 def _decoded(message: Message, entity: Entity, limit: int) -> bytes:
-    """Up to `limit` octets of the decoded body; what cannot be decoded is empty."""
-    head = message.raw[entity.body.start : min(entity.body.end, entity.body.start + 3 * limit)]
-    if entity.encoding == "base64":
-        letters = b"".join(head.split())
-        try:
-            return binascii.a2b_base64(letters[: len(letters) // 4 * 4])[:limit]
-        except binascii.Error:
-            return b""
-    return (quopri.decodestring(head) if entity.encoding == "quoted-printable" else head)[:limit]
+    """Up to `limit` octets of the decoded body."""
+    return head(memoryview(message.raw)[entity.body.start : entity.body.end], entity.encoding, limit)

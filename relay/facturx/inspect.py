@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from relay.facturx import text
 from relay.facturx.document import judge
-from relay.facturx.encoding import decode
+from relay.facturx.encoding import decode_document
 from relay.file_type import is_pdf
 from relay.inspection import Candidate, Options
 from relay.report import Finding, Kind, Report, Severity, Verdict
@@ -25,7 +25,7 @@ def inspect(
 
 def _one(candidate: Candidate, options: Options, clock: Callable[[], float] | None) -> tuple[Report, bytes]:
     started = clock() if clock else 0.0
-    content, problem = decode(candidate)
+    content, problem = decode_document(candidate)
     report = Report(hashlib.sha256(content).hexdigest(), len(content), Verdict.UNDETERMINED, Kind.OTHER)
     try:
         report = judge(report, content, candidate, options)

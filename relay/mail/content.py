@@ -1,11 +1,11 @@
 """What a person or a log reads of a mail: decoded bodies, header values and file names without surprises."""
 
-import binascii
 import unicodedata
 
 from relay.mail.charset import decode, printable
 from relay.mail.fields import as_octets
 from relay.mail.message import Entity, Message
+from relay.mail.transfer_decoder import decode as undo_encoding
 from relay.mail.words import decode_words
 
 MAX_NAME = 150
@@ -13,13 +13,8 @@ MAX_NAME = 150
 
 
 def octets(message: Message, entity: Entity) -> bytes:
-    """The body of `entity`, its transfer encoding undone. Broken base64 is read as far as it goes. Never raises."""
-    body = message.raw[entity.body.start : entity.body.end]
-    if entity.encoding == "base64":
-        return _base64(body)
-    if entity.encoding == "quoted-printable":
-        return binascii.a2b_qp(body)
-    return body
+    """The body of `entity`, its transfer encoding undone. A damaged one is read as far as it goes. Never raises."""
+    return undo_encoding(message.raw[entity.body.start : entity.body.end], entity.encoding).octets
 
 
 def text(message: Message, entity: Entity) -> str:
@@ -56,21 +51,3 @@ def safe_filename(name: str | None) -> str:
         tail = dot + extension if dot and len(extension) <= 10 else ""
         plain = (stem if tail else plain)[: MAX_NAME - len(tail)] + tail
     return plain or "unnamed"
-
-
-def _base64(body: bytes) -> bytes:
-    try:
-        return binascii.a2b_base64(body)
-    except binascii.Error:
-        pass
-    letters = body.translate(None, _NOT_BASE64)
-    return binascii.a2b_base64(letters[: len(letters) // 4 * 4] + _tail(letters[len(letters) // 4 * 4 :]))
-
-
-def _tail(letters: bytes) -> bytes:
-    """A last group that was cut off, completed; a lone letter holds no octet."""
-    return letters + b"=" * (4 - len(letters)) if len(letters) > 1 else b""
-
-
-_ALPHABET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
-_NOT_BASE64 = bytes(each for each in range(256) if each not in _ALPHABET)

@@ -1,8 +1,7 @@
 """What kind of mail it is, where that forbids to cut or to read it."""
 
-import binascii
-
 from relay.mail.message import Entity, Message
+from relay.mail.transfer_decoder import head
 
 _PKCS7 = frozenset({"application/pkcs7-mime", "application/x-pkcs7-mime"})
 _TNEF = frozenset({"application/ms-tnef", "application/vnd.ms-tnef"})
@@ -11,7 +10,7 @@ _PGP = b"-----BEGIN PGP MESSAGE-----"
 # Content types of a CMS object (RFC 5652 §5.1, §6.1; RFC 5083 §2), as they stand in DER.
 _SIGNED_DATA = bytes.fromhex("06092a864886f70d010702")
 _ENVELOPED_DATA = (bytes.fromhex("06092a864886f70d010703"), bytes.fromhex("060b2a864886f70d0109100117"))
-_HEAD = 200
+_HEAD = 800
 
 
 def is_signed(message: Message) -> bool:
@@ -63,24 +62,15 @@ def _pkcs7(message: Message, smime_type: str, objects: tuple[bytes, ...]) -> boo
     said = root.params.get("smime-type", "").lower()
     if said:
         return said == smime_type
-    head = _head(message, root)
-    return any(each in head for each in objects)
+    start = _head(message, root)
+    return any(each in start for each in objects)
 
 
 def _head(message: Message, entity: Entity) -> bytes:
-    octets = message.raw[entity.body.start : entity.body.end][: 2 * _HEAD]
-    if entity.encoding != "base64":
-        return octets
-    letters = b"".join(octets.split())
-    try:
-        return binascii.a2b_base64(letters[: len(letters) // 4 * 4])
-    except binascii.Error:
-        return b""
+    return head(memoryview(message.raw)[entity.body.start : entity.body.end], entity.encoding, _HEAD)
 
 
 def _inline_pgp(message: Message, entity: Entity) -> bool:
     if entity.children:
         return False
-    start, end = entity.body
-    head = message.raw[start : min(end, start + 4 * _HEAD)]
-    return head.lstrip().startswith(_PGP)
+    return _head(message, entity).lstrip().startswith(_PGP)

@@ -240,7 +240,7 @@ def test_damaged_and_unknown_encodings_are_said() -> None:
     pdf = samples.plain_pdf("x")
     sent = base64.b64encode(pdf)[:-3]
     (damaged,) = inspect([Candidate(sent, "base64")], Options())
-    (unknown,) = inspect([Candidate(pdf, "x-uuencode")], Options())
+    (unknown,) = inspect([Candidate(pdf, "x-unknown")], Options())
     assert (damaged.findings[0].rule, damaged.verdict) == ("ENCODING-DAMAGED", Verdict.UNDETERMINED)
     assert (unknown.findings[0].rule, unknown.verdict) == ("ENCODING-UNKNOWN", Verdict.UNDETERMINED)
 
