@@ -18,7 +18,9 @@ from relay.mail.rewrite import render
 from relay.mail.spans import parse
 from relay.model import Disposition, Envelope, Recipient, new_queue_id
 from relay.reason import mend, sentence
+from relay.reply import Reply
 from relay.settings.settings import Settings
+from relay.smtpd.content import TOO_LARGE, flaw, repair
 from relay.workers import Pool
 
 
@@ -39,9 +41,14 @@ def explain(context: Context, mail: Path, recipient: tuple[str, ...], write: Pat
     except MalformedMail as error:
         fail(say("malformed file", language, mail, error.text(language)))
     decision = judgement.decision
+    refused_by_server = _server_refusal(raw, settings)
     if context.as_json:
-        click.echo(json.dumps(as_json(decision, directory, language), ensure_ascii=False))
+        told = as_json(decision, directory, language)
+        told["smtp_refusal"] = str(refused_by_server) if refused_by_server else None
+        click.echo(json.dumps(told, ensure_ascii=False))
     else:
+        if refused_by_server:
+            click.echo(say("refused by the server", language, refused_by_server))
         for refused in [each for each in envelope.addresses if not directory.accepts(each)]:
             click.echo(say("not ours", language, refused))
         if decision.refusal and not decision.plans:
@@ -61,6 +68,13 @@ async def _judge(envelope: Envelope, raw: bytes, directory: Directory, settings:
         return await judge(envelope, raw, new_queue_id(), time.time(), directory, pool)
     finally:
         await pool.close()
+
+
+def _server_refusal(raw: bytes, settings: Settings) -> Reply | None:
+    """What the SMTP server answers to these very octets before anybody judges them; None when it accepts them."""
+    if settings.accept.bare_lf == "repair":
+        raw = repair(raw)
+    return TOO_LARGE if len(raw) > settings.accept.max_mail_size else flaw(raw)
 
 
 def _crlf(raw: bytes) -> bytes:

@@ -104,6 +104,10 @@ _SENTENCES: Mapping[str, tuple[str, str]] = {
         "le service répondrait 550 5.7.1 à RCPT TO:<{}> : ce n'est pas une adresse d'export",
     ),
     "refused": ("refused: {}", "refusé : {}"),
+    "refused by the server": (
+        "the SMTP server would refuse these octets as they stand: {}",
+        "le serveur SMTP refuserait ces octets tels quels : {}",
+    ),
     "to mend": ("mend: {}", "que faire : {}"),
     "no usable To": (
         "no recipient: the mail has no usable To. Fix: add --recipient ADDRESS",

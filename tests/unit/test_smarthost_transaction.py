@@ -43,8 +43,8 @@ class FullPipe(asyncio.Transport):
         return self.closed
 
 
-async def sent(pipe: FullPipe) -> Outcome:
-    letter = Letter("", ("a@b.example",), prepare([MAIL]))
+async def sent(pipe: FullPipe, content: bytes = MAIL) -> Outcome:
+    letter = Letter("", ("a@b.example",), prepare([content]))
     return (await Transaction(pipe.dialogue, SHORT, letter).run())["a@b.example"]
 
 
@@ -69,7 +69,11 @@ async def test_a_last_slice_that_was_taken_but_not_answered_is_uncertain() -> No
 
 @pytest.mark.parametrize(
     ("answer", "kind", "code"),
-    [(b"552 5.3.4 too much\r\n", Failed, 552), (b"250 2.0.0 taken\r\n", Deferred, 451)],
+    [
+        (b"552 5.3.4 too much\r\n", Failed, 552),
+        (b"500 5.6.0 line too long\r\n", Failed, 500),
+        (b"250 2.0.0 taken\r\n", Deferred, 451),
+    ],
 )
 async def test_an_answer_before_the_last_slice_is_taken_comes_before_the_dot(
     answer: bytes, kind: type, code: int
@@ -109,3 +113,14 @@ async def test_one_that_rests_is_forgotten_after_a_while_and_not_before() -> Non
     with pytest.raises(TimeoutError):
         await pipe.dialogue.reply(0.02)  # the same timer, another wait
     assert not forgotten.is_set()
+
+
+@pytest.mark.parametrize("length", [998, 999, 5_000, 100_000])
+@pytest.mark.parametrize("reply", ["500 5.5.2 line too long", "554 5.6.0 maximum line length exceeded (see RFC 5321)"])
+async def test_a_next_hop_that_refuses_a_long_line_fails_the_message_with_its_reply(length: int, reply: str) -> None:
+    content = b"Subject: x\r\n\r\n" + b"A" * length + b"\r\n.\r\nend\r\n"
+    pipe = FullPipe(reply.encode() + b"\r\n", takes=True)
+    outcome = await sent(pipe, content)
+    assert isinstance(outcome, Failed) and outcome.stage is Stage.BODY
+    assert str(outcome.reply) == reply
+    assert b"".join(pipe.sent[1:]) == content.replace(b"\r\n.", b"\r\n..") + b".\r\n"  # as it came, never wrapped
