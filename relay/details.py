@@ -3,6 +3,19 @@
 import re
 from functools import cache
 
+
+def french_spacing(text: str) -> str:
+    """`text` with the spaces that French typography keeps on one line: U+00A0 before a colon and inside « », U+202F
+    before `;`, `?` and `!`. For sentences of ours only: what a peer or an operator wrote stays as it is."""
+    text = re.sub(r" (?=[:»])|(?<=«) ", "\u00a0", text)
+    return re.sub(r" (?=[;?!])", "\u202f", text)
+
+
+def is_printable(letter: str) -> bool:
+    """Can `letter` stand in a line of text? Python counts the spaces of `french_spacing` among what cannot."""
+    return letter.isprintable() or letter in "\u00a0\u202f"
+
+
 FRENCH = {
     "purchases": "achats (`purchases`)",
     "sales": "ventes (`sales`)",
@@ -62,19 +75,49 @@ _GAVE_UP = (
 
 _LINKS = (" (links: {})", " (liens : {})")
 
+_WAYS = {
+    "recipient": ("the address", "l'adresse"),
+    "tag": ("the tag of the address", "le suffixe de l'adresse"),
+    "siren": ("the SIREN of the invoice", "le SIREN de la facture"),
+    "message": ("the message", "le message"),
+}
+_FIELD = ("the field {}", "le champ {}")
+_WAY = r"(the address|the tag of the address|the SIREN of the invoice|the message|the field \S+)"
+_TWO_CLIENTS = re.compile(rf"{_WAY} names client (.*), {_WAY} (?:another client|client (.*))", re.DOTALL)
+
+
+def two_clients(by: str, client: str, other_by: str, other: str | None) -> str:
+    """Detail of a contradiction. by, other_by: "recipient", "tag", "siren", "message" or the name of a header field.
+
+    other: None for a client of another firm, which is not named: of the host's firms none learns of another's clients.
+    """
+    ways = [_WAYS[each][0] if each in _WAYS else _FIELD[0].format(each) for each in (by, other_by)]
+    return f"{ways[0]} names client {client}, {ways[1]} {'another client' if other is None else f'client {other}'}"
+
+
+def _two_clients_in_french(way: str, client: str, other_way: str, other: str | None) -> str:
+    words = dict(_WAYS.values())
+    ways = [words.get(each) or _FIELD[1].format(each.rpartition(" ")[2]) for each in (way, other_way)]
+    second = "un autre dossier" if other is None else f"le dossier {other}"
+    return f"{ways[0]} désigne le dossier {client}, {ways[1]} {second}"
+
 
 def defect(name: str, language: str = "en", figure: str = "") -> str:
     """Why a mail cannot be read, in words. name: of a defect, or the media type of a part that was not looked into."""
     words = _DEFECTS.get(name)
     if words is None and name.startswith(("multipart/", "message/")) and " " not in name:
         words, figure = _UNSEEN, name
-    return words[language == "fr"].replace("{}", figure) if words else name
+    if words is None:
+        return name
+    return (french_spacing(words[1]) if language == "fr" else words[0]).replace("{}", figure)
 
 
 def french(detail: str) -> str:
     """A detail for a French sentence: figures, names and identifiers as they are, words of ours translated."""
     if detail in FRENCH:
         return FRENCH[detail]
+    if (match := _TWO_CLIENTS.fullmatch(detail)) is not None:
+        return _two_clients_in_french(*match.groups())
     for pattern, words in _kept():
         if (match := pattern.fullmatch(detail)) is not None:
             return words.format(*match.groups())
@@ -85,4 +128,6 @@ def french(detail: str) -> str:
 def _kept() -> tuple[tuple[re.Pattern[str], str], ...]:
     """Each English wording, as a pattern of what it may have been made with, and its French one."""
     pairs = (*_DEFECTS.values(), _UNSEEN, _GAVE_UP, _LINKS)
-    return tuple((re.compile("(.*)".join(map(re.escape, en.split("{}"))), re.DOTALL), fr) for en, fr in pairs)
+    return tuple(
+        (re.compile("(.*)".join(map(re.escape, en.split("{}"))), re.DOTALL), french_spacing(fr)) for en, fr in pairs
+    )

@@ -5,11 +5,11 @@ A reason that refuses has its SMTP code.
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cache
 
-from relay.details import defect, french
+from relay.details import defect, french, french_spacing
 
 
 class Reason(StrEnum):
@@ -53,7 +53,7 @@ class Sentence:
     smtp: tuple[int, str] = (550, "5.7.1")
 
 
-SENTENCES: dict[Reason, Sentence] = {
+_SENTENCES: dict[Reason, Sentence] = {
     Reason.UNKNOWN_CLIENT: Sentence(
         "no client is known for {detail}",
         "aucun dossier client ne correspond à {detail}",
@@ -68,8 +68,8 @@ SENTENCES: dict[Reason, Sentence] = {
         "donnez à chaque dossier sa propre adresse de réception, ou son SIRET, puis `agiris-relay queue replan`",
     ),
     Reason.CONTRADICTION: Sentence(
-        "the ways to tell the client disagree: {detail}",
-        "les moyens de reconnaître le dossier se contredisent : {detail}",
+        "two different clients are named: {detail}",
+        "deux dossiers différents sont désignés : {detail}",
         "correct the address on the platform or the configuration, then `agiris-relay queue replan`",
         "corrigez l'adresse sur la plateforme ou la configuration, puis `agiris-relay queue replan`",
     ),
@@ -77,7 +77,8 @@ SENTENCES: dict[Reason, Sentence] = {
         "neither seller nor buyer of the invoice is the client: {detail}",
         "ni le vendeur ni l'acheteur de la facture n'est le client : {detail}",
         "check the SIREN of the client; if it is right, the document belongs to another client: drop it here",
-        "vérifiez le SIREN du dossier ; s'il est juste, la pièce est à un autre client : supprimez-la ici (drop)",
+        "vérifiez le SIREN du dossier ; s'il est juste, la pièce concerne un autre client : écartez-la (drop) et"
+        " signalez-le à la plateforme",
     ),
     Reason.BOTH_PARTIES: Sentence(
         "the client is seller and buyer of the invoice: {detail}",
@@ -95,7 +96,7 @@ SENTENCES: dict[Reason, Sentence] = {
         "nothing tells whether this is a purchase, a sale or a statement, and the client has several addresses{detail}",
         "rien ne dit s'il s'agit d'un achat, d'une vente ou d'un relevé, et le dossier a plusieurs adresses{detail}",
         "tell it by `kinds`, or give the client one `agiris_address`, then `agiris-relay queue replan`",
-        "dites-le par `kinds`, ou donnez une seule `agiris_address` au dossier, puis `agiris-relay queue replan`",
+        "précisez-le avec `kinds`, ou donnez une seule `agiris_address` au dossier, puis `agiris-relay queue replan`",
     ),
     Reason.NOT_SHARED: Sentence(
         "the client does not share documents with the firm",
@@ -141,13 +142,13 @@ SENTENCES: dict[Reason, Sentence] = {
         "two different invoices bear the number {detail}",
         "deux factures différentes portent le numéro {detail}",
         "find out which one is right on the platform; release or drop",
-        "cherchez la bonne sur la plateforme ; libérez (release) ou supprimez (drop)",
+        "cherchez la bonne sur la plateforme ; libérez (release) ou écartez (drop)",
     ),
     Reason.DUPLICATE_DOCUMENT: Sentence(
         "this very document was already sent to this address: {detail}",
         "cette même pièce a déjà été envoyée à cette adresse : {detail}",
         "drop it, or release it to send it once more",
-        "supprimez-la (drop), ou libérez-la (release) pour l'envoyer une nouvelle fois",
+        "écartez-la (drop), ou libérez-la (release) pour l'envoyer une nouvelle fois",
     ),
     Reason.TOO_LARGE: Sentence(
         "too large for the destination: {detail}",
@@ -170,7 +171,7 @@ SENTENCES: dict[Reason, Sentence] = {
     ),
     Reason.ENCRYPTED_MAIL: Sentence(
         "the mail is encrypted: its documents cannot be read{detail}",
-        "le message est chiffré : ses pièces ne peuvent être lues{detail}",
+        "le message est chiffré : ses pièces ne peuvent pas être lues{detail}",
         "have the platform send it unencrypted; release it only if Agiris can read it",
         "faites-le envoyer sans chiffrement ; libérez-le seulement si Agiris sait le lire",
     ),
@@ -182,13 +183,13 @@ SENTENCES: dict[Reason, Sentence] = {
     ),
     Reason.PARTIAL_MAIL: Sentence(
         "the mail is a fragment (message/partial): its documents cannot be read{detail}",
-        "le message est un fragment (message/partial) : ses pièces ne peuvent être lues{detail}",
+        "le message est un fragment (message/partial) : ses pièces ne peuvent pas être lues{detail}",
         "have the platform send it in one piece",
         "faites-le envoyer en une seule fois",
     ),
     Reason.TNEF_MAIL: Sentence(
         "the documents are wrapped in winmail.dat (TNEF){detail}",
-        "les pièces sont enfermées dans winmail.dat (TNEF){detail}",
+        "les pièces sont encapsulées dans winmail.dat (format Outlook){detail}",
         "have it sent as ordinary MIME",
         "faites-le envoyer en MIME ordinaire",
     ),
@@ -196,7 +197,7 @@ SENTENCES: dict[Reason, Sentence] = {
         "the mail cannot be read: {detail}",
         "le message est illisible : {detail}",
         "have it sent again by a conforming program",
-        "faites-le renvoyer par un logiciel conforme",
+        "demandez un nouvel envoi : ce message ne respecte pas le format MIME",
         (554, "5.6.0"),
     ),
     Reason.LOOP: Sentence(
@@ -210,7 +211,7 @@ SENTENCES: dict[Reason, Sentence] = {
         "{detail} attempts ended without an answer being recorded",
         "{detail} tentatives se sont terminées sans réponse enregistrée",
         "find out from the next hop whether it has the mail, then release or drop",
-        "vérifiez auprès du serveur suivant s'il a reçu le message, puis libérez (release) ou supprimez (drop)",
+        "vérifiez auprès du serveur suivant s'il a reçu le message, puis libérez (release) ou écartez (drop)",
     ),
     Reason.BY_OPERATOR: Sentence(
         "held by an operator{detail}",
@@ -222,8 +223,13 @@ SENTENCES: dict[Reason, Sentence] = {
         "restored from the backup of {detail}: it may have been sent since",
         "restauré depuis la sauvegarde du {detail} : il est peut-être parti depuis",
         "look for it in Agiris or in the next hop's log; release it if it did not arrive, else drop it",
-        "cherchez-le dans Agiris ou chez le serveur suivant ; absent, libérez-le (release), sinon supprimez-le (drop)",
+        "cherchez-le dans Agiris ou chez le serveur suivant ; absent, libérez-le (release), sinon écartez-le (drop)",
     ),
+}
+
+SENTENCES: dict[Reason, Sentence] = {
+    reason: replace(each, fr=french_spacing(each.fr), mend_fr=french_spacing(each.mend_fr))
+    for reason, each in _SENTENCES.items()
 }
 
 
@@ -235,6 +241,43 @@ def sentence(reason: Reason, detail: str = "", language: str = "en") -> str:
     if language == "fr":
         return text.fr.replace("{detail}", french(detail))
     return text.en.replace("{detail}", detail)
+
+
+_PARTIES_TOLD = frozenset({"wrong_client", "unidentified_party"})
+"""Reasons whose detail holds identifiers of an invoice's parties: these may be clients of another firm."""
+
+
+def public_sentence(reason: Reason, detail: str, language: str) -> str:
+    """What happened, for whoever does not run this host: a firm, the platform. It names no client of another firm."""
+    named_others = reason is Reason.CONTRADICTION and "≠" in detail  # as earlier versions stored it
+    if reason in _PARTIES_TOLD or named_others:
+        return re.sub(r"[\s:]+$", "", sentence(reason, "", language))
+    return sentence(reason, detail, language)
+
+
+_ADDRESS_STATUS = re.compile(r"\b5\.(1\.(?:[01236]|10)|2\.1|4\.4)(?![.\d])")
+_ADDRESS_CODE = re.compile(r"55[013](?! [245]\.)\b")
+_FAILURE_FIXES = {
+    True: (
+        "correct `agiris_address` of the client, then `agiris-relay queue replan ID` (`queue retry` would send to the"
+        " same address again)",
+        "corrigez `agiris_address` du dossier, puis `agiris-relay queue replan ID` (`queue retry` renverrait à la même"
+        " adresse)",
+    ),
+    False: (
+        "correct the cause, then `agiris-relay queue retry ID`",
+        "corrigez la cause, puis `agiris-relay queue retry ID`",
+    ),
+}
+
+
+def failure_fix(reply: str, language: str = "en") -> str:
+    """What a person can do about a delivery that failed with `reply` (of the next hop, or of a bounce).
+
+    An address is frozen when the message is accepted: one that is at fault (RFC 3463 §3.2) takes a new plan.
+    """
+    wrong = bool(_ADDRESS_STATUS.search(reply) or _ADDRESS_CODE.match(reply))
+    return _FAILURE_FIXES[wrong][language == "fr"]
 
 
 def retold(text: str, language: str = "en") -> str:

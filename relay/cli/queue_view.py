@@ -8,9 +8,9 @@ from typing import Any
 
 from relay import wire
 from relay.cli.words import say, word
-from relay.details import french
-from relay.model import Delivery, Document, Plan
-from relay.reason import Reason, mend, retold, sentence
+from relay.details import french, french_spacing, is_printable
+from relay.model import Delivery, Document, Plan, State
+from relay.reason import Reason, failure_fix, mend, retold, sentence
 from relay.spool.port import Record
 
 
@@ -21,7 +21,7 @@ def moment(at: float | None) -> str | None:
 
 def clean(text: str) -> str:
     """Text of a peer as a terminal may show it: one line, no control characters, nothing undecodable."""
-    return "".join(each if each.isprintable() else "?" for each in text)
+    return "".join(each if is_printable(each) else "?" for each in text)
 
 
 def row(each: Delivery) -> dict[str, Any]:
@@ -162,7 +162,7 @@ def _plan_lines(index: int, plan: Plan, language: str) -> Iterator[str]:
     client = f"{plan.firm}/{plan.dossier}" if plan.dossier else spoken("unknown client")
     by = f" ({spoken('by')} {spoken(plan.by)})" if plan.by else ""
     role = f"{spoken(plan.role.value)} {spoken('of')} {client}{by}"
-    colon = " :" if language == "fr" else ":"
+    colon = french_spacing(" :") if language == "fr" else ":"
     yield f"plan {index + 1}     {spoken(plan.disposition.value)}{colon} {role} {spoken('to')} {plan.destination}"
     for each in plan.documents:
         report = each.report
@@ -190,6 +190,8 @@ def _delivery_lines(each: Delivery, language: str) -> Iterator[str]:
         yield f"    {spoken('mend'):<{width}} {mend(each.reason, language)}"
     elif each.detail:
         yield f"    {spoken('why'):<{width}} {clean(french(each.detail) if language == 'fr' else each.detail)}"
+        if each.state is State.FAILED and not each.generated:
+            yield f"    {spoken('mend'):<{width}} {failure_fix(each.last_reply, language)}"
     if each.last_reply:
         yield f"    {spoken('last answer')} {clean(each.last_reply)}"
 

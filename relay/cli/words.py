@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 
+from relay.details import french_spacing
+
 _FRENCH: Mapping[str, str] = {
     # labels of `queue show`
     "mail": "message",
@@ -42,7 +44,7 @@ _FRENCH: Mapping[str, str] = {
     "header": "en-tête",
     "siren": "SIREN",
     "facturx": "Factur-X",
-    "original": "PDF original",
+    "original": "PDF d'origine",
     "other": "autre document",
     "xml": "XML",
     "keep": "conservé",
@@ -56,14 +58,14 @@ _FRENCH: Mapping[str, str] = {
     "delivered": "remis",
     "deferred": "différé",
     "failed": "non remis",
-    "uncertain": "sans certitude",
+    "uncertain": "remise incertaine",
     "unsettled": "sans réponse",
     "held": "retenu",
     "withheld": "non transmis",
     "released": "libéré",
     "retried": "relancé",
-    "dropped": "supprimé",
-    "replanned": "redécidé",
+    "dropped": "écarté",
+    "replanned": "réexaminé",
     "queued": "en file",
     "active": "en cours",
     "late": "en retard",
@@ -87,7 +89,7 @@ _SENTENCES: Mapping[str, tuple[str, str]] = {
     "does not apply": ("{} is {}: {} does not apply", "{} est à l'état {} : {} ne s'y applique pas"),
     "purged": (
         "{}: its content is purged; it cannot be decided again",
-        "{} : son contenu a été effacé, il ne peut être décidé de nouveau",
+        "{} : son contenu a été effacé, il ne peut pas être réexaminé",
     ),
     "a notice": (
         "{} is a notice of the relay: use retry or drop",
@@ -128,5 +130,6 @@ def word(term: str, language: str) -> str:
 
 def say(key: str, language: str, *details: object) -> str:
     """The sentence `key` with its details put in, in order."""
-    text = _SENTENCES[key][language == "fr"]
+    english, french = _SENTENCES[key]
+    text = french_spacing(french) if language == "fr" else english
     return text.format(*details)

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from relay.details import french
+from relay.details import french, french_spacing
 from relay.export.directory import Directory
 from relay.export.policy import Decision
 from relay.model import Action, Disposition, Document, DocumentPart, Plan, Role
@@ -22,7 +22,7 @@ _WORDS: Mapping[str, tuple[str, str]] = {
     Role.STATEMENT: ("statement", "relevé"),
     Role.UNKNOWN: ("unknown", "inconnu"),
     DocumentPart.FACTURX: ("Factur-X", "Factur-X"),
-    DocumentPart.ORIGINAL: ("original PDF", "PDF original"),
+    DocumentPart.ORIGINAL: ("original PDF", "PDF d'origine"),
     DocumentPart.OTHER: ("other document", "autre document"),
     DocumentPart.XML: ("XML", "XML"),
     Action.KEEP: ("kept", "conservé"),
@@ -57,35 +57,36 @@ def as_json(decision: Decision, directory: Directory, language: str = "en") -> d
 
 def lines(decision: Decision, directory: Directory, language: str = "en") -> Iterable[str]:
     """The same for a person, in "en" or "fr"."""
-    say = _speaker(language)
+    say, colon = _speaker(language), french_spacing(" :") if language == "fr" else ":"
     yield from _head(decision, directory, language)
     for number, plan in enumerate(decision.plans, 1):
         to = ", ".join(plan.to) or say("no address")
-        yield f"{say('mail')} {number} {say('to')} {to}: {say(plan.disposition)}, {say('role')}: {say(plan.role)}"
+        head = f"{say('mail')} {number} {say('to')} {to}{colon} {say(plan.disposition)}"
+        yield f"{head}, {say('role')}{colon} {say(plan.role)}"
         for document in plan.documents:
             what = f"{say(document.part)}, {say(document.action)}"
-            yield f"  {document.filename or '-'}: {what}{_verdict(document, language)}"
+            yield f"  {document.filename or '-'}{colon} {what}{_verdict(document, language)}"
         if plan.reason is not None:
             yield f"  {sentence(plan.reason, plan.detail, language)}"
-            yield f"  {say('mend')}: {mend(plan.reason, language)}"
-    yield f"{say('how')}:"
+            yield f"  {say('mend')}{colon} {mend(plan.reason, language)}"
+    yield f"{say('how')}{colon}"
     for step in decision.steps:
         yield f"  {step.text(language)}"
 
 
 def _head(decision: Decision, directory: Directory, language: str) -> Iterable[str]:
-    say = _speaker(language)
+    say, colon = _speaker(language), french_spacing(" :") if language == "fr" else ":"
     for client in dict.fromkeys((plan.firm, plan.dossier, plan.by) for plan in decision.plans):
         firm, dossier, by = client
         if dossier is None:
-            yield f"{say('client')}: {say('nobody')}"
+            yield f"{say('client')}{colon} {say('nobody')}"
         else:
             known = directory.terms.clients.get(f"{firm}/{dossier}")
             name = f" {known.name}" if known and known.name else ""
-            yield f"{say('client')}: {firm}/{dossier}{name} ({say(by) if by else '?'})"
+            yield f"{say('client')}{colon} {firm}/{dossier}{name} ({say(by) if by else '?'})"
     gravest = _gravest(decision)
     if gravest is not None:
-        yield f"{say('decision')}: {say(Disposition.REFUSE if decision.refusal else gravest.disposition)}"
+        yield f"{say('decision')}{colon} {say(Disposition.REFUSE if decision.refusal else gravest.disposition)}"
 
 
 def _speaker(language: str) -> Any:

@@ -7,6 +7,7 @@ contradiction, more than one client left is ambiguous; both are held.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from relay.details import two_clients
 from relay.export.directory import Clients, Directory, split_tag
 from relay.export.terms import Client
 from relay.mail.message import Message
@@ -36,8 +37,8 @@ class Unidentified:
 class _Answer:
     by: str
     clients: Clients
-    told: str
-    """What told it, for a person of any language: RCPT, the name of the header field, SIREN."""
+    way: str
+    """What told it: recipient, tag, the name of the header field, siren."""
 
 
 def identify(
@@ -63,13 +64,14 @@ def identify(
 def _answers(recipient: str, message: Message, reports: Sequence[Report], directory: Directory) -> Iterable[_Answer]:
     for step in directory.terms.identify:
         if step.by == "recipient":
-            yield from (_Answer("recipient", clients, "RCPT") for clients in _by_recipient(recipient, directory))
+            for way, clients in zip(("recipient", "tag"), _by_recipient(recipient, directory), strict=False):
+                yield _Answer("recipient", clients, way)
         elif step.by == "header":
             for header in message.root.headers:
                 if header.name == step.header:
-                    yield _Answer("header", directory.by_header(header.value), f"{header.name.title()}:")
+                    yield _Answer("header", directory.by_header(header.value), header.name.title())
         else:
-            yield _Answer("siren", _union([_parties(report, directory) for report in reports]), "SIREN")
+            yield _Answer("siren", _union([_parties(report, directory) for report in reports]), "siren")
 
 
 def _by_recipient(recipient: str, directory: Directory) -> Iterable[Clients]:
@@ -90,11 +92,13 @@ def _parties(report: Report, directory: Directory) -> Clients:
 
 
 def contradicted(report: Report, client: Client, directory: Directory) -> str:
-    """The clients that this invoice names when `client` is none of them, "" otherwise or if the SIREN is not asked."""
+    """How this invoice names other clients than `client`; "" when it does not, or if the SIREN is not asked."""
     if "siren" not in [step.by for step in directory.terms.identify]:
         return ""
     parties = _parties(report, directory)
-    return "" if client.key in [each.key for each in parties] else _names(parties)
+    if not parties or client.key in [each.key for each in parties]:
+        return ""
+    return two_clients("message", client.key, "siren", _named_to(client.firm, parties))
 
 
 def _party_to_all(candidates: Clients, reports: Sequence[Report], directory: Directory) -> Clients:
@@ -106,9 +110,10 @@ def _party_to_all(candidates: Clients, reports: Sequence[Report], directory: Dir
 
 
 def _contradiction(first: _Answer, candidates: Clients, answer: _Answer) -> Unidentified:
-    detail = f"{_names(candidates)} ({first.told}) ≠ {_names(answer.clients)} ({answer.told})"
+    firm = _firm(candidates)
+    detail = two_clients(first.way, _names(candidates), answer.way, _named_to(firm, answer.clients))
     dossier = candidates[0].dossier if len(candidates) == 1 else None
-    return Unidentified(Reason.CONTRADICTION, detail, firm=_firm(candidates), dossier=dossier)
+    return Unidentified(Reason.CONTRADICTION, detail, firm=firm, dossier=dossier)
 
 
 def _union(sets: Sequence[Clients]) -> Clients:
@@ -126,6 +131,11 @@ def _common(one: Clients, other: Clients) -> Clients:
 def _firm(clients: Clients) -> str | None:
     firms = {client.firm for client in clients}
     return firms.pop() if len(firms) == 1 else None
+
+
+def _named_to(firm: str | None, clients: Clients) -> str | None:
+    """`clients` as the operator of `firm` may read them: None unless all are its own. No firm: the host's operator."""
+    return _names(clients) if firm is None or _firm(clients) == firm else None
 
 
 def _names(clients: Clients) -> str:

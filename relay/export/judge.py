@@ -139,8 +139,8 @@ def _conflict(report: Report, invoice: Invoice) -> Ruling:
 
 
 def _whose(case: Case, client: Client, report: Report, role: Role | NoRole) -> Ruling:
-    if others := contradicted(report, client, case.directory):
-        return hold(Reason.CONTRADICTION, f"{client.key} ≠ {others} (SIREN)")
+    if contradiction := contradicted(report, client, case.directory):
+        return hold(Reason.CONTRADICTION, contradiction)
     if not isinstance(role, NoRole):
         return RELAY
     if role.reason is Reason.WRONG_CLIENT:

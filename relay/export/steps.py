@@ -5,7 +5,7 @@ Attachments are named by their place in the mail (from 1): file names may hold w
 
 from dataclasses import dataclass
 
-from relay.details import french
+from relay.details import french, french_spacing
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +18,9 @@ class Step:
     def text(self, language: str = "en") -> str:
         """The sentence in "en" or "fr"."""
         en, fr = SENTENCES[self.code]
-        return fr.replace("{}", french(self.detail)) if language == "fr" else en.replace("{}", self.detail)
+        return (
+            french_spacing(fr).replace("{}", french(self.detail)) if language == "fr" else en.replace("{}", self.detail)
+        )
 
 
 SENTENCES: dict[str, tuple[str, str]] = {
@@ -29,15 +31,15 @@ SENTENCES: dict[str, tuple[str, str]] = {
     "facturx": ("attachment {} is the Factur-X", "la pièce {} est la Factur-X"),
     "paired_by_number": (
         "original PDF and its Factur-X, told by the invoice number in its text: {}",
-        "PDF original et sa Factur-X, reconnus par le numéro de facture dans le texte : {}",
+        "PDF d'origine et sa Factur-X, reconnus par le numéro de facture dans le texte : {}",
     ),
     "paired_by_name": (
         "original PDF and its Factur-X, told by their file names: {}",
-        "PDF original et sa Factur-X, reconnus par leurs noms de fichier : {}",
+        "PDF d'origine et sa Factur-X, reconnus par leurs noms de fichier : {}",
     ),
     "paired_by_setting": (
         "original PDF and its Factur-X, the only two, by the setting `always_paired`: {}",
-        "PDF original et sa Factur-X, seuls dans le message, selon le réglage `always_paired` : {}",
+        "PDF d'origine et sa Factur-X, seuls dans le message, selon le réglage `always_paired` : {}",
     ),
     "copies": ("copies of one invoice (same XML): {}", "exemplaires d'une même facture (même XML) : {}"),
     "several_originals": (
@@ -52,18 +54,18 @@ SENTENCES: dict[str, tuple[str, str]] = {
     "not_facturx": ("attachment {} is not a Factur-X: kept", "la pièce {} n'est pas une Factur-X : conservée"),
     "other": ("attachment {} is another document: kept", "la pièce {} est un autre document : conservée"),
     "statement": ("bank statement, told by its name: {}", "relevé bancaire, reconnu à son nom : {}"),
-    "removed": ("original PDF removed (button off): {}", "PDF original retiré (bouton désactivé) : {}"),
-    "kept": ("original PDF kept: {}", "PDF original conservé : {}"),
+    "removed": ("original PDF removed (button off): {}", "PDF d'origine retiré (bouton désactivé) : {}"),
+    "kept": ("original PDF kept: {}", "PDF d'origine conservé : {}"),
     "kept_by_rule": (
         "original PDF kept although the button is off, its Factur-X being unreadable or unchecked: {}",
-        "PDF original conservé bien que le bouton soit désactivé, sa Factur-X étant illisible ou non vérifiée : {}",
+        "PDF d'origine conservé bien que le bouton soit désactivé, sa Factur-X étant illisible ou non vérifiée : {}",
     ),
     "xml_removed": (
         "XML of the same invoice removed, the destination takes none: {}",
         "XML de la même facture retiré, la destination n'en accepte pas : {}",
     ),
     "role": ("role of the client: {}", "rôle du client : {}"),
-    "self_billed": ("self-billed invoice (type {})", "facture auto-facturée (type {})"),
+    "self_billed": ("self-billed invoice (type {})", "autofacturation (type {})"),
     "address": ("address of Agiris: {}", "adresse Agiris : {}"),
     "fallback": (
         "no address of its own for this kind of document, it goes with {}",

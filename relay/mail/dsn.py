@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from email.utils import format_datetime
 from hashlib import sha256
 
+from relay.details import french_spacing
 from relay.mail.bounce import Bounce, parse_dsn
 from relay.mail.charset import printable
 from relay.mail.fields import read_header
@@ -28,8 +29,9 @@ _SUBJECTS = {
     "delayed": "Message retardé / Delayed mail (still being retried)",
 }
 _FRENCH = {
-    "failed": "Le message ci-dessous n'a pas pu être remis. Il ne sera plus présenté.",
-    "delayed": "Le message ci-dessous n'a pas encore pu être remis. Il est représenté : il n'y a rien à faire.",
+    "failed": "Le message ci-dessous n'a pas pu être remis. Aucune nouvelle tentative ne sera faite.",
+    "delayed": "Le message ci-dessous n'a pas encore pu être remis. Les tentatives continuent ; vous n'avez rien à"
+    " faire.",
 }
 _ENGLISH = {
     "failed": "The mail below could not be delivered. It will not be tried again.",
@@ -110,7 +112,7 @@ def _join(parts: Sequence[bytes], boundary: str) -> bytes:
 
 def _explain(action: str, notices: Sequence[Notice], hostname: str, original_id: str) -> str:
     told = [f"  {notice.recipient}\n    {notice.diagnostic or notice.status}" for notice in notices]
-    french, english = _FRENCH[action], _ENGLISH[action]
+    french, english = french_spacing(_FRENCH[action]), _ENGLISH[action]
     closing = f"{hostname}  {original_id}".rstrip()
     return "\n\n".join([french, english, "\n".join(_printable_lines(told)), closing]) + "\n"
 

@@ -8,6 +8,7 @@ from email.policy import SMTP
 from email.utils import format_datetime
 from html import escape
 
+from relay.details import french_spacing, is_printable
 from relay.model import Mail, State, new_queue_id
 from relay.reason import Reason, mend, sentence
 from relay.reports.envelope import generated
@@ -39,37 +40,39 @@ class Figures:
 _WORDS = {
     "fr": {
         "title": "{firm} : relais Agiris du {since} au {until}",
-        "mails": "messages acceptés",
-        "delivered": "envois remis au serveur suivant",
-        "waiting": "envois en attente",
-        "late": "envois en retard",
-        "failed": "envois non remis",
-        "withheld": "envois non transmis, par vos réglages",
-        "dropped": "envois supprimés par un opérateur",
+        "mails": ("message accepté", "messages acceptés"),
+        "delivered": ("envoi remis au serveur suivant", "envois remis au serveur suivant"),
+        "waiting": ("envoi en attente", "envois en attente"),
+        "late": ("envoi en retard", "envois en retard"),
+        "failed": ("envoi non remis", "envois non remis"),
+        "withheld": ("envoi non transmis, par vos réglages", "envois non transmis, par vos réglages"),
+        "dropped": ("envoi écarté par un opérateur", "envois écartés par un opérateur"),
         "held": "À traiter maintenant : envois retenus",
         "nothing": "Rien n'est retenu : rien à faire.",
         "mend": "Que faire : ",
         "invalid": "Factures Factur-X invalides, par règle",
-        "documents": "pièces",
-        "more": "et {count} règles de plus",
+        "documents": ("pièce", "pièces"),
+        "rule": "{rule} : {count} {documents}",
+        "more": ("et {count} règle de plus", "et {count} règles de plus"),
         "closing": "La liste : `agiris-relay queue list --state held`. « Remis » veut dire accepté par le serveur"
         " suivant ; le relais ne sait pas ce qu'Agiris a comptabilisé.",
     },
     "en": {
         "title": "{firm}: Agiris relay from {since} to {until}",
-        "mails": "mails accepted",
-        "delivered": "deliveries taken by the next hop",
-        "waiting": "deliveries waiting",
-        "late": "deliveries late",
-        "failed": "deliveries failed",
-        "withheld": "deliveries not transmitted, by your settings",
-        "dropped": "deliveries dropped by an operator",
+        "mails": ("mail accepted", "mails accepted"),
+        "delivered": ("delivery taken by the next hop", "deliveries taken by the next hop"),
+        "waiting": ("delivery waiting", "deliveries waiting"),
+        "late": ("delivery late", "deliveries late"),
+        "failed": ("delivery failed", "deliveries failed"),
+        "withheld": ("delivery not transmitted, by your settings", "deliveries not transmitted, by your settings"),
+        "dropped": ("delivery dropped by an operator", "deliveries dropped by an operator"),
         "held": "To be done now: deliveries held",
         "nothing": "Nothing is held: nothing to do.",
         "mend": "What to do: ",
         "invalid": "Invalid Factur-X, by rule",
-        "documents": "documents",
-        "more": "and {count} more rules",
+        "documents": ("document", "documents"),
+        "rule": "{rule}: {count} {documents}",
+        "more": ("and {count} more rule", "and {count} more rules"),
         "closing": "The list: `agiris-relay queue list --state held`. Delivered means taken by the next hop; the relay"
         " does not know what Agiris has booked.",
     },
@@ -85,8 +88,7 @@ def digest(
     language: "fr" | "en". period: names firm and period; the spool takes a digest of the same period once only, so
     neither a restart nor a second node sends it again. Holds figures, reasons and rules; nothing of any invoice.
     """
-    words = _WORDS["fr" if language == "fr" else "en"]
-    title = words["title"].format(firm=_one_line(firm), since=_day(since), until=_day(until))
+    title = _word("title", language).format(firm=_one_line(firm), since=_day(since), until=_day(until))
     queue_id = new_queue_id()
     message = EmailMessage(policy=SMTP.clone(max_line_length=200))
     message["Date"] = format_datetime(datetime.fromtimestamp(now, UTC))
@@ -103,17 +105,17 @@ def digest(
 
 def _lines(figures: Figures, language: str) -> list[tuple[int, str]]:
     """Number and words; beside the first two only what is not zero."""
-    words = _WORDS["fr" if language == "fr" else "en"]
     found = [
-        (figures.mails, words["mails"]),
-        (figures.count(State.DELIVERED), words["delivered"]),
-        (figures.count(*_WAITING), words["waiting"]),
-        (figures.late, words["late"]),
-        (figures.count(State.FAILED), words["failed"]),
-        (figures.count(State.WITHHELD), words["withheld"]),
-        (figures.count(State.DROPPED), words["dropped"]),
+        (figures.mails, "mails"),
+        (figures.count(State.DELIVERED), "delivered"),
+        (figures.count(*_WAITING), "waiting"),
+        (figures.late, "late"),
+        (figures.count(State.FAILED), "failed"),
+        (figures.count(State.WITHHELD), "withheld"),
+        (figures.count(State.DROPPED), "dropped"),
     ]
-    return found[:2] + [each for each in found[2:] if each[0]]
+    shown = found[:2] + [each for each in found[2:] if each[0]]
+    return [(count, _word(key, language, count)) for count, key in shown]
 
 
 def _held(figures: Figures, language: str) -> list[tuple[int, str, str]]:
@@ -128,41 +130,50 @@ def _held(figures: Figures, language: str) -> list[tuple[int, str, str]]:
 
 
 def _rules(figures: Figures, language: str) -> list[str]:
-    words = _WORDS["fr" if language == "fr" else "en"]
     rules = _most_first(figures.invalid or {})
-    named = [f"{_one_line(rule)} : {count} {words['documents']}" for rule, count in rules[:MAX_RULES]]
-    rest = [words["more"].format(count=len(rules) - MAX_RULES)] if len(rules) > MAX_RULES else []
-    return named + rest
+    named = [
+        _word("rule", language).format(rule=_one_line(rule), count=count, documents=_word("documents", language, count))
+        for rule, count in rules[:MAX_RULES]
+    ]
+    left = len(rules) - MAX_RULES
+    return named + ([_word("more", language, left).format(count=left)] if left > 0 else [])
+
+
+def _word(key: str, language: str, count: int = 1) -> str:
+    """The words of `key`; where they have a plural, that of `count`: from 2 on in French, all but 1 in English."""
+    french = language == "fr"
+    words = _WORDS["fr" if french else "en"][key]
+    if not isinstance(words, str):
+        words = words[count > 1 if french else count != 1]
+    return french_spacing(words) if french else words
 
 
 def _text(title: str, figures: Figures, language: str) -> str:
-    words = _WORDS["fr" if language == "fr" else "en"]
     lines = [title, ""]
     lines += [f"{count:>7}  {what}" for count, what in _lines(figures, language)]
-    lines += ["", words["held"] if figures.held else words["nothing"]]
+    lines += ["", _word("held" if figures.held else "nothing", language)]
     for count, what, todo in _held(figures, language):
-        lines += [f"{count:>7}  {what}", f"         {words['mend']}{todo}"]
+        lines += [f"{count:>7}  {what}", f"         {_word('mend', language)}{todo}"]
     if figures.invalid:
-        lines += ["", words["invalid"], *(f"  {each}" for each in _rules(figures, language))]
-    return "\n".join([*lines, "", words["closing"], ""])
+        lines += ["", _word("invalid", language), *(f"  {each}" for each in _rules(figures, language))]
+    return "\n".join([*lines, "", _word("closing", language), ""])
 
 
 def _html(title: str, figures: Figures, language: str) -> str:
     """No style sheet, no picture, no link: nothing that a mail client would have to fetch or refuse."""
-    words = _WORDS["fr" if language == "fr" else "en"]
     code = "fr" if language == "fr" else "en"
     parts = [
         f'<!DOCTYPE html><html lang="{code}"><head><meta charset="utf-8"><title>{escape(title)}</title></head><body>'
     ]
     parts += [f"<h2>{escape(title)}</h2>", _table([(str(count), what) for count, what in _lines(figures, language)])]
-    parts.append(f"<h3>{escape(words['held'] if figures.held else words['nothing'])}</h3>")
+    parts.append(f"<h3>{escape(_word('held' if figures.held else 'nothing', language))}</h3>")
     held = _held(figures, language)
     if held:
-        parts.append(_table([(str(count), what, f"{words['mend']}{todo}") for count, what, todo in held]))
+        parts.append(_table([(str(count), what, f"{_word('mend', language)}{todo}") for count, what, todo in held]))
     if figures.invalid:
         rules = "".join(f"<li>{escape(each)}</li>" for each in _rules(figures, language))
-        parts.append(f"<h3>{escape(words['invalid'])}</h3><ul>{rules}</ul>")
-    parts.append(f"<p>{escape(words['closing'])}</p></body></html>")
+        parts.append(f"<h3>{escape(_word('invalid', language))}</h3><ul>{rules}</ul>")
+    parts.append(f"<p>{escape(_word('closing', language))}</p></body></html>")
     return "\n".join(parts) + "\n"
 
 
@@ -181,4 +192,4 @@ def _day(at: float) -> str:
 
 
 def _one_line(text: str) -> str:
-    return "".join(each if each.isprintable() else " " for each in text)[:200]
+    return "".join(each if is_printable(each) else " " for each in text)[:200]

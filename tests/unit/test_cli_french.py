@@ -10,9 +10,11 @@ from hypothesis import strategies as st
 
 from relay.cli import words
 from relay.cli.explain import explain
-from relay.cli.queue_view import record_lines, table, unmoved
-from relay.details import DAMAGED, defect, french
+from relay.cli.queue_view import clean, record_lines, table, unmoved
+from relay.details import DAMAGED, defect, french, french_spacing, two_clients
 from relay.export.sealed import _AMBIGUOUS
+from relay.export.steps import SENTENCES as STEPS
+from relay.export.steps import Step
 from relay.lifecycle import step
 from relay.mail.malformed import MalformedMail
 from relay.mail.spans import parse
@@ -26,7 +28,7 @@ from relay.model import (
     Role,
     State,
 )
-from relay.reason import SENTENCES, Reason, retold, sentence
+from relay.reason import SENTENCES, Reason, failure_fix, mend, retold, sentence
 from relay.reply import Deferred, Reply, Stage
 from relay.report import Verdict
 from relay.spool.entry import ORDER_EVENTS
@@ -119,7 +121,7 @@ def test_every_code_that_is_shown_has_a_french_word() -> None:
 
 
 def test_a_mail_given_up_is_told_in_french() -> None:
-    assert french(gave_up()) == "abandonné après 900 tentatives en 2778 h ; dernière réponse : 451 4.3.0"
+    assert french(gave_up()) == "abandonné après 900 tentatives en 2778 h\u202f; dernière réponse\u00a0: 451 4.3.0"
 
 
 MALFORMED = [
@@ -156,7 +158,7 @@ def test_each_defect_that_holds_a_mail_has_its_words(name: str) -> None:
 
 
 def test_links_are_counted_in_french() -> None:
-    assert sentence(Reason.NO_DOCUMENT, " (links: 2)", "fr").endswith("(liens : 2)")
+    assert sentence(Reason.NO_DOCUMENT, " (links: 2)", "fr").endswith("(liens\u00a0: 2)")
 
 
 def test_a_firm_called_message_is_no_media_type() -> None:
@@ -180,3 +182,105 @@ def test_a_sentence_with_a_usual_detail_is_retold(reason: Reason, detail: str) -
 def test_what_an_operator_or_a_server_wrote_stays_as_it_is() -> None:
     assert retold("ask Mme Martin first", "fr") == "ask Mme Martin first"
     assert retold("550 5.1.1 no such user", "fr") == "550 5.1.1 no such user"
+
+
+FILES = Path(__file__).parents[2]
+BAD_SPACE = re.compile(r" [:;?!»](?!\S)|« ")
+"""An ordinary space where French typography keeps two signs on one line (U+00A0, U+202F)."""
+
+
+def french_texts() -> list[str]:
+    """Every French sentence of the tables, and of what is rendered from them."""
+    texts = [text for each in SENTENCES.values() for text in (each.fr, each.mend_fr)]
+    texts += [sentence(reason, "x", "fr") for reason in Reason] + [mend(reason, "fr") for reason in Reason]
+    texts += [Step(code, "x").text("fr") for code in STEPS]
+    texts += [words.say(key, "fr", *["x"] * english.count("{}")) for key, (english, _) in words._SENTENCES.items()]
+    texts += [words.word(term, "fr") for term in words._FRENCH]
+    texts += [defect(name, "fr", "9") for name in [*sorted(_AMBIGUOUS), DAMAGED, "empty", "multipart/mixed"]]
+    texts += [french(" (links: 2)"), french(gave_up()), french(two_clients("X-Dossier", "a/1", "siren", None))]
+    texts += [failure_fix(reply, "fr") for reply in ("550 5.1.1 x", "554 5.7.1 x")]
+    texts += [line for reason in Reason for line in record_lines(record(reason, ""), "fr")]
+    return texts
+
+
+def test_french_has_the_spaces_of_its_typography() -> None:
+    for text in french_texts():
+        assert not BAD_SPACE.search(text), text
+    assert any("\u00a0:" in text for text in french_texts()) and any("\u202f;" in text for text in french_texts())
+
+
+@pytest.mark.parametrize("page", ["README.md", "config/README.md"])
+def test_the_french_of_a_page_has_the_spaces_of_its_typography(page: str) -> None:
+    text = (FILES / page).read_text(encoding="utf-8")
+    if page == "README.md":
+        text = text.split("(en français)\n")[1].split("\n## ")[0]
+    found = BAD_SPACE.search(text)
+    assert found is None, (
+        f"write U+00A0 before : and inside « », U+202F before ; ? ! near {text[found.start() - 40 :][:60]!r}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "spaced"),
+    [
+        ("un : deux ; trois ? quatre !", "un\u00a0: deux\u202f; trois\u202f? quatre\u202f!"),
+        ("« Remis »", "«\u00a0Remis\u00a0»"),
+        ("`share_with_firm: true`, 10:30", "`share_with_firm: true`, 10:30"),
+    ],
+)
+def test_french_spacing(text: str, spaced: str) -> None:
+    assert french_spacing(text) == french_spacing(spaced) == spaced
+
+
+@pytest.mark.parametrize(
+    "old",
+    [
+        "a besoin de vous",
+        "ne sera plus présenté",
+        "Il est représenté",
+        "est à un autre client",
+        "se contredisent",
+        "ne peuvent être",
+        "faites-le renvoyer",
+        "enfermées dans winmail",
+        "dites-le",
+        "auto-facturée",
+        "redécidé",
+        "sans certitude",
+        "bouton est éteint",
+        "PDF original",
+        "supprim",
+    ],
+)
+def test_wording_that_was_replaced_is_gone(old: str) -> None:
+    told = [
+        *french_texts(),
+        *((FILES / page).read_text(encoding="utf-8") for page in ("README.md", "config/README.md")),
+    ]
+    assert not [text for text in told if old in text]
+
+
+@pytest.mark.parametrize(
+    ("detail", "said"),
+    [
+        (
+            two_clients("recipient", "durand/100", "siren", None),
+            "l'adresse désigne le dossier durand/100, le SIREN de la facture un autre dossier",
+        ),
+        (
+            two_clients("X-Dossier", "durand/100", "tag", "durand/200"),
+            "le champ X-Dossier désigne le dossier durand/100, le suffixe de l'adresse le dossier durand/200",
+        ),
+        (
+            two_clients("message", "durand/100", "siren", "durand/200, durand/300"),
+            "le message désigne le dossier durand/100, le SIREN de la facture le dossier durand/200, durand/300",
+        ),
+    ],
+)
+def test_a_contradiction_in_french(detail: str, said: str) -> None:
+    assert sentence(Reason.CONTRADICTION, detail, "fr").endswith(said)
+    assert retold(sentence(Reason.CONTRADICTION, detail), "fr") == sentence(Reason.CONTRADICTION, detail, "fr")
+
+
+def test_a_terminal_shows_the_spaces_of_french() -> None:
+    assert clean("a\u00a0: b\u202f; c\x07") == "a\u00a0: b\u202f; c?"

@@ -142,8 +142,8 @@ async def test_each_firm_learns_its_own_figures_once_whatever_restarts() -> None
     assert desk.told.about == ["digest", "digest"]
     texts = await desk.texts()
     assert set(texts) == {"op@a.example", "op@b.example"}
-    assert "      1  messages acceptés" in texts["op@a.example"]
-    assert "BR-CO-15 : 1" in texts["op@a.example"]
+    assert "      1  message accepté\r\n" in texts["op@a.example"]
+    assert "BR-CO-15\u00a0: 1 pièce\r\n" in texts["op@a.example"]
     assert mend(Reason.WRONG_CLIENT, "fr") in texts["op@b.example"]
     assert mend(Reason.WRONG_CLIENT, "fr") not in texts["op@a.example"]
     desk.now = at("2026-11-25 07:01")

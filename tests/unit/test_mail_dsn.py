@@ -139,3 +139,15 @@ def test_what_is_no_dsn(raw):
 def test_auto_submitted(headers, automatic):
     assert is_auto_submitted(parse(mail(headers=headers))) is automatic
     assert is_auto_submitted(parse(ours()))
+
+
+@pytest.mark.parametrize(
+    ("action", "said"),
+    [
+        ("failed", "Aucune nouvelle tentative ne sera faite."),
+        ("delayed", "Les tentatives continuent\u202f; vous n'avez rien à faire."),
+    ],
+)
+def test_the_french_of_a_report(action: str, said: str):
+    letter = next(iter(python(ours(Notice("a@b.example", action, "4.4.1"))).iter_parts()))
+    assert said in letter.get_content()

@@ -91,7 +91,7 @@ def test_a_thousand_held_mails_are_one_notice_that_can_be_read() -> None:
     assert text.count("00012345") == MAX_LISTED
     assert f"… et {1000 - MAX_LISTED} de plus" in text
     assert len(text.splitlines()) < 40
-    assert message_from_bytes(made.raw, policy=policy.default)["Subject"] == "Cabinet Durand : 1000 retenus"
+    assert message_from_bytes(made.raw, policy=policy.default)["Subject"] == "Cabinet Durand\u00a0: 1000 retenus"
 
 
 def test_each_cause_has_its_sentence_and_its_mend_in_both_languages() -> None:
@@ -108,3 +108,43 @@ def test_each_cause_has_its_sentence_and_its_mend_in_both_languages() -> None:
 def test_a_firms_name_cannot_write_a_header() -> None:
     made = tell([held(1)], firm="Cabinet\r\nBcc: thief@evil.example")
     assert message_from_bytes(made.raw, policy=policy.default)["Bcc"] is None
+
+
+def failed(reply: str) -> Item:
+    return Item("failed", delivery(queue_id="QF", state=State.FAILED, dossier="00012345", last_reply=reply))
+
+
+@pytest.mark.parametrize(
+    ("reply", "replan"),
+    [
+        ("550 5.1.1 no such mailbox", True),
+        ("550 5.1.10 recipient not found", True),
+        ("550 no such user here", True),
+        ("553 unknown recipient", True),
+        ("550 5.2.1 mailbox disabled", True),
+        ("failed 5.1.1 550 5.1.1 no such user", True),
+        ("550 5.4.4 host not found", True),
+        ("550 5.7.1 message rejected", False),
+        ("550 5.1.8 sender unknown", False),
+        ("550 5.1.7 bad sender", False),
+        ("554 5.6.0 content", False),
+        ("552 5.3.4 too large", False),
+        ("451 4.4.1 no connection", False),
+        ("552 5.2.2 mailbox full", False),
+    ],
+)
+def test_the_fix_of_a_wrong_address_is_a_new_plan_for_retry_goes_to_the_old_one(reply: str, replan: bool) -> None:
+    for language in ("fr", "en"):
+        text = body(tell([failed(reply)], language))
+        assert ("agiris-relay queue replan ID" in text, "agiris-relay queue retry ID" in text) == (replan, not replan)
+        assert reply in text
+
+
+def test_a_notice_of_late_messages_only_asks_for_nothing() -> None:
+    late = Item("late", delivery(queue_id="QL", state=State.DEFERRED, last_reply="451 4.4.1 no connection"))
+    for language, decide, wait in (
+        ("fr", "Les pièces suivantes attendent votre décision.", "vous n'avez rien à faire."),
+        ("en", "The following documents wait for your decision.", "you need not do anything."),
+    ):
+        assert wait in body(tell([late], language)) and decide not in body(tell([late], language))
+        assert decide in body(tell([late, held(1)], language)) and wait not in body(tell([late, held(1)], language))
