@@ -90,7 +90,7 @@ def test_show_tells_a_person_all_of_it(bench: Bench) -> None:
         "<platform@jefacture.example>",
         "acme@export.relay.example",
         "pièce F-42.pdf  Factur-X  conservé  invalide  numéro F-42  [BR-CO-15]",
-        "le dossier n'a pas d'adresse Agiris pour ce type de pièce : vente",
+        "le dossier n'a pas d'adresse Agiris pour ce type de pièce\u00a0: vente",
         "complétez `agiris_address`",
         "451 4.3.0 busy?[31m",
         "deferred",
