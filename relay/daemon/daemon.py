@@ -11,6 +11,7 @@ from typing import Any
 from relay.daemon.configuration import Configuration
 from relay.daemon.digest import Digests
 from relay.daemon.notices import Notices
+from relay.daemon.operator_log import log_operator_actions
 from relay.daemon.outbound import Outbound
 from relay.daemon.start import IO_ERROR, OK, TRY_LATER, NotStarted, listen, open_the_spool, start_workers
 from relay.daemon.watch import Watch, housekeeping
@@ -159,6 +160,7 @@ class Daemon:
             self._watch.report_status(),
             self._notices.run(),
             digests.run(),
+            log_operator_actions(spool, self._witness),
             housekeeping(spool, lambda: settings.keep_delivered),
         ):
             self._task(work)

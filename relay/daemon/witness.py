@@ -2,10 +2,12 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
 from relay.model import Action, Delivery, Disposition, DocumentPart, Envelope, Mail, Plan
+from relay.model import Event as History
 from relay.ops.events import Event
 from relay.ops.labels import Cause, Notice, Rejection, Restart
 from relay.ops.log import event_log
@@ -137,6 +139,17 @@ class Witness:
         """A notice or a status notification was put in the queue as `queue_id`."""
         self._metrics.report_sent(Notice(about))
         event_log(Event.REPORT_SENT, queue_id=queue_id, about=about, deliveries=deliveries)
+
+    def operator_acted(self, queue_id: str, done: History) -> None:
+        """An operator released, held, retried, dropped or replanned a mail or one of its deliveries."""
+        event_log(
+            Event(done.what),
+            queue_id=queue_id,
+            delivery=f"{queue_id}.{done.number}" if done.number else None,
+            operator=done.by,
+            why=done.text or None,
+            ordered=datetime.fromtimestamp(done.at, UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
+        )
 
     def __call__(self, event: Event, **facts: object) -> None:
         """The queue manager tells what became of a delivery (relay.delivery.ports.Witness)."""

@@ -23,7 +23,7 @@ from relay.spool.entry import (
     terms_of,
     uncovered,
 )
-from relay.spool.port import FREE, Query, Record, SpoolError, Stats, Stored, Take, Tally, Windows
+from relay.spool.port import FREE, OperatorAction, Query, Record, SpoolError, Stats, Stored, Take, Tally, Windows
 from relay.spool.tally import Tallies
 
 
@@ -59,6 +59,7 @@ class MemorySpool:
         self._mails: dict[str, _Kept] = {}
         self._fingerprints: dict[str, tuple[str, float]] = {}
         self._documents: dict[tuple[str, str, int], float] = {}
+        self._actions: dict[int, OperatorAction] = {}
         self._turn = 0
         self._secret = secrets.token_bytes(32)
 
@@ -211,8 +212,7 @@ class MemorySpool:
             if number in (None, each.delivery.number) and (after := order(each.delivery, given, now)) is not None:
                 each.delivery, each.changed = after, now
                 changed.append(after)
-                event = Event(now, after.number, ORDER_EVENTS[given.verb], given.text, given.by)
-                self._mails[queue_id].history.append(event)
+                self._acted(queue_id, Event(now, after.number, ORDER_EVENTS[given.verb], given.text, given.by))
         return tuple(changed)
 
     async def replan(self, queue_id: str, plans: Sequence[Plan], given: Order, now: float) -> tuple[Delivery, ...]:
@@ -227,8 +227,21 @@ class MemorySpool:
         before = len(kept.mail.plans)
         kept.mail = replace(kept.mail, plans=kept.mail.plans + fresh)
         kept.entries = stay
-        kept.history.append(Event(now, 0, "replanned", given.text, given.by))
+        self._acted(queue_id, Event(now, 0, "replanned", given.text, given.by))
         return tuple(each.delivery for each, _ in self._plant(kept, kept.mail, before, fresh, now, first, now))
+
+    def _acted(self, queue_id: str, event: Event) -> None:
+        self._mails[queue_id].history.append(event)
+        if event.by:
+            number = max(self._actions, default=0) + 1
+            self._actions[number] = OperatorAction(number, queue_id, event)
+
+    async def operator_actions(self, limit: int = 100) -> tuple[OperatorAction, ...]:
+        return tuple(self._actions.values())[:limit]
+
+    async def operator_actions_logged(self, ids: Collection[int]) -> None:
+        for each in ids:
+            self._actions.pop(each, None)
 
     async def bounced(self, queue_id: str, number: int, text: str, now: float, *, failed: bool) -> bool:
         kept = self._mails.get(queue_id)

@@ -75,6 +75,15 @@ class Record:
 
 
 @dataclass(frozen=True, slots=True)
+class OperatorAction:
+    """What an operator did to a mail or a delivery: a line of its history. `id` names it until it is logged."""
+
+    id: int
+    queue_id: str
+    event: Event
+
+
+@dataclass(frozen=True, slots=True)
 class Query:
     """Which deliveries: all conditions given hold.
 
@@ -198,6 +207,12 @@ class Spool(Protocol):
         The plans are added after the old ones: an attempt under way keeps its index. An address already answered with
         the same documents (delivered, active, dropped) gets no new delivery.
         """
+
+    async def operator_actions(self, limit: int = 100) -> tuple[OperatorAction, ...]:
+        """What operators did and nobody has logged yet, oldest first: each line of a history that names one."""
+
+    async def operator_actions_logged(self, ids: Collection[int]) -> None:
+        """Those are logged. Carried out also when the caller is cancelled while it waits."""
 
     async def bounced(self, queue_id: str, number: int, text: str, now: float, *, failed: bool) -> bool:
         """A report about a relayed mail came home: history, and with `failed` a delivered one is failed after all.

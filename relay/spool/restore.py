@@ -107,6 +107,7 @@ def _bring(source: Path, part: Path, now: float, by: str, progress: Progress) ->
         raise SpoolError(f"{source} is damaged: {damage}") from damage
     with closing(database.connect(part)) as new:
         new.execute("BEGIN IMMEDIATE")
+        new.execute("DELETE FROM operator_actions")  # the daemon that served then has logged them since
         held = _hold(new, _taken(new, source), now, by)
         new.execute("DROP TABLE IF EXISTS backup")
         (mails,) = new.execute("SELECT COUNT(*) FROM mails").fetchone()

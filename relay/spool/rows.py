@@ -11,6 +11,7 @@ from typing import Any
 from relay import wire
 from relay.model import Claim, Delivery, Envelope, Event, Mail, Plan, State
 from relay.reason import Reason
+from relay.spool.port import OperatorAction
 
 Row = Sequence[Any]
 
@@ -149,15 +150,38 @@ def insert_events(db: sqlite3.Connection, queue_id: str, events: Iterable[Event]
 
 
 def insert_history(db: sqlite3.Connection, events: Sequence[tuple[str, Event]]) -> None:
-    """Add to the history of mails, each with its queue id; nothing to that of one that is unknown."""
+    """Add to the history of mails, each with its queue id; nothing to that of one that is unknown.
+
+    What an operator did is kept for the daemon's log as well.
+    """
     listed = [(each.number, each.at, each.what, text(each.text), text(each.by), queue_id) for queue_id, each in events]
     for places, bound in together(listed):
         db.execute(f"{_HISTORY} (VALUES {places}) CROSS JOIN mails ON queue_id = column6", bound)
+    for row in listed:
+        if row[4]:
+            db.execute(_OPERATOR_ACTION, row)
 
 
 _HISTORY = (
     "INSERT INTO history (mail, number, at, what, text, by) SELECT id, column1, column2, column3, column4, column5 FROM"
 )
+
+
+_OPERATOR_ACTION = (
+    "INSERT INTO operator_actions (number, at, what, text, by, queue_id) SELECT ?1, ?2, ?3, ?4, ?5, queue_id"
+    " FROM mails WHERE queue_id = ?6"
+)
+
+
+def operator_actions(db: sqlite3.Connection, limit: int) -> tuple[OperatorAction, ...]:
+    rows = db.execute(
+        "SELECT id, queue_id, at, number, what, text, by FROM operator_actions ORDER BY id LIMIT ?", (limit,)
+    )
+    return tuple(OperatorAction(number, queue_id, Event(*event)) for number, queue_id, *event in rows)
+
+
+def delete_operator_actions(db: sqlite3.Connection, ids: Iterable[int]) -> None:
+    db.executemany("DELETE FROM operator_actions WHERE id = ?", [(each,) for each in ids])
 
 
 def history(db: sqlite3.Connection, queue_id: str) -> tuple[Event, ...]:

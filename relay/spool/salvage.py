@@ -24,6 +24,7 @@ _KEYS = {
     "content": "mail",
     "deliveries": "mail, number",
     "history": "id",
+    "operator_actions": "id",
     "terms": "term, mail, plan",
     "fingerprints": "fingerprint",
     "documents": "digest, queue_id, number",

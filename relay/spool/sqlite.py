@@ -20,13 +20,14 @@ import structlog
 from relay.lifecycle import Transition
 from relay.model import Claim, Delivery, Mail, Order, Plan
 from relay.ops import events
-from relay.spool import database, place, purge, queries, reclaim, verbs, waiting, whole
+from relay.spool import database, place, purge, queries, reclaim, rows, verbs, waiting, whole
 from relay.spool.appender import Appender
 from relay.spool.checkpoint import Checkpointer
 from relay.spool.content import Content, next_place
 from relay.spool.faults import meaning
 from relay.spool.port import (
     FREE,
+    OperatorAction,
     Query,
     Record,
     SpoolBroken,
@@ -147,6 +148,12 @@ class SqliteSpool:
 
     async def replan(self, queue_id: str, plans: Sequence[Plan], given: Order, now: float) -> tuple[Delivery, ...]:
         return await self._change(lambda db: self._verbs.replan(db, queue_id, plans, given, now))
+
+    async def operator_actions(self, limit: int = 100) -> tuple[OperatorAction, ...]:
+        return await self._read(lambda db: rows.operator_actions(db, limit))
+
+    async def operator_actions_logged(self, ids: Collection[int]) -> None:
+        await self._change(lambda db: rows.delete_operator_actions(db, ids))
 
     async def bounced(self, queue_id: str, number: int, text: str, now: float, *, failed: bool) -> bool:
         return await self._change(lambda db: self._verbs.bounced(db, queue_id, number, text, now, failed))

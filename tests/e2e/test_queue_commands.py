@@ -1,8 +1,10 @@
 """The operator's commands on the spool of a running daemon."""
 
 import asyncio
+import json
 from collections.abc import Callable
 
+from relay.cli.queue import operator
 from relay.demo.receiver import Receiver
 from relay.demo.scenes import BAKERY, FIRM_YAML, STRANGER, SUPPLIER, Attached, Scene
 from relay.demo.stage import CHECK_YAML, Stage
@@ -70,6 +72,43 @@ async def test_release_sends_what_was_withheld(stage: Stage, receiver: Receiver)
     (shown,) = await stage.command("queue", "show", queue_id)
     assert "released" in str(shown)
     assert "checked" in str(shown)
+
+
+async def test_the_daemon_logs_who_ordered_what_and_why_once_for_ever(
+    stages: Callable[..., Stage], receiver: Receiver
+) -> None:
+    await receiver.close()  # what is released stays deferred
+    stage = stages(receiver.port)
+    assert await stage.start(), stage.log.read_text()
+    first, second = (stage.submit(MARTIN, scene(number, buyer=STRANGER).mail()).text for number in ("OP-1", "OP-2"))
+    await stage.command("queue", "release", first, "--reason", "checked with the client")
+    await stage.logged("deferred")
+    await stage.command("queue", "retry", first, "--reason", "Agiris is back")
+    await stage.logged("retried")
+    await stage.command("queue", "replan", second, "--reason", "new SIREN")
+    await stage.command("queue", "drop", second)
+    await stage.logged("dropped")
+    assert await stage.stop() == 0
+    await stage.command("queue", "hold", first, "--reason", "while it was down")
+    assert await stage.start()
+    await stage.logged("held")
+    assert await stage.stop() == 0
+    assert await stage.start()
+    third = stage.submit(MARTIN, scene("OP-3", buyer=STRANGER).mail()).text
+    await stage.command("queue", "drop", third, "--reason", "the last one")
+    await stage.logged("dropped")
+    assert await stage.stop() == 0
+    lines = [json.loads(line) for line in stage.log.read_text(encoding="utf-8").splitlines()]
+    told = [(each["event"], each["queue_id"], each["delivery"], each["why"]) for each in lines if "operator" in each]
+    assert told == [
+        ("released", first, f"{first}.1", "checked with the client"),
+        ("retried", first, f"{first}.1", "Agiris is back"),
+        ("replanned", second, None, "new SIREN"),
+        ("dropped", second, f"{second}.2", None),
+        ("held", first, f"{first}.1", "while it was down"),
+        ("dropped", third, f"{third}.1", "the last one"),
+    ]
+    assert {each["operator"] for each in lines if "operator" in each} == {operator()}
 
 
 async def test_a_dropped_mail_never_leaves(stage: Stage, receiver: Receiver) -> None:

@@ -154,6 +154,10 @@ def test_what_a_restore_might_send_twice_is_held_and_can_be_released(bench: Benc
             queue_id = next(iter(found))
             record = await spool.show(queue_id)
             assert record is not None and record.history[-1].by == "anne"
+            actions = await spool.operator_actions()
+            assert {(each.queue_id, each.event.what, each.event.by) for each in actions} == {
+                (each, "held", "anne") for each in found
+            }
             await spool.set_state(queue_id, None, Order("release"), 5.0)
             return [claim.delivery.queue_id == queue_id for claim in await spool.claim(6.0, 60, 10)]
 

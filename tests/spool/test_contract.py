@@ -340,6 +340,40 @@ class TestOrders:
             await spool.set_state(given.queue_id, None, Order("burn"), clock.now)
 
 
+class TestOperatorActions:
+    async def test_what_operators_did_waits_to_be_logged_and_nothing_else(self, spool: Spool, clock: Clock) -> None:
+        first, second = mail(plan("a@x", "b@x")), mail()
+        await spool.store(first)
+        await spool.store(second)
+        await spool.claim(clock.now, 60, 1)
+        await spool.set_state(first.queue_id, 2, Order("hold", "anne", "wait for Bob"), clock.now)
+        await spool.set_state(first.queue_id, 1, Order("release", "anne"), clock.now)  # does not apply: it is active
+        await spool.set_state(second.queue_id, 1, Order("drop"), clock.now)  # by nobody
+        clock.now += 1
+        await spool.replan(first.queue_id, [plan("c@x")], Order("replan", "bob", "new address"), clock.now)
+        held, replanned = await spool.operator_actions()
+        assert held.queue_id == replanned.queue_id == first.queue_id
+        assert held.event == Event(clock.now - 1, 2, "held", "wait for Bob", "anne")
+        assert replanned.event == Event(clock.now, 0, "replanned", "new address", "bob")
+
+    async def test_each_is_logged_once_also_of_a_mail_that_is_forgotten_meanwhile(
+        self, spool: Spool, clock: Clock
+    ) -> None:
+        mails = [mail() for _ in range(3)]
+        for each in mails:
+            await spool.store(each)
+            await spool.set_state(each.queue_id, None, Order("drop", "anne", "twice"), clock.now)
+        (first,) = await spool.operator_actions(1)
+        assert first.queue_id == mails[0].queue_id
+        await spool.operator_actions_logged([first.id])
+        clock.now += 1
+        assert await spool.purge(clock.now) == 3
+        left = await spool.operator_actions()
+        assert [each.queue_id for each in left] == [each.queue_id for each in mails[1:]]
+        await spool.operator_actions_logged([each.id for each in left])
+        assert await spool.operator_actions() == ()
+
+
 class TestReplan:
     async def test_what_waits_is_replaced_and_the_history_stays(self, spool: Spool, clock: Clock) -> None:
         given = mail(plan(disposition=Disposition.HOLD, reason=Reason.NO_ADDRESS))

@@ -533,8 +533,8 @@ def older(path: Path) -> Callable[[int], Mail]:
         path.with_name("whole.db").rename(path)
         with closing(sqlite3.connect(path)) as db:
             db.executescript(
-                "DROP TABLE backup; DROP INDEX mails_by_segment; ALTER TABLE mails DROP COLUMN segment;"
-                "ALTER TABLE mails DROP COLUMN start;"
+                "DROP TABLE backup; DROP TABLE operator_actions; DROP INDEX mails_by_segment;"
+                "ALTER TABLE mails DROP COLUMN segment; ALTER TABLE mails DROP COLUMN start;"
             )
             if schema < 2:
                 db.executescript(

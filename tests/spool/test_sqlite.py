@@ -265,6 +265,21 @@ class TestDamage:
         assert await spool.load(mails[7].queue_id) == mails[7]
         await spool.close()
 
+    async def test_what_operators_did_before_the_damage_is_logged_by_the_next_daemon(self, path: Path) -> None:
+        spool, mails = opened(path), [mail(raw=b"x" * 20_000) for _ in range(50)]
+        for each in mails:
+            await spool.store(each)
+        for each in mails[:2]:
+            await spool.set_state(each.queue_id, None, Order("drop", "anne"), 1.0)
+        logged, waiting = await spool.operator_actions()
+        await spool.operator_actions_logged([logged.id])
+        await spool.close()
+        scribble(path, "deliveries_by_state")
+        spool = opened(path)
+        assert spool.notices
+        assert await spool.operator_actions() == (waiting,)
+        await spool.close()
+
     async def test_a_folder_in_its_place(self, path: Path) -> None:
         path.mkdir(parents=True)
         spool = opened(path)

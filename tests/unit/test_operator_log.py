@@ -1,0 +1,68 @@
+"""Actions of operators in the daemon's log: what fails meanwhile costs no line and tells none twice."""
+
+import asyncio
+from collections.abc import Collection
+
+import pytest
+
+from relay.daemon import operator_log
+from relay.daemon.operator_log import log_new_actions, log_operator_actions
+from relay.daemon.witness import Witness
+from relay.model import Order
+from relay.ops.events import Event
+from relay.ops.log import capture
+from relay.ops.metrics import Metrics
+from relay.spool.memory import MemorySpool
+from relay.spool.port import SpoolFull
+from tests.support.spooled import mail
+
+
+class FaultySpool(MemorySpool):
+    """A spool whose first `faults` deletions fail; `logged` is set by one that does not."""
+
+    def __init__(self, faults: int = 0) -> None:
+        super().__init__()
+        self.faults = faults
+        self.logged = asyncio.Event()
+
+    async def operator_actions_logged(self, ids: Collection[int]) -> None:
+        if self.faults:
+            self.faults -= 1
+            raise SpoolFull("full")
+        await super().operator_actions_logged(ids)
+        self.logged.set()
+
+
+async def drop(spool: MemorySpool, times: int = 1) -> None:
+    for _ in range(times):
+        given = mail()
+        await spool.store(given)
+        await spool.set_state(given.queue_id, None, Order("drop", "anne", "a secret@client.example wish"), 0.0)
+
+
+async def test_more_than_one_look_brings_are_logged_in_order_and_without_addresses() -> None:
+    spool = FaultySpool()
+    await drop(spool, 250)
+    with capture("info") as log:
+        await log_new_actions(spool, Witness(Metrics()))
+        await log_new_actions(spool, Witness(Metrics()))
+    dropped = [each for each in log if each["event"] == Event.DROPPED]
+    assert [each["queue_id"] for each in dropped] == list(spool._mails)
+    assert {(each["operator"], each["why"], each["ordered"]) for each in dropped} == {
+        ("anne", "a *@client.example wish", "1970-01-01T00:00:00Z")
+    }
+    assert len(log) == 250
+
+
+async def test_a_full_spool_ends_neither_the_task_nor_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(operator_log, "RETRY_SECONDS", 0.0)
+    monkeypatch.setattr(operator_log, "POLL_SECONDS", 0.0)
+    spool = FaultySpool(faults=1)
+    await drop(spool)
+    with capture("info") as log:
+        task = asyncio.create_task(log_operator_actions(spool, Witness(Metrics())))
+        await asyncio.wait_for(spool.logged.wait(), 30)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+    assert [each["event"] for each in log if each["event"] == Event.FAULT] == [Event.FAULT]
+    assert [each["event"] for each in log if each["event"] == Event.DROPPED] == [Event.DROPPED] * 2
