@@ -1,19 +1,22 @@
 """The configuration's life: read at start, read again on SIGHUP, and what else must follow it."""
 
+import asyncio
 from collections.abc import Collection, Iterable
 from contextlib import suppress
 from pathlib import Path
 
-from relay.daemon.signing import Signing
-from relay.daemon.start import CONFIG_FAULT, NotStarted
-from relay.daemon.terms import InForce
+from relay.daemon.signing import KeyFault, Signing, read_key
+from relay.daemon.start import CONFIG_FAULT, TRY_LATER, NotStarted
+from relay.daemon.terms import InForce, Prepared
 from relay.daemon.watch import PENDING
-from relay.ops.certificate import expiry
+from relay.mail.dkim import Signer
 from relay.ops.events import Event
 from relay.ops.log import configure, event_log
 from relay.ops.metrics import Metrics
+from relay.settings.certificate import expiry
+from relay.settings.current import free_gradually
 from relay.settings.settings import Settings
-from relay.smtpd import Door, PostFault
+from relay.smtpd import Door, ListenerFiles, PostFault
 from relay.spool.port import Query, Spool, SpoolError
 from relay.workers import Pool
 
@@ -28,6 +31,7 @@ class Configuration:
         self.signing = Signing()
         self.trouble: str | None = None
         self._metrics = metrics
+        self._one_at_a_time = asyncio.Lock()
 
     @property
     def settings(self) -> Settings:
@@ -38,32 +42,42 @@ class Configuration:
         """Read the folder at start. Raises NotStarted with every fault."""
         result = await self.in_force.reload()
         if not result.ok:
-            raise NotStarted(CONFIG_FAULT, *(str(fault) for fault in (*result.faults, *result.warnings)))
+            code = TRY_LATER if result.unread else CONFIG_FAULT
+            raise NotStarted(code, *(str(fault) for fault in (*result.faults, *result.warnings)))
         settings = self.settings
         configure(settings.log.level, settings.log.format, on_fault=self._metrics.fault)
-        if (useless := await self.signing.take(settings.dkim)) is not None:
-            raise NotStarted(CONFIG_FAULT, useless)
+        try:
+            self.signing.use(await read_key(settings.dkim))
+        except KeyFault as error:
+            raise NotStarted(CONFIG_FAULT, str(error)) from error
         for fault in result.warnings:
             event_log(Event.CONFIG_WARNING, fault=str(fault))
         self._count(settings)
         return settings
 
     async def reload(self, spool: Spool, pool: Pool, door: Door) -> bool:
-        """The new configuration whole, or none of it; whether it, its keys and its certificates are in force."""
-        before = frozenset(self.settings.terms.clients)
-        result = await self.in_force.reload()
-        for warning in result.warnings:
-            event_log(Event.CONFIG_WARNING, fault=str(warning))
-        if not result.ok:
-            return self._failed(str(fault) for fault in result.faults)
-        clients = self.settings.terms.clients
-        self._follow(spool, pool)
-        if (useless := await self._renew_secrets(door)) is not None:
-            return self._failed([useless])
-        await self._warn_of_removed(spool, before - clients.keys())
-        self.trouble = None
-        event_log(Event.RELOADED, clients=len(clients), files_read=result.reread)
-        return True
+        """The new configuration whole, its certificates, users and keys too, or none of it; whether it is in force."""
+        async with self._one_at_a_time:
+            prepared = await self.in_force.prepare()
+            for warning in prepared.result.warnings:
+                event_log(Event.CONFIG_WARNING, fault=str(warning))
+            if not prepared.result.ok:
+                return self._failed(str(fault) for fault in prepared.result.faults)
+            secrets = await _read_secrets(prepared, door)
+            if isinstance(secrets, list):
+                return self._failed(secrets)
+            before = frozenset(self.settings.terms.clients)
+            # All is read and sound. From here to the end of the swap nothing is awaited and nothing can fail.
+            replaced = self.in_force.put_in_force(prepared)
+            door.use(secrets[0])
+            self.signing.use(secrets[1])
+            self.trouble = None
+            self._follow(spool, pool)
+            clients = self.settings.terms.clients
+            await free_gradually(replaced)
+            await self._warn_of_removed(spool, before - clients.keys())
+            event_log(Event.RELOADED, clients=len(clients), files_read=prepared.result.reread)
+            return True
 
     def _failed(self, faults: Iterable[str]) -> bool:
         self._metrics.reload_failed()
@@ -87,14 +101,6 @@ class Configuration:
                 with suppress(OSError, ValueError):  # one that cannot be read is told of by the door
                     self._metrics.certificate(str(listener), expiry(Path(listener.certificate)))
 
-    async def _renew_secrets(self, door: Door) -> str | None:
-        """Certificates, users and the DKIM key, read again; the first that cannot be used. The old one stays then."""
-        try:
-            door.reload()
-        except PostFault as error:
-            return str(error)
-        return await self.signing.take(self.settings.dkim)
-
     async def _warn_of_removed(self, spool: Spool, removed: Collection[str]) -> None:
         """A client that is gone from the YAML may have mail on its way: it keeps its old route."""
         for key in sorted(removed)[:MAX_WARNED]:
@@ -104,3 +110,19 @@ class Configuration:
                 if waiting:
                     text = f'client "{key}" removed; {len(waiting)} queued mails keep their old route'
                     event_log(Event.CONFIG_WARNING, fault=text)
+
+
+async def _read_secrets(prepared: Prepared, door: Door) -> tuple[tuple[ListenerFiles, ...], Signer | None] | list[str]:
+    """What the files of the listeners and the DKIM key hold, read off the event loop; or why they cannot be used."""
+    faults: list[str] = []
+    files: tuple[ListenerFiles, ...] = ()
+    key: Signer | None = None
+    try:
+        files = await asyncio.to_thread(door.read)
+    except PostFault as error:
+        faults += error.faults
+    try:
+        key = await read_key(prepared.settings.dkim)
+    except KeyFault as error:
+        faults.append(str(error))
+    return faults or (files, key)

@@ -65,7 +65,7 @@ async def listen(settings: Settings, door: Door, http: Http | None) -> None:
         assert settings.http is not None
         raise NotStarted(TRY_LATER, _not_bound("http", str(settings.http), error)) from error
     except PostFault as error:
-        raise NotStarted(CONFIG_FAULT, str(error)) from error
+        raise NotStarted(CONFIG_FAULT, *error.faults) from error
 
 
 def _not_bound(key: str, address: str, error: OSError) -> str:

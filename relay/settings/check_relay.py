@@ -10,7 +10,7 @@ from relay.settings.faults import TOP, Position
 from relay.settings.hosts import Endpoint, overlap
 from relay.settings.nodes import nearest
 from relay.settings.schema import ListenYaml, RelayYaml
-from relay.settings.secret_files import check_file, check_key, check_pair, check_secret
+from relay.settings.secret_files import check_certificate, check_file, check_key, check_pair, check_secret, check_users
 from relay.settings.validate import File
 
 
@@ -86,8 +86,11 @@ class Doors:
             key = check_secret(self._file, at("private_key"), self._directory, listen.private_key)
         if chain is not None and key is not None:
             check_pair(self._file, at("certificate"), chain, key)
+        if chain is not None and listen.tls != "none":
+            hostname = self._relay.hostname if "hostname" in self._relay.model_fields_set else None
+            check_certificate(self._file, at("certificate"), chain, hostname)
         if listen.users_file:
-            check_secret(self._file, at("users_file"), self._directory, listen.users_file)
+            check_users(self._file, at("users_file"), self._directory, listen.users_file)
 
     def _privileged(self, at: Position, door: Endpoint) -> None:
         if door.port < _first_free_port() and not _may_bind_low():

@@ -7,7 +7,7 @@ from pathlib import Path
 from relay.settings.hosts import LOCAL, Endpoint, overlap
 from relay.settings.nodes import Mapping, find, nearest
 from relay.settings.schema import SmarthostYaml
-from relay.settings.secret_files import check_secret
+from relay.settings.secret_files import check_credential
 from relay.settings.validate import File
 
 
@@ -19,7 +19,7 @@ def check_smarthost(file: File, name: str, model: SmarthostYaml, doors: Iterable
     for key, noun in (("password_file", "password"), ("token_file", "token")):
         if (secret := getattr(model, key)) is not None:
             _in_clear(file, model, node, noun)
-            check_secret(file, nearest(node, key), directory, secret, needed=noun)
+            check_credential(file, nearest(node, key), directory, secret, noun)
     _exchangers(file, name, model, node)
     for door in doors:
         local = model.host in LOCAL and overlap(model.host, door.host)

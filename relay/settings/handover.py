@@ -45,12 +45,16 @@ NONE: Firms = MappingProxyType({})
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """settings: None when a fault is an error; then there are no firms. reread: how many files were read again."""
+    """settings: None when a fault is an error; then there are no firms. reread: how many files were read again.
+
+    unread: the process that reads failed; nothing is known of the files.
+    """
 
     settings: Settings | None
     faults: tuple[Fault, ...]
     firms: Firms = field(default_factory=lambda: NONE)
     reread: int = 0
+    unread: bool = False
 
 
 async def load_apart(directory: Path, before: Firms = NONE) -> Taken:
@@ -58,13 +62,16 @@ async def load_apart(directory: Path, before: Firms = NONE) -> Taken:
 
     before: the firms of the settings in force.
     """
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "relay.settings.child", str(directory)),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,
-        limit=LINE_LIMIT,
-    )
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "relay.settings.child", str(directory)),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.DEVNULL,
+            limit=LINE_LIMIT,
+        )
+    except OSError as error:
+        return _failed(directory, f"no process can be started to read the configuration: {error.strerror or error}")
     assert process.stdin is not None and process.stdout is not None
     try:
         async with asyncio.timeout(TIMEOUT):
@@ -154,4 +161,4 @@ async def _end(process: Any) -> None:
 
 def _failed(directory: Path, what: str) -> Taken:
     fix = "try again; `agiris-relay config check` tells more"
-    return Taken(None, (Fault(str(directory), 0, 0, what, fix, Severity.ERROR),))
+    return Taken(None, (Fault(str(directory), 0, 0, what, fix, Severity.ERROR),), unread=True)

@@ -1,13 +1,17 @@
-"""The files that relay.yaml names: there, readable, and a secret's file closed to others."""
+"""The files that relay.yaml names: there, readable, of use, and a secret's file closed to others."""
 
 import ssl
 import stat
+import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 from relay.mail.dkim import RSA_WANTED, BadKey, weak
+from relay.settings.certificate import read_certificate
 from relay.settings.faults import Position
-from relay.settings.settings import resolve_path
-from relay.settings.text import open_regular, unreadable
+from relay.settings.settings import is_token, resolve_path
+from relay.settings.text import open_regular, read_whole, signature, unreadable
+from relay.settings.users import UsersFault, read_users
 from relay.settings.validate import File
 
 
@@ -23,8 +27,8 @@ def check_file(file: File, at: Position, directory: Path, name: str) -> Path | N
         return None
 
 
-def check_secret(file: File, at: Position, directory: Path, name: str, *, needed: str = "") -> Path | None:
-    """A file with a secret: not for others to read, not for the group to write. needed: what must stand in it.
+def check_secret(file: File, at: Position, directory: Path, name: str) -> Path | None:
+    """A file with a secret: not for others to read, not for the group to write.
 
     Its path, or None when it cannot be read.
     """
@@ -36,16 +40,80 @@ def check_secret(file: File, at: Position, directory: Path, name: str, *, needed
     if mode & (stat.S_IROTH | stat.S_IWOTH | stat.S_IWGRP):
         who = "the group can write" if not mode & (stat.S_IROTH | stat.S_IWOTH) else "others can read"
         file.error(at, f"{path}: mode {mode:04o}: {who} this secret", f"chmod 640 {path}")
-    if needed and not path.read_bytes().rstrip(b"\r\n"):
-        file.error(at, f"{path}: the file is empty", f"write the {needed} to it")
     link = path.parent.stat().st_mode
     if link & stat.S_IWOTH and not link & stat.S_ISVTX:
         file.error(at, f"{path.parent}: anyone may replace this secret", f"chmod o-w {path.parent}")
     return path
 
 
+def check_credential(file: File, at: Position, directory: Path, name: str, noun: str) -> None:
+    """A file with a password or an access token and nothing else, as a secret's file. noun: password | token."""
+    path = check_secret(file, at, directory, name)
+    octets = None if path is None else _read(file, at, path)
+    if octets is None:
+        return
+    try:
+        value = octets.decode("utf-8").rstrip("\r\n")
+    except UnicodeDecodeError:
+        file.error(at, f"{path}: not UTF-8", f"write the {noun} to it, as UTF-8")
+        return
+    if not value:
+        file.error(at, f"{path}: the file is empty", f"write the {noun} to it")
+    elif noun == "token" and not is_token(value):
+        file.error(at, f"{path}: the file holds no access token alone", "write the token to it and nothing else")
+    elif set(value) & {"\0", "\r", "\n"}:
+        file.error(at, f"{path}: the {noun} is more than one line", f"write the {noun} to it on one line")
+
+
+def check_users(file: File, at: Position, directory: Path, name: str) -> None:
+    """A users file, as the listener reads it, as a secret's file."""
+    path = check_secret(file, at, directory, name)
+    if path is None:
+        return
+    try:
+        read_users(path)
+    except OSError as error:
+        what, fix = unreadable(error)
+        file.error(at, f"{path}: {what}", fix)
+    except UsersFault as error:
+        fix = f"`agiris-relay users add NAME` prints a line for {name}"
+        file.error(at, f"{path}: {error}", fix)
+
+
+def _read(file: File, at: Position, path: Path) -> bytes | None:
+    try:
+        return read_whole(path)
+    except OSError as error:
+        what, fix = unreadable(error)
+        file.error(at, f"{path}: {what}", fix)
+        return None
+
+
+def check_certificate(file: File, at: Position, path: Path, hostname: str | None) -> None:
+    """Warnings on a certificate that TLS clients would not accept. hostname: of relay.yaml, None when it says none."""
+    try:
+        certificate = read_certificate(path)
+    except (OSError, ValueError):
+        return  # `check_pair` tells it
+    now = time.time()
+    if certificate.not_after < now:
+        file.warning(at, f"{path}: the certificate expired on {_day(certificate.not_after)}", "renew it")
+    if certificate.not_before > now:
+        what = f"{path}: the certificate is not valid before {_day(certificate.not_before)}"
+        file.warning(at, what, "correct the clock of this machine, or get a certificate that is valid now")
+    if hostname is not None and not certificate.is_for(hostname):
+        names = ", ".join(certificate.names[:5]) or "no host name"
+        what = f"{path}: the certificate is for {names}, not for {hostname} (hostname)"
+        file.warning(at, what, "get a certificate for the name that the platform connects to")
+
+
+def _day(moment: float) -> str:
+    return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%d")
+
+
 def check_pair(file: File, at: Position, certificate: Path, key: Path) -> None:
-    """A certificate chain and its private key, as the door loads them: PEM, and of each other."""
+    """A certificate chain and its private key, as the listener loads them: PEM, and of each other."""
+    before = signature(certificate), signature(key)
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, password=_no_password)
     except ssl.SSLError as error:
@@ -56,7 +124,9 @@ def check_pair(file: File, at: Position, certificate: Path, key: Path) -> None:
         what = f"{certificate} and {key} are no certificate and private key in PEM"
         file.error(at, what, "write the chain with its own certificate first, and its key without a password")
     except OSError:
-        return  # gone since it was checked: the door tells it
+        return  # gone since it was checked: the listener tells it
+    if (signature(certificate), signature(key)) != before:
+        file.error(at, f"{certificate}: the file changed while it was read", "try again once it is saved")
 
 
 def _no_password() -> str:
@@ -69,8 +139,11 @@ def check_key(file: File, at: Position, directory: Path, name: str) -> None:
     path = check_secret(file, at, directory, name)
     if path is None:
         return
+    octets = _read(file, at, path)
+    if octets is None:
+        return
     try:
-        bits = weak(path.read_bytes())
+        bits = weak(octets)
     except BadKey as error:
         file.error(at, f"{path}: {error}", f"openssl genrsa -out {name} {RSA_WANTED}")
         return

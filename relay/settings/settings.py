@@ -15,6 +15,11 @@ from relay.model import Retry
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")
 
 
+def is_token(value: str) -> bool:
+    """Is `value` an access token alone (RFC 6750 §2.1)?"""
+    return _TOKEN.fullmatch(value) is not None
+
+
 class PasswordError(Exception):
     """The secret cannot be had now: a temporary failure (DESIGN rule 3). Its text never holds the secret."""
 
@@ -101,7 +106,7 @@ class Smarthost:
         if self.token_file is None:
             return None
         value = self._secret("token", self.token_file)
-        if _TOKEN.fullmatch(value) is None:
+        if not is_token(value):
             raise PasswordError(f"token of smarthost {self.name}: {self.token_file} holds no access token alone")
         return value
 

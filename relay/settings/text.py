@@ -69,6 +69,25 @@ def octets(path: Path, file: str, faults: Faults) -> bytes | None:
     return content
 
 
+class Changed(OSError):
+    """A file was written while it was read: half of it may be the old one."""
+
+
+def read_whole(path: Path) -> bytes:
+    """The octets of a small regular file, all of one version of it.
+
+    Raises OSError, also for what is no regular file or larger than `MAX_SIZE`; Changed when it was written meanwhile.
+    """
+    before = signature(path)
+    with open_regular(path) as stream:
+        content = stream.read(MAX_SIZE + 1)
+    if len(content) > MAX_SIZE:
+        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), str(path))
+    if signature(path) != before:
+        raise Changed("the file changed while it was read")
+    return content
+
+
 def user() -> str:
     """Who this process runs as."""
     try:
@@ -80,6 +99,8 @@ def user() -> str:
 def unreadable(error: OSError) -> tuple[str, str]:
     """What and fix for a file that cannot be opened."""
     what = f"cannot read as user {user()}: {os.strerror(error.errno) if error.errno else error}"
+    if isinstance(error, Changed):
+        return str(error), "try again once it is saved"
     if isinstance(error, FileNotFoundError):
         return what, "create the file, or correct its path"
     if isinstance(error, IsADirectoryError | NotADirectoryError) or error.errno == errno.EINVAL:

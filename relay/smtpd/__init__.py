@@ -5,14 +5,13 @@ connection.py   octets, lines, TLS, time of one peer   conduct.py    the loop ov
 session.py      what each command answers              grammar.py    paths and parameters
 transfer.py     MAIL, RCPT, DATA, BDAT                 content.py    the octets of DATA, pure
 reception.py    reading a mail from the wire           chunking.py   the octets of BDAT, pure
-auth.py         PLAIN and LOGIN                        users.py      the users file
-limits.py       terms and counting                     transaction.py
-allocator.py    memory of large mails
+auth.py         PLAIN and LOGIN                        transaction.py
+limits.py       terms and counting                     allocator.py  memory of large mails
 """
 
+from relay.settings.users import make_user_line
 from relay.smtpd.limits import Limits, Listener
-from relay.smtpd.post import Intake, NotBound, PostFault
+from relay.smtpd.post import Intake, ListenerFiles, NotBound, PostFault
 from relay.smtpd.server import Door
-from relay.smtpd.users import make_user_line
 
-__all__ = ["Door", "Intake", "Limits", "Listener", "NotBound", "PostFault", "make_user_line"]
+__all__ = ["Door", "Intake", "Limits", "Listener", "ListenerFiles", "NotBound", "PostFault", "make_user_line"]

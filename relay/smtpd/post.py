@@ -12,14 +12,19 @@ from typing import Any, Protocol
 
 from relay.model import Envelope
 from relay.reply import Reply
+from relay.settings.text import open_regular, signature, unreadable
+from relay.settings.users import Users, UsersFault, read_users, verify
 from relay.smtpd.limits import Guesses, IpNetwork, Limits, Listener, Memory, Pace, Presence
-from relay.smtpd.users import Users, UsersFault, parse_users, verify
 
 FAULT = Reply(451, "4.3.0", "local error, try again later")
 
 
 class PostFault(Exception):
-    """A listener's files cannot be used: certificate, key or users. The text names the file."""
+    """Files of listeners cannot be used: certificate, key or users. faults: one text for each, naming the file."""
+
+    def __init__(self, *faults: str) -> None:
+        super().__init__("\n".join(faults))
+        self.faults = faults
 
 
 class NotBound(OSError):
@@ -47,9 +52,35 @@ class OnEvent(Protocol):
     def __call__(self, name: str, /, **fields: Any) -> None: ...
 
 
+@dataclass(frozen=True, slots=True)
+class ListenerFiles:
+    """What the certificate, the key and the users file of a listener held when they were read."""
+
+    context: ssl.SSLContext | None
+    users: Users
+
+
+def read_files(listener: Listener) -> ListenerFiles:
+    """Read the files of `listener`. Blocks. Raises PostFault with every fault."""
+    context: ssl.SSLContext | None = None
+    users: Users = {}
+    faults: list[str] = []
+    try:
+        context = _context(listener)
+    except PostFault as error:
+        faults += error.faults
+    try:
+        users = _users(listener)
+    except PostFault as error:
+        faults += error.faults
+    if faults:
+        raise PostFault(*faults)
+    return ListenerFiles(context, users)
+
+
 @dataclass(slots=True)
 class Post:
-    """`context` and `users` are replaced whole by `read`; a session keeps what it began with."""
+    """`context` and `users` are replaced whole by `use`; a session keeps what it began with."""
 
     listener: Listener
     networks: tuple[IpNetwork, ...] = ()
@@ -57,13 +88,12 @@ class Post:
     context: ssl.SSLContext | None = None
     users: Users = field(default_factory=dict)
 
-    def read(self) -> None:
-        """Read certificate, key and users again; on PostFault nothing changes."""
-        context, users = _context(self.listener), _users(self.listener)
+    def use(self, files: ListenerFiles) -> None:
+        """New sessions get `files`."""
         self.networks = _networks(self.listener.allow_networks)
         proxies = self.listener.proxy_networks
         self.proxies = self.networks if proxies is None else _networks(proxies)
-        self.context, self.users = context, users
+        self.context, self.users = files.context, files.users
 
     @property
     def authenticates(self) -> bool:
@@ -83,20 +113,38 @@ def _context(listener: Listener) -> ssl.SSLContext | None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
+    files = [Path(each) for each in (listener.certificate, listener.private_key) if each is not None]
+    before = _signatures(files)
+    for file in files:
+        try:
+            open_regular(file).close()
+        except OSError as error:
+            raise PostFault(f"certificate or key {file}: {unreadable(error)[0]}") from error
     try:
-        context.load_cert_chain(listener.certificate, listener.private_key)
+        context.load_cert_chain(listener.certificate, listener.private_key, password=_no_password)
     except (OSError, ssl.SSLError) as error:
         raise PostFault(f"certificate {listener.certificate}: {error.strerror or error.__class__.__name__}") from error
+    if _signatures(files) != before:
+        raise PostFault(f"certificate {listener.certificate}: the file changed while it was read")
     return context
+
+
+def _signatures(files: Iterable[Path]) -> list[tuple[int, ...]]:
+    return [signature(each) for each in files]
+
+
+def _no_password() -> str:
+    """Nobody is there to type one; without this OpenSSL asks on the terminal."""
+    return ""
 
 
 def _users(listener: Listener) -> Users:
     if listener.users_file is None:
         return {}
     try:
-        return parse_users(Path(listener.users_file).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise PostFault(f"users file {listener.users_file}: {error.__class__.__name__}") from error
+        return read_users(Path(listener.users_file))
+    except OSError as error:
+        raise PostFault(f"users file {listener.users_file}: {unreadable(error)[0]}") from error
     except UsersFault as error:
         raise PostFault(f"users file {listener.users_file}: {error}") from error
 

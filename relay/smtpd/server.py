@@ -9,7 +9,7 @@ from relay.smtpd.allocator import keep_large_blocks_apart
 from relay.smtpd.connection import CLOSING
 from relay.smtpd.limits import Limits, Listener, Memory
 from relay.smtpd.pipe import Pipe
-from relay.smtpd.post import House, Intake, NotBound, OnEvent, Post
+from relay.smtpd.post import House, Intake, ListenerFiles, NotBound, OnEvent, Post, PostFault, read_files
 from relay.smtpd.session import Session
 
 MEMORY = 96 * 1024 * 1024  # with the copies of check and spool: 300 MB in all under 20 mails of 25 MB
@@ -64,10 +64,30 @@ class Door:
         except OSError as error:
             raise NotBound(listener, error) from error
 
-    def reload(self) -> None:
-        """Read certificates, keys and users again. Raises PostFault; the listener at fault keeps what it had."""
+    def read(self) -> tuple[ListenerFiles, ...]:
+        """Read certificates, keys and users of every listener; nothing changes. Blocks.
+
+        Raises PostFault with the faults of all of them.
+        """
+        files: list[ListenerFiles] = []
+        faults: list[str] = []
         for post in self._posts:
-            post.read()
+            try:
+                files.append(read_files(post.listener))
+            except PostFault as error:
+                faults += error.faults
+        if faults:
+            raise PostFault(*dict.fromkeys(faults))
+        return tuple(files)
+
+    def use(self, files: Sequence[ListenerFiles]) -> None:
+        """Put what `read` gave in force, on every listener."""
+        for post, each in zip(self._posts, files, strict=True):
+            post.use(each)
+
+    def reload(self) -> None:
+        """`read`, then `use`. Raises PostFault; then every listener keeps what it had."""
+        self.use(self.read())
 
     @property
     def addresses(self) -> list[tuple[str, int]]:

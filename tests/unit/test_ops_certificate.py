@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from relay.ops.certificate import expiry
+from relay.settings.certificate import expiry
 
 pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
 

@@ -13,6 +13,7 @@ from relay.model import Retry, Role
 from relay.report import Severity
 from relay.settings.load import load
 from relay.settings.settings import Endpoint, Listener, PasswordError, Settings, Smarthost
+from relay.settings.users import make_user_line
 from tests.support.config_faults import FIRM, RELAY, lines, write
 from tests.support.dkim_keys import pem
 from tests.support.door import self_signed
@@ -44,7 +45,8 @@ def test_the_shared_example_is_sound_once_its_files_are_there(tmp_path: Path) ->
         shutil.copyfile(each, copy)
     (folder / "tls").mkdir()
     for name in ("users", "dkim.pem", "smarthost-password"):
-        (folder / name).write_bytes(pem("ed25519") if name == "dkim.pem" else b"secret\n")
+        content = {"dkim.pem": pem("ed25519"), "users": make_user_line("jefacture", "secret").encode()}
+        (folder / name).write_bytes(content.get(name, b"secret\n"))
         (folder / name).chmod(0o600)
     for made, name in zip(self_signed(tmp_path), ("tls/fullchain.pem", "tls/privkey.pem"), strict=True):
         shutil.move(made, folder / name)

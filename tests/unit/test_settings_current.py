@@ -1,6 +1,8 @@
 """Current: a reload puts everything in force or nothing."""
 
 import asyncio
+import os
+import time
 from pathlib import Path
 
 import pytest
@@ -65,6 +67,21 @@ async def test_sudden_loss_of_clients_is_refused_unless_allowed(tmp_path: Path) 
     assert len(live.settings.terms.clients) == 80
 
 
+async def test_the_file_allow_removal_allows_the_loss_for_an_hour(tmp_path: Path) -> None:
+    live = await current(write(tmp_path))
+    write(tmp_path, b=FIRM.replace('"1"', '"2"').replace("one@", "two@"))
+    (tmp_path / "firms" / "a.yaml").unlink()
+    allowed = tmp_path / "allow-removal"
+    allowed.touch()
+    for age in (3700, -3700):
+        os.utime(allowed, (time.time() - age,) * 2)
+        (fault,) = (await live.reload()).faults
+        assert f"touch {allowed}, and reload within an hour" in fault.fix
+    allowed.touch()
+    assert (await live.reload()).ok
+    assert list(live.settings.terms.clients) == ["b/2"]
+
+
 async def test_no_client_left_is_refused(tmp_path: Path) -> None:
     live = await current(write(tmp_path))
     write(tmp_path, a=FIRM[: FIRM.index("clients:")] + "clients: []\n")
@@ -96,6 +113,16 @@ async def test_a_child_that_dies_is_a_fault(tmp_path: Path, monkeypatch: pytest.
     result = await live.reload()
     assert not result.ok
     assert "the process that reads the configuration failed" in result.faults[0].what
+
+
+async def test_a_child_that_cannot_be_started_is_a_fault_and_worth_another_try(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    live = await current(write(tmp_path))
+    monkeypatch.setattr(handover.sys, "executable", str(tmp_path / "nothing"))
+    result = await live.reload()
+    assert (result.ok, result.unread) == (False, True)
+    assert "no process can be started to read the configuration" in result.faults[0].what
 
 
 async def replay(lines: list[bytes], before: Firms = NONE) -> Taken:

@@ -8,6 +8,7 @@ from relay.report import Severity
 from relay.settings import text
 from relay.settings.faults import Faults
 from relay.settings.load import load
+from relay.settings.users import make_user_line
 from tests.support.config_faults import FIRM, RELAY, lines, told, write
 
 WITH_PASSWORD = RELAY.replace("tls: none", "username: relay, password_file: password")
@@ -178,6 +179,7 @@ def test_systemd_credential_goes_before_the_folder(tmp_path: Path, monkeypatch: 
 
 def test_users_without_tls_are_refused(tmp_path: Path) -> None:
     (tmp_path / "users").touch(mode=0o600)
+    (tmp_path / "users").write_text(make_user_line("jefacture", "secret"))
     found = told(tmp_path, relay=RELAY + "listen: [{address: 127.0.0.1:2525, users_file: users}]\n")
     assert found == [
         "relay.yaml:3:48: error: listener 127.0.0.1:2525 has users but tls: none: AUTH is offered over TLS only."

@@ -1,6 +1,6 @@
 import pytest
 
-from relay.smtpd.users import UsersFault, make_user_line, parse_users, verify
+from relay.settings.users import UsersFault, make_user_line, parse_users, verify
 
 
 def test_a_made_line_lets_in_with_the_password_and_no_other() -> None:
@@ -36,6 +36,11 @@ GOOD = "$scrypt$ln=14,r=8,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAA
         (f"a:{GOOD.replace('p=1', 'p=0')}", 1),
         (f"a:{GOOD}\na:{GOOD}", 2),
         ("a:$scrypt$ln=14,r=8,p=1$A$A", 1),
+        (f"a:{GOOD[:-2]}", 1),
+        (f"a:{GOOD}AA", 1),
+        (f"a:{GOOD.replace('ln=14,r=8', 'ln=16,r=1')}", 1),
+        (f"a\u200b:{GOOD}", 1),
+        (f"\ufeffa:{GOOD}", 1),
     ],
 )
 def test_a_faulty_line_is_named_and_not_shown(text: str, line: int) -> None:
@@ -46,3 +51,18 @@ def test_a_faulty_line_is_named_and_not_shown(text: str, line: int) -> None:
 
 def test_a_secret_does_not_show_itself() -> None:
     assert repr(parse_users(f"a:{GOOD}")) == "{'a': Secret(…)}"
+
+
+def test_a_hash_that_matches_no_password_is_named() -> None:
+    short = f"a:{GOOD[:-21]}"
+    with pytest.raises(UsersFault, match="line 1: the hash matches no password: it has 16 octets, not 32"):
+        parse_users(short)
+
+
+@pytest.mark.parametrize("cost", ["ln=10,r=1", "ln=15,r=1", "ln=14,r=8", "ln=18,r=1", "ln=17,r=2", "ln=20,r=1"])
+def test_every_hash_that_is_taken_can_be_verified(cost: str) -> None:
+    try:
+        users = parse_users(f"a:{GOOD.replace('ln=14,r=8', cost)}")
+    except UsersFault:
+        return
+    assert verify(users, "a", "x") is False
