@@ -11,19 +11,22 @@ import shutil
 import sys
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
 import click
 
 from relay.cli.context import CONFIG_FAULT, NO, TRY_LATER, USAGE, Context, fail, options
-from relay.cli.queue_view import record_json, record_lines, row, table, unmoved
+from relay.cli.queue_view import Hidden, not_shown, record_json, record_lines, row, table, unmoved
 from relay.cli.words import say
 from relay.model import Delivery, Order, State
 from relay.spool.open import open_spool
 from relay.spool.port import Query, Spool, SpoolBusy, SpoolError, SpoolFull, SpoolNewer
 
 T = TypeVar("T")
+
+UNFINISHED = frozenset(each for each in State if not each.final)
 
 language_option = click.option("--language", type=click.Choice(["en", "fr"]), default="en", show_default=True)
 spool_option = click.option("--spool", "url", hidden=True, default=None, help="URL of the spool.")
@@ -37,20 +40,45 @@ def queue() -> None:
 @queue.command("list")
 @click.option("--state", "states", multiple=True, type=click.Choice([each.value for each in State]))
 @click.option("--client", metavar="DOSSIER", help="DOSSIER or FIRM/DOSSIER.")
+@click.option("--all", "every", is_flag=True, help="All deliveries, the relay's own notices among them.")
 @click.option("--limit", type=click.IntRange(1), default=1000, show_default=True)
 @language_option
 @spool_option
 @options
 def list_(
-    context: Context, states: tuple[str, ...], client: str | None, limit: int, language: str, url: str | None
+    context: Context,
+    states: tuple[str, ...],
+    client: str | None,
+    every: bool,
+    limit: int,
+    language: str,
+    url: str | None,
 ) -> None:
-    """Deliveries, oldest first. Exit 1 when there is none."""
+    """Deliveries that are not finished, newest last, without the relay's own notices; how many are not shown.
+
+    With --state those in that state, notices too; of more than --limit the oldest. Exit 1 when there is none to show.
+    """
     firm, _, dossier = (client or "").rpartition("/")
-    query = Query(frozenset(map(State, states)), dossier or None, firm or None, limit=limit)
-    found = on_spool(context, url, lambda spool: spool.find(query))
+    wanted = Query(frozenset(map(State, states)), dossier or None, firm or None, newest=not states, limit=limit)
+    if not states and not every:
+        wanted = replace(wanted, states=UNFINISHED, generated=False)
+    found, hidden = on_spool(context, url, lambda spool: listed(spool, wanted))
     _print(context, found, language)
+    if told := not_shown(hidden, language):
+        click.echo(told, err=context.as_json)
     if not found:
         sys.exit(NO)
+
+
+async def listed(spool: Spool, wanted: Query) -> tuple[tuple[Delivery, ...], Hidden]:
+    """The deliveries of `queue list`, and how many of the same client it leaves out."""
+    found = await spool.find(wanted)
+    beyond = await spool.count(wanted) - len(found)
+    if wanted.generated is None:
+        return found, Hidden(newer=0 if wanted.newest else beyond, older=beyond if wanted.newest else 0)
+    finished = await spool.count(replace(wanted, states=frozenset(State) - UNFINISHED))
+    notices = await spool.count(replace(wanted, states=frozenset(), generated=True))
+    return found, Hidden(finished, notices, older=beyond)
 
 
 @queue.command()

@@ -1,6 +1,7 @@
 """The queue as values for JSON and as lines for a person. Pure; times are RFC 3339, UTC."""
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import chain
 from textwrap import wrap
@@ -42,6 +43,23 @@ def row(each: Delivery) -> dict[str, Any]:
         "detail": each.detail,
         "size": each.size,
     }
+
+
+@dataclass(frozen=True, slots=True)
+class Hidden:
+    """How many deliveries `queue list` does not show: finished ones, the relay's own notices, those beyond --limit."""
+
+    finished: int = 0
+    notices: int = 0
+    older: int = 0
+    newer: int = 0
+
+
+def not_shown(hidden: Hidden, language: str) -> str:
+    """The last line of `queue list`; "" when all is shown."""
+    counts = {"finished": hidden.finished, "notices": hidden.notices, "older": hidden.older, "newer": hidden.newer}
+    parts = [say(f"{key} ({'one' if n == 1 else 'many'})", language, n) for key, n in counts.items() if n]
+    return say("not shown", language, ", ".join(parts)) if parts else ""
 
 
 def table(found: Iterable[Delivery], language: str, width: int | None = None) -> list[str]:

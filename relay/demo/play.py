@@ -81,7 +81,7 @@ async def _settled(stage: Stage) -> list[dict[str, Any]]:
     """The queue once nothing in it is under way any more, or as it stands after a while."""
     deliveries: list[dict[str, Any]] = []
     for _ in range(20):
-        deliveries = await stage.command("queue", "list")
+        deliveries = await stage.command("queue", "list", "--all")
         if not any(each["state"] in PENDING for each in deliveries):
             break
         await asyncio.sleep(0.2)

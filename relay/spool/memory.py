@@ -183,7 +183,11 @@ class MemorySpool:
 
     async def find(self, query: Query) -> tuple[Delivery, ...]:
         found = [each.delivery for each in self._entries() if self._matches(each.delivery, query)]
-        return tuple(sorted(found, key=lambda each: (each.arrived, each.queue_id, each.number))[: query.limit])
+        found.sort(key=lambda each: (each.arrived, each.queue_id, each.number))
+        return tuple(found[-query.limit :] if query.newest else found[: query.limit])
+
+    async def count(self, query: Query) -> int:
+        return sum(self._matches(each.delivery, query) for each in self._entries())
 
     def _matches(self, delivery: Delivery, query: Query) -> bool:
         return (
@@ -191,6 +195,7 @@ class MemorySpool:
             and query.dossier in (None, delivery.dossier)
             and query.firm in (None, delivery.firm)
             and query.queue_id in (None, delivery.queue_id)
+            and query.generated in (None, delivery.generated)
             and query.unreported not in delivery.reported
             and (query.term is None or self._named(delivery, bare(query.term)))
         )

@@ -88,6 +88,8 @@ class Query:
     """Which deliveries: all conditions given hold.
 
     term: queue id, Message-ID, invoice number, sha256, SIREN of a party, dossier. unreported: kind of report not sent.
+    generated: only the relay's own messages (notices, DSN), or none of them; None: both. newest: where there are more
+    than `limit`, those that arrived last.
     """
 
     states: frozenset[State] = frozenset()
@@ -96,6 +98,8 @@ class Query:
     queue_id: str | None = None
     term: str | None = None
     unreported: str | None = None
+    generated: bool | None = None
+    newest: bool = False
     limit: int = 1000
 
 
@@ -189,7 +193,10 @@ class Spool(Protocol):
         other processes ordered."""
 
     async def find(self, query: Query) -> tuple[Delivery, ...]:
-        """Deliveries that match, oldest arrival first."""
+        """Up to `query.limit` deliveries that match, oldest arrival first."""
+
+    async def count(self, query: Query) -> int:
+        """How many deliveries match, whatever `query.limit` is."""
 
     async def show(self, queue_id: str) -> Record | None:
         """One mail whole."""

@@ -16,7 +16,23 @@ _TERM = (
 
 def find(db: sqlite3.Connection, query: Query) -> tuple[Delivery, ...]:
     """Deliveries that match all conditions of `query`, oldest arrival first."""
-    conditions, values = ["1"], []
+    conditions, values = _conditions(query)
+    order = ", ".join(f"{each} DESC" if query.newest else each for each in ("arrived", "queue_id", "number"))
+    found = rows.deliveries(db, f"{conditions} ORDER BY {order} LIMIT ?", *values, query.limit)
+    return tuple(reversed(found) if query.newest else found)
+
+
+def count(db: sqlite3.Connection, query: Query) -> int:
+    """How many deliveries match all conditions of `query`."""
+    conditions, values = _conditions(query)
+    (found,) = db.execute(f"SELECT COUNT(*) FROM deliveries WHERE {conditions}", values).fetchone()
+    return int(found)
+
+
+def _conditions(query: Query) -> tuple[str, list[str | bool]]:
+    """The condition of a statement, and the values bound to it."""
+    conditions: list[str] = ["1"]
+    values: list[str | bool] = []
     if query.states:
         conditions.append(f"state IN ({', '.join('?' * len(query.states))})")
         values += [str(state) for state in query.states]
@@ -34,8 +50,10 @@ def find(db: sqlite3.Connection, query: Query) -> tuple[Delivery, ...]:
         term = bare(query.term)
         conditions.append(f"mail IN ({_MAILS_OF_TERM}) AND {_TERM}")
         values += [term, term, term, term, term, term]
-    where = f"{' AND '.join(conditions)} ORDER BY arrived, queue_id, number LIMIT ?"
-    return tuple(rows.deliveries(db, where, *values, query.limit))
+    if query.generated is not None:
+        conditions.append("generated = ?")
+        values.append(query.generated)
+    return " AND ".join(conditions), values
 
 
 _MAILS_OF_TERM = (

@@ -140,6 +140,9 @@ class SqliteSpool:
     async def find(self, query: Query) -> tuple[Delivery, ...]:
         return await self._read(lambda db: queries.find(db, query))
 
+    async def count(self, query: Query) -> int:
+        return await self._read(lambda db: queries.count(db, query))
+
     async def show(self, queue_id: str) -> Record | None:
         return await self._read(lambda db: whole.record(db, self._content, queue_id))
 

@@ -100,7 +100,7 @@ async def _collect(stage: TableStage, receiver: Receiver, table: list[Row]) -> N
         found = re.search(r"\bid (\S+?);?\s", arrival.message["Received"])
         assert found is not None
         by_id[found[1]].arrivals.append(arrival)
-    for line in await stage.command("queue", "list"):
+    for line in await stage.command("queue", "list", "--all"):
         by_id[line["queue_id"]].queue.append(line)
 
 

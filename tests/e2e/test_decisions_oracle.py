@@ -48,7 +48,9 @@ async def test_each_address_receives_what_it_must_and_nothing_else(
         assert await stage.start(), stage.log.read_text("utf-8")
         await hand_over(stage, sent)
         assert await receiver.wait(sum(bool(each.expected) for each in made), seconds)
-        states = Counter(line["state"] for line in await stage.command("queue", "list", "--limit", str(10 * mails)))
+        states = Counter(
+            line["state"] for line in await stage.command("queue", "list", "--all", "--limit", str(10 * mails))
+        )
     finally:
         code = await stage.stop()
         await receiver.close()

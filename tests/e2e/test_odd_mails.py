@@ -129,7 +129,7 @@ async def test_what_is_odd_but_readable_is_relayed_and_its_original_cut(wide: St
         subjects[f"<{each.name}@x.example>"] = each
         reply = await asyncio.to_thread(wide.submit, MARTIN, raw)
         assert reply.code == 250, (each.name, reply)
-    assert await receiver.wait_relayed(len(ODD), 60), await wide.command("queue", "list")
+    assert await receiver.wait_relayed(len(ODD), 60), await wide.command("queue", "list", "--all")
     for arrival in receiver.relayed:
         each = subjects[arrival.message_id]
         wanted = [sha256(content).hexdigest() for content in each.keeps(f"{each.name}-7781")]
@@ -201,7 +201,7 @@ async def test_what_left_once_is_a_loop_when_it_comes_back(wide: Stage, receiver
     assert await receiver.wait_relayed(1, 30)
     reply = await asyncio.to_thread(wide.submit, MARTIN, receiver.relayed[0].content)
     assert (reply.code, reply.enhanced) == (554, "5.4.6")
-    assert [each["state"] for each in await wide.command("queue", "list") if each["recipient"] == AGIRIS] == [
+    assert [each["state"] for each in await wide.command("queue", "list", "--all") if each["recipient"] == AGIRIS] == [
         "delivered"
     ]
 

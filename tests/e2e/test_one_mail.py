@@ -118,7 +118,7 @@ async def test_what_was_accepted_survives_kill_9_and_arrives_once(
     stage.submit(other.recipient, other.mail())
     assert await again.wait_relayed(2, 30)
     assert [each.message_id for each in again.relayed] == [scene.message_id, other.message_id]
-    states = {each["queue_id"]: each["state"] for each in await stage.command("queue", "list")}
+    states = {each["queue_id"]: each["state"] for each in await stage.command("queue", "list", "--all")}
     assert states[reply.text] == "delivered"
     await again.close()
 
@@ -128,7 +128,7 @@ async def test_a_resubmission_gets_the_same_queue_id_and_is_sent_once(stage: Sta
     first, second = (stage.submit(scene.recipient, scene.mail()) for _ in range(2))
     assert first == second
     assert await receiver.wait_relayed(1, 30)
-    assert len(await stage.command("queue", "list")) == 1
+    assert len(await stage.command("queue", "list", "--all")) == 1
 
 
 async def test_the_words_of_the_readme_send_a_mail(stage: Stage, receiver: Receiver, tmp_path: Path) -> None:

@@ -43,7 +43,7 @@ async def test_a_refusal_of_the_next_hop_is_reported_to_the_platform(stage: Stag
     bounce = parse_dsn(mail.content)
     assert bounce is not None
     assert (bounce.action, bounce.status, bounce.recipient) == ("failed", "5.1.1", MARTIN)
-    (delivery,) = [each for each in await stage.command("queue", "list") if each["queue_id"] == reply.text]
+    (delivery,) = [each for each in await stage.command("queue", "list", "--all") if each["queue_id"] == reply.text]
     assert (delivery["state"], delivery["last_reply"]) == ("failed", "550 5.1.1 no such mailbox")
 
 
@@ -63,7 +63,7 @@ async def test_a_late_bounce_finds_its_mail(stage: Stage, peer: Peer) -> None:
         assert client.sendmail("", [mail.sender], bounce) == {}
     (shown,) = await stage.command("queue", "show", queue_id)
     assert "mailbox full" in str(shown)
-    (delivery,) = await stage.command("queue", "list", "--client", "00012345")
+    (delivery,) = await stage.command("queue", "list", "--all", "--client", "00012345")
     assert delivery["state"] == "failed"
 
 

@@ -210,7 +210,7 @@ def test_down_for_days(rigs: Callable[..., Rig], sink: NextHop, say: Say, books:
     assert age > RETRY.give_up
     assert attempts >= least_attempts(RETRY)
     assert stamp(ended()[-2]) - arrived <= RETRY.give_up, "given up at the first attempt after it"
-    told = [each for each in rig.command("queue", "list") if each["recipient"] == "noreply@jefacture.example"]
+    told = [each for each in rig.command("queue", "list", "--all") if each["recipient"] == "noreply@jefacture.example"]
     say(
         f"N2: {attempts} attempts in {age / 3600:.0f} h, as scheduled, then given up; {len(told)} reports to the sender"
     )

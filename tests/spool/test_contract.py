@@ -340,6 +340,36 @@ class TestOrders:
             await spool.set_state(given.queue_id, None, Order("burn"), clock.now)
 
 
+class TestLists:
+    @pytest.mark.parametrize(
+        ("query", "found", "matching"),
+        [
+            (Query(), "abcd", 4),
+            (Query(limit=2), "ab", 4),
+            (Query(limit=2, newest=True), "cd", 4),
+            (Query(generated=False), "abd", 3),
+            (Query(generated=False, newest=True, limit=2), "bd", 3),
+            (Query(generated=True), "c", 1),
+            (Query(states=frozenset({State.HELD}), limit=1), "b", 1),
+            (Query(states=frozenset({State.QUEUED}), generated=False, newest=True, limit=1), "d", 2),
+            (Query(states=frozenset({State.FAILED}), newest=True), "", 0),
+        ],
+    )
+    async def test_the_oldest_or_the_newest_within_the_limit_and_how_many_there_are(
+        self, spool: Spool, query: Query, found: str, matching: int
+    ) -> None:
+        mails = {
+            "a": mail(at=1.0),
+            "b": mail(plan("b@x", disposition=Disposition.HOLD), at=2.0),
+            "c": mail(plan("operator@x"), at=3.0, generated=True),
+            "d": mail(at=4.0),
+        }
+        for each in reversed(mails.values()):
+            await spool.store(each)
+        assert [each.queue_id for each in await spool.find(query)] == [mails[name].queue_id for name in found]
+        assert await spool.count(query) == matching
+
+
 class TestOperatorActions:
     async def test_what_operators_did_waits_to_be_logged_and_nothing_else(self, spool: Spool, clock: Clock) -> None:
         first, second = mail(plan("a@x", "b@x")), mail()

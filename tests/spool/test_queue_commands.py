@@ -12,9 +12,9 @@ from click.testing import CliRunner, Result
 from relay.cli.queue import queue
 from relay.cli.queue_view import table
 from relay.lifecycle import step
-from relay.model import Delivery, Disposition, Mail, Retry, State
+from relay.model import Delivery, Disposition, Mail, Order, Retry, State
 from relay.reason import Reason
-from relay.reply import Deferred, Reply, Stage
+from relay.reply import Deferred, Delivered, Reply, Stage
 from relay.spool.open import open_spool
 from tests.support.spooled import facturx, mail, plan
 
@@ -67,6 +67,82 @@ def test_list_has_the_keys_of_the_contract(bench: Bench) -> None:
         "size": len(given.raw),
     }
     assert row | contract == row
+
+
+def finished_and_other(bench: Bench) -> dict[str, str]:
+    """One delivery of each kind, oldest first: name -> queue id."""
+    kinds = {
+        "delivered": mail(plan("a@x", dossier="A"), at=1.0),
+        "held": mail(plan("b@x", dossier="A", disposition=Disposition.HOLD), at=2.0),
+        "withheld": mail(plan("c@x", dossier="B", disposition=Disposition.WITHHOLD), at=3.0),
+        "notice": mail(plan("operator@x", firm=None, dossier=None), at=4.0, generated=True),
+        "queued": mail(plan("d@x", dossier="A"), at=5.0),
+        "dropped": mail(plan("e@x", dossier="A"), at=6.0),
+        "last": mail(plan("f@x", dossier="B"), at=7.0),
+    }
+    bench.fill(*kinds.values())
+
+    async def settle() -> None:
+        spool = open_spool(bench.url)
+        (claim,) = await spool.claim(1.0, 60, 1)
+        await spool.settle(claim, step(claim.delivery, Delivered(Reply(250, "2.0.0", "ok")), 1.0, Retry()))
+        await spool.set_state(kinds["dropped"].queue_id, None, Order("drop"), 8.0)
+        await spool.close()
+
+    asyncio.run(settle())
+    return {name: each.queue_id for name, each in kinds.items()}
+
+
+@pytest.mark.parametrize(
+    ("words", "shown", "english", "french"),
+    [
+        (
+            (),
+            ("held", "withheld", "queued", "last"),
+            "not shown: 2 finished (--all), 1 notice of the relay (--all)",
+            "non affichés\u00a0: 2 envois terminés (--all), 1 avis du relais (--all)",
+        ),
+        (("--client", "A"), ("held", "queued"), "not shown: 2 finished (--all)", "2 envois terminés (--all)"),
+        (("--client", "B"), ("withheld", "last"), "", ""),
+        (
+            ("--limit", "1"),
+            ("last",),
+            "not shown: 2 finished (--all), 1 notice of the relay (--all), 3 older (--limit)",
+            "3 envois plus anciens (--limit)",
+        ),
+        (("--all",), ("delivered", "held", "withheld", "notice", "queued", "dropped", "last"), "", ""),
+        (
+            ("--all", "--limit", "6"),
+            ("held", "withheld", "notice", "queued", "dropped", "last"),
+            "not shown: 1 older (--limit)",
+            "1 envoi plus",
+        ),
+        (("--state", "dropped"), ("dropped",), "", ""),
+        (("--state", "queued"), ("notice", "queued", "last"), "", ""),
+        (("--state", "queued", "--limit", "1"), ("notice",), "not shown: 2 newer (--limit)", "2 envois plus récents"),
+    ],
+)
+def test_list_shows_what_is_not_finished_newest_last_and_says_how_many_it_leaves_out(
+    bench: Bench, words: tuple[str, ...], shown: tuple[str, ...], english: str, french: str
+) -> None:
+    ids = finished_and_other(bench)
+    wanted = [ids[each] for each in shown]
+    text, told = bench.run("list", *words), bench.run("list", *words, "--language", "fr")
+    lines = text.stdout.splitlines()
+    assert [each.partition(".")[0] for each in lines[: len(wanted)]] == wanted
+    assert [each[: len(english)] for each in lines[len(wanted) :]] == ([english] if english else [])
+    assert french in told.stdout.splitlines()[-1]
+    as_json = bench.run("list", *words, "--json")
+    assert [json.loads(each)["queue_id"] for each in as_json.stdout.splitlines()] == wanted
+    assert as_json.stderr.startswith(english) and bool(as_json.stderr) is bool(english)
+
+
+def test_list_of_nothing_but_what_is_finished_is_empty_and_says_so(bench: Bench) -> None:
+    given = mail(plan("a@x"))
+    bench.fill(given)
+    assert bench.run("drop", given.queue_id).exit_code == 0
+    result = bench.run("list")
+    assert (result.exit_code, result.stdout) == (1, "not shown: 1 finished (--all)\n")
 
 
 def test_list_filters_and_says_no_when_nothing_is_found(bench: Bench) -> None:
