@@ -7,6 +7,7 @@ import signal
 import smtplib
 import socket
 import sys
+from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -66,7 +67,7 @@ class Stage:
     expected_exits: tuple[int, ...] = (0,)
     _process: asyncio.subprocess.Process | None = None
     _copier: asyncio.Task[None] | None = None
-    _events: set[str] = field(default_factory=set)
+    _events: Counter[str] = field(default_factory=Counter)
     _changed: asyncio.Condition = field(default_factory=asyncio.Condition)
 
     @property
@@ -134,10 +135,10 @@ class Stage:
         assert self._process is not None
         return self._process.pid
 
-    async def logged(self, event: str, seconds: float = 30) -> None:
-        """Wait until the daemon has logged `event`. Raises TimeoutError."""
+    async def logged(self, event: str, seconds: float = 30, times: int = 1) -> None:
+        """Wait until the daemon has logged `event` so many times since its start. Raises TimeoutError."""
         async with asyncio.timeout(seconds), self._changed:
-            await self._changed.wait_for(lambda: event in self._events)
+            await self._changed.wait_for(lambda: self._events[event] >= times)
 
     def command_line(self, *words: str) -> list[str]:
         """`agiris-relay WORDS` on this stage's configuration."""

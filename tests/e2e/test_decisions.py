@@ -91,6 +91,7 @@ async def run(stage: TableStage, receiver: Receiver, table: list[Row]) -> None:
     relayed = [plan for each in table if each.decision.refusal is None for plan in each.decision.plans]
     wanted = sum(plan.disposition is Disposition.RELAY for plan in relayed)
     assert await receiver.wait(wanted, 60), f"{len(receiver.arrivals)} of {wanted} mails arrived"
+    await stage.logged("delivered", 60, times=wanted)  # the next hop has them before the spool knows it
     await _collect(stage, receiver, table)
 
 

@@ -201,6 +201,7 @@ async def test_what_left_once_is_a_loop_when_it_comes_back(wide: Stage, receiver
     assert await receiver.wait_relayed(1, 30)
     reply = await asyncio.to_thread(wide.submit, MARTIN, receiver.relayed[0].content)
     assert (reply.code, reply.enhanced) == (554, "5.4.6")
+    await wide.logged("delivered")
     assert [each["state"] for each in await wide.command("queue", "list", "--all") if each["recipient"] == AGIRIS] == [
         "delivered"
     ]

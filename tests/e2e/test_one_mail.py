@@ -118,6 +118,7 @@ async def test_what_was_accepted_survives_kill_9_and_arrives_once(
     stage.submit(other.recipient, other.mail())
     assert await again.wait_relayed(2, 30)
     assert [each.message_id for each in again.relayed] == [scene.message_id, other.message_id]
+    await stage.logged("delivered", times=2)
     states = {each["queue_id"]: each["state"] for each in await stage.command("queue", "list", "--all")}
     assert states[reply.text] == "delivered"
     await again.close()

@@ -92,7 +92,7 @@ async def test_each_command_does_what_it_says(shipped: Shipped, receiver: Receiv
     first = await asyncio.to_thread(shipped.submit, "martin@export.relay.example", submission("F-2026-117"))
     again = await asyncio.to_thread(shipped.submit, "martin@export.relay.example", _resent("F-2026-117"))
     assert (first.code, again.code) == (250, 250)
-    assert await receiver.wait(1, 30)
+    assert await receiver.wait_relayed(1, 30)
     arrived = 1
     for line in listed:
         command = re.sub(r"\bID\b", again.text, line).replace("127.0.0.1:2525", f"127.0.0.1:{shipped.smtp}")
@@ -104,7 +104,7 @@ async def test_each_command_does_what_it_says(shipped: Shipped, receiver: Receiv
         assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
         if command.startswith(("swaks", "curl")):
             arrived += 1
-            assert await receiver.wait(arrived, 30), line
+            assert await receiver.wait_relayed(arrived, 30), line
     assert await shipped.stop() == 0
 
 

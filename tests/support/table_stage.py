@@ -52,10 +52,11 @@ class TableStage(Stage):
 
     async def reload(self) -> None:
         """SIGHUP, and wait until the new configuration is in force. Raises AssertionError when it is refused."""
-        self._events -= {"reloaded", "reload_failed"}
+        for event in ("reloaded", "reload_failed"):
+            del self._events[event]
         self.send_signal(signal.SIGHUP)
         async with asyncio.timeout(60), self._changed:
-            await self._changed.wait_for(lambda: bool({"reloaded", "reload_failed"} & self._events))
+            await self._changed.wait_for(lambda: bool({"reloaded", "reload_failed"} & self._events.keys()))
         assert "reload_failed" not in self._events, self.log.read_text("utf-8")[-3000:]
 
     def submit_all(self, mails: Sequence[tuple[Sequence[str], bytes]]) -> list[Reply]:
