@@ -70,6 +70,7 @@ class Report:
     xml_sha256: of the embedded invoice XML (two copies of one invoice share it).
     claimed: the XMP claims a Factur-X, whether or not an XML is there.
     encrypted: the PDF asks for a password. openable: the document could be read at all.
+    incomplete: the PDF is cut off, or pages of it cannot be shown: it stands for no other document.
     mentions: invoice numbers (BT-1 of the other documents of the same mail) that this PDF's text holds.
     has_text: False for a scan; None when the text was not read.
     ms: wall clock of the check in milliseconds.
@@ -90,6 +91,7 @@ class Report:
     claimed: bool = False
     encrypted: bool = False
     openable: bool = True
+    incomplete: bool = False
     mentions: tuple[str, ...] = ()
     has_text: bool | None = None
     ms: float = 0.0

@@ -90,17 +90,22 @@ def members(invoice: Invoice) -> tuple[int, ...]:
 
 
 def is_plain(report: Report, checked: bool = True) -> bool:
-    """A PDF that opens and claims to be nothing more: only such a one can be an original."""
-    determined = report.openable and not report.encrypted and not (checked and report.verdict is Verdict.UNDETERMINED)
+    """A PDF that opens, is complete and claims to be nothing more: only such a one can be an original."""
+    determined = (
+        report.openable
+        and not report.incomplete
+        and not report.encrypted
+        and not (checked and report.verdict is Verdict.UNDETERMINED)
+    )
     return report.kind is Kind.PDF and determined and not report.claimed and report.xml_sha256 is None
 
 
 def can_stand_alone(report: Report, checked: bool) -> bool:
-    """May the original go, this Factur-X staying? Not when it is broken, locked, unreadable or of unknown verdict.
+    """May the original go, this Factur-X staying? Not when it is broken, incomplete, locked, unreadable or unjudged.
 
     `checked` False: the check is off by configuration, and no verdict is expected.
     """
-    whole = report.openable and not report.encrypted and not _is_broken(report)
+    whole = report.openable and not report.incomplete and not report.encrypted and not _is_broken(report)
     return whole and (not checked or report.verdict in (Verdict.VALID, Verdict.INVALID))
 
 

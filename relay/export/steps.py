@@ -57,8 +57,9 @@ SENTENCES: dict[str, tuple[str, str]] = {
     "removed": ("original PDF removed (button off): {}", "PDF d'origine retiré (bouton désactivé) : {}"),
     "kept": ("original PDF kept: {}", "PDF d'origine conservé : {}"),
     "kept_by_rule": (
-        "original PDF kept although the button is off, its Factur-X being unreadable or unchecked: {}",
-        "PDF d'origine conservé bien que le bouton soit désactivé, sa Factur-X étant illisible ou non vérifiée : {}",
+        "original PDF kept although the button is off, its Factur-X being unreadable, incomplete or unchecked: {}",
+        "PDF d'origine conservé bien que le bouton soit désactivé, "
+        "sa Factur-X étant illisible, incomplète ou non vérifiée : {}",
     ),
     "xml_removed": (
         "XML of the same invoice removed, the destination takes none: {}",

@@ -24,6 +24,12 @@ def _attached(attachment: Attachment, profile: Profile | None) -> Iterator[Findi
         yield _error("FX-XML-NAME", "pdf", "the embedded invoice is not named factur-x.xml")
     if attachment.source == "annotation":
         yield _warning("FX-NOT-IN-NAMES", "the invoice hangs on a page as an annotation, not in EmbeddedFiles")
+    elif attachment.source != "names":
+        yield _warning(
+            "FX-NOT-IN-NAMES", "the invoice is in /AF only, not in EmbeddedFiles: many programs do not find it"
+        )
+    if attachment.lzw:
+        yield _warning("PDFA-LZW", "the embedded invoice is packed by LZW, which is forbidden (ISO 19005-3 §6.1.7.2)")
     if not attachment.associated:
         yield _error("FX-AF-MISSING", "pdf", "the invoice is not in /AF of the catalog (ISO 19005-3 §6.8)")
     if attachment.relationship is None:
@@ -48,6 +54,8 @@ def _xmp(
         elif not any(finding.where == "xmp" for finding in container.findings):
             yield _error("XMP-MISSING", "xmp", "the PDF has no XMP metadata")
         return
+    if container.xmp is not None and not xmp.is_utf8(container.xmp):
+        yield Finding("XMP-ENCODING", Severity.WARNING, "xmp", "the XMP is not in UTF-8 (ISO 19005-3 §6.6.2.1)")
     if claims.part != "3":
         yield _error("PDFA-NOT-PART-3", "xmp", "the XMP does not identify PDF/A-3 (identified only, not verified)")
     if claims.namespace is None:

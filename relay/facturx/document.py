@@ -12,7 +12,7 @@ from relay.facturx.embedded import Embedded, invoices
 from relay.facturx.invoice import Invoice
 from relay.facturx.invoice import read as read_invoice
 from relay.facturx.profiles import Profile
-from relay.facturx.xml import parse
+from relay.facturx.xml import looks_like_xml, parse
 from relay.file_type import PDF, SNIFF, file_type, is_pdf
 from relay.inspection import Candidate, Options
 from relay.report import PDF_WITHIN, Finding, Kind, Report, Severity, Verdict
@@ -42,6 +42,7 @@ def _pdf(blank: Report, data: bytes, options: Options) -> Report:
     opened = extract.read(data)
     if isinstance(opened, extract.Unreadable):
         return replace(blank, kind=Kind.PDF, openable=False, encrypted=opened.encrypted, findings=(opened.finding,))
+    blank = replace(blank, incomplete=opened.incomplete)
     claims = xmp.read(opened.xmp) if opened.xmp else None
     several = invoices(opened)
     if not several:
@@ -59,7 +60,7 @@ def _pdf(blank: Report, data: bytes, options: Options) -> Report:
         findings += container.check(opened, first.attachment, profile, claims)
         verdict, final = _concluded(findings, options, finished=_invoice(first, findings, options))
     named = profile.name if profile else None
-    return Report(blank.sha256, blank.size, verdict, Kind.FACTURX, named, findings=final, **said)
+    return replace(blank, verdict=verdict, kind=Kind.FACTURX, profile=named, findings=final, **said)
 
 
 def _invoice(first: Embedded, findings: list[Finding], options: Options) -> bool:
@@ -71,6 +72,8 @@ def _invoice(first: Embedded, findings: list[Finding], options: Options) -> bool
     if profile is None:
         findings.append(_unknown())
         return True
+    if profile.remark:
+        findings.append(Finding("FX-EXTENDED-CTC-FR", Severity.INFO, "xml", profile.remark))
     breaches = checks.xsd(first.root, profile)
     findings += breaches
     finished = True
@@ -133,12 +136,11 @@ def _foreign(blank: Report, kind: Kind, findings: Sequence[Finding], said: dict[
     remarks = tuple(
         replace(each, severity=Severity.INFO) if each.severity is Severity.ERROR else each for each in findings
     )
-    return Report(blank.sha256, blank.size, Verdict.NOT_FACTURX, kind, findings=remarks, **said)
+    return replace(blank, verdict=Verdict.NOT_FACTURX, kind=kind, findings=remarks, **said)
 
 
 def _other(blank: Report, data: bytes) -> Report:
-    head = data[: extract.SNIFF].lstrip(b"\xef\xbb\xbf\xff\xfe \t\r\n\x00")
-    if not head.startswith((b"<", b"<\x00")):
+    if not looks_like_xml(data[: extract.SNIFF]):
         return replace(blank, verdict=Verdict.NOT_FACTURX)
     root = parse(data)
     if isinstance(root, Finding):

@@ -1,12 +1,14 @@
 """What a PDF carries: its embedded files, its XMP and how it stands as a file. Every walk is bounded."""
 
 import io
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pikepdf
 
-from relay.facturx import inflate
+from relay.facturx import inflate, pages, renderer
+from relay.facturx.xml import looks_like_xml
 from relay.report import Finding, Severity
 
 MAX_FILES = 200
@@ -15,13 +17,16 @@ MAX_PAGES = 50
 MAX_ANNOTATIONS = 200
 SNIFF = 4096
 
+_OBJECT = re.compile(rb"[0-9] +[0-9]+ +obj\b")
+_CUT_OFF = "the PDF is cut off: its end is missing (ISO 32000-1 §7.5.5)"
+
 
 @dataclass(frozen=True, slots=True)
 class Attachment:
     """One embedded file. content: None when it is not XML by name, type or first octets, or could not be read.
 
-    source: names | af | annotation, where it was found first. associated: it stands in /AF of the catalog.
-    problem: the finding that says why an XML could not be read.
+    source: names | af | page | annotation, where it was found first. associated: it stands in /AF of the catalog.
+    problem: the finding that says why an XML could not be read. lzw: it is packed by LZW.
     """
 
     name: str
@@ -31,15 +36,20 @@ class Attachment:
     associated: bool
     content: bytes | None
     problem: Finding | None = None
+    lzw: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Container:
-    """An opened PDF. xmp: its octets, None when there is none. findings: what opening it showed."""
+    """An opened PDF. xmp: its octets, None when there is none. findings: what opening it showed.
+
+    incomplete: it is cut off, or pages of it cannot be shown.
+    """
 
     attachments: tuple[Attachment, ...]
     xmp: bytes | None
     findings: tuple[Finding, ...]
+    incomplete: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,14 +65,19 @@ def read(data: bytes) -> Container | Unreadable:
     findings = []
     if not data.startswith(b"%PDF-"):
         findings.append(_finding("PDF-HEADER-LATE", Severity.WARNING, "octets stand before the header %PDF-"))
+    incomplete = None
     try:
         try:
             pdf = pikepdf.open(io.BytesIO(data), attempt_recovery=False, suppress_warnings=True)
+            incomplete = _update_cut_off(data)
+            if b"%%EOF" not in data:
+                findings.append(_finding("PDF-EOF-MISSING", Severity.WARNING, "no %%EOF ends it (ISO 19005-3 §6.1.3)"))
         except pikepdf.PasswordError:
             raise
         except pikepdf.PdfError:
             findings.append(_finding("PDF-DAMAGED", Severity.WARNING, "the PDF is damaged; it was read by recovery"))
             pdf = pikepdf.open(io.BytesIO(data), attempt_recovery=True, suppress_warnings=True)
+            incomplete = _why_incomplete(data)
     except pikepdf.PasswordError:
         text = "the PDF asks for a password: nothing in it can be checked"
         return Unreadable(_finding("PDF-ENCRYPTED", Severity.WARNING, text), encrypted=True)
@@ -70,19 +85,50 @@ def read(data: bytes) -> Container | Unreadable:
         return Unreadable(_finding("PDF-UNREADABLE", Severity.WARNING, "the PDF cannot be opened, even by recovery"))
     with pdf:  # kept open while its objects are read: they point into it
         try:
-            return _container(pdf, findings)
+            return _container(pdf, data, findings, incomplete)
         except (pikepdf.PdfError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
             text = "the catalog of the PDF cannot be read"
             return Unreadable(_finding("PDF-UNREADABLE", Severity.WARNING, text))
 
 
-def _container(pdf: pikepdf.Pdf, findings: list[Finding]) -> Container:
+def _update_cut_off(data: bytes) -> str | None:
+    """A file that opens, but behind its last end there are objects: the last update of it did not come whole."""
+    end = data.rfind(b"%%EOF")
+    return _CUT_OFF if end >= 0 and _OBJECT.search(data, end) else None
+
+
+def _why_incomplete(data: bytes) -> str | None:
+    """Of a file that only recovery opens: what it lacks; None when all of it is there and a renderer shows it."""
+    end = data.rfind(b"%%EOF")
+    if end < 0 or _OBJECT.search(data, end):
+        return _CUT_OFF
+    if b"trailer" not in data and b"/XRef" not in data:
+        return "the PDF has no trailer (ISO 32000-1 §7.5.5)"
+    return None if renderer.opens(data) else "a renderer cannot open the pages of the PDF"
+
+
+def _container(pdf: pikepdf.Pdf, data: bytes, findings: list[Finding], incomplete: str | None) -> Container:
     if pdf.is_encrypted:
         findings.append(
             _finding("PDF-ENCRYPTED", Severity.ERROR, "encryption is forbidden in PDF/A (ISO 19005-3 §6.1.3)")
         )
-    attachments = tuple(_attachments(pdf, findings))
-    return Container(attachments, _xmp(pdf, findings), tuple(findings))
+    tree = pages.read(pdf)
+    incomplete = incomplete or _unshown(tree, data)
+    if incomplete:
+        findings.append(_finding("PDF-INCOMPLETE", Severity.ERROR, incomplete))
+    attachments = tuple(_attachments(pdf, tree, findings))
+    return Container(attachments, _xmp(pdf, findings), tuple(findings), incomplete is not None)
+
+
+def _unshown(tree: pages.Pages, data: bytes) -> str | None:
+    """Which page cannot be shown, if one cannot."""
+    if tree.missing or not tree.found:
+        return "a page of the PDF is missing" if tree.missing else "the PDF has no page"
+    for place, page in enumerate(tree.found[: pages.MAX_READ], 1):
+        lost = pages.names_content(page, data) if "/Contents" not in page.node else pages.content(page) is None
+        if lost:
+            return f"the content of page {place} is missing or damaged"
+    return None
 
 
 def _xmp(pdf: pikepdf.Pdf, findings: list[Finding]) -> bytes | None:
@@ -98,12 +144,13 @@ def _xmp(pdf: pikepdf.Pdf, findings: list[Finding]) -> bytes | None:
     return None
 
 
-def _attachments(pdf: pikepdf.Pdf, findings: list[Finding]) -> Iterator[Attachment]:
-    linked = tuple(_associated(pdf))
+def _attachments(pdf: pikepdf.Pdf, tree: pages.Pages, findings: list[Finding]) -> Iterator[Attachment]:
+    linked = tuple(_specifications(pdf.Root.get("/AF")))
     associated = {_identity(spec) for _, spec in linked}
     seen: set[object] = set()
     left = inflate.XML_LIMIT
-    for source, found in (("names", _named(pdf)), ("af", linked), ("annotation", _annotated(pdf))):
+    places = (("names", _named(pdf)), ("af", linked), ("page", _on_pages(tree)), ("annotation", _annotated(tree)))
+    for source, found in places:
         for key, spec in found:
             if len(seen) >= MAX_FILES:
                 findings.append(_finding("PDF-TOO-MANY-FILES", Severity.WARNING, f"only {MAX_FILES} files were read"))
@@ -129,13 +176,16 @@ def _attachment(key: str, spec: pikepdf.Object, source: str, associated: bool, l
     relationship = spec.get("/AFRelationship")
     media_type = _name(stream.get("/Subtype"))
     content, problem = _xml(stream, name, media_type, limit)
-    return Attachment(name, _name(relationship), media_type, source, associated, content, problem)
+    lzw = inflate.is_lzw(stream)
+    return Attachment(name, _name(relationship), media_type, source, associated, content, problem, lzw)
 
 
 def _xml(stream: pikepdf.Object, name: str, media_type: str | None, limit: int) -> tuple[bytes | None, Finding | None]:
     """The content when it is XML; what a name or a type promises must be readable, anything else is only looked at."""
     promised = name.lower().endswith(".xml") or "xml" in (media_type or "")
     try:
+        if not promised and not looks_like_xml(inflate.head(stream, SNIFF)):
+            return None, None
         data = inflate.content(stream, max(limit, 0))
     except inflate.TooLarge:
         problem = _finding("XML-TOO-LARGE", Severity.ERROR, "the embedded XML exceeds 20 MB", "xml")
@@ -144,8 +194,7 @@ def _xml(stream: pikepdf.Object, name: str, media_type: str | None, limit: int) 
             "XML-UNREADABLE", Severity.ERROR, f"the embedded XML cannot be decoded: {_why(error)}", "xml"
         )
     else:
-        head = data[:SNIFF].lstrip(b"\xef\xbb\xbf\xff\xfe \t\r\n\x00")
-        return (data if promised or head.startswith((b"<?xml", b"<\x00?")) else None), None
+        return data, None
     return None, problem if promised else None
 
 
@@ -169,8 +218,8 @@ def _named(pdf: pikepdf.Pdf) -> Iterator[tuple[str, pikepdf.Object]]:
             pending.extend(kids[place] for place in range(min(len(kids), MAX_NODES - visited)))
 
 
-def _associated(pdf: pikepdf.Pdf) -> Iterator[tuple[str, pikepdf.Object]]:
-    files = pdf.Root.get("/AF")
+def _specifications(files: object) -> Iterator[tuple[str, pikepdf.Object]]:
+    """The file specifications of an /AF."""
     if isinstance(files, pikepdf.Dictionary):
         yield "", files
     elif isinstance(files, pikepdf.Array):
@@ -179,27 +228,19 @@ def _associated(pdf: pikepdf.Pdf) -> Iterator[tuple[str, pikepdf.Object]]:
                 yield "", files[place]
 
 
-def _annotated(pdf: pikepdf.Pdf) -> Iterator[tuple[str, pikepdf.Object]]:
-    """Files hung on the first pages as annotations; the page tree is walked by hand, a hostile one may loop."""
-    pending, pages, visited = [pdf.Root.get("/Pages")], 0, 0
-    while pending and pages < MAX_PAGES and visited < MAX_NODES:
-        node = pending.pop(0)
-        visited += 1
-        if not isinstance(node, pikepdf.Dictionary):
-            continue
-        kids = node.get("/Kids")
-        if isinstance(kids, pikepdf.Array):
-            pending.extend(kids[place] for place in range(min(len(kids), MAX_PAGES)))
-            continue
-        pages += 1
-        notes = node.get("/Annots")
-        if not isinstance(notes, pikepdf.Array):
-            continue
-        for place in range(min(len(notes), MAX_ANNOTATIONS)):
-            note = notes[place]
-            file = note.get("/FS") if isinstance(note, pikepdf.Dictionary) else None
-            if isinstance(file, pikepdf.Dictionary):
-                yield "", file
+def _on_pages(tree: pages.Pages) -> Iterator[tuple[str, pikepdf.Object]]:
+    """Files in /AF of the first pages (ISO 32000-2 §14.13)."""
+    for page in tree.found[:MAX_PAGES]:
+        if "/AF" in page.node:
+            yield from _specifications(page.node.get("/AF"))
+
+
+def _annotated(tree: pages.Pages) -> Iterator[tuple[str, pikepdf.Object]]:
+    """Files hung on the first pages as annotations."""
+    for note in pages.annotations(tree, MAX_PAGES, MAX_ANNOTATIONS):
+        file = note.get("/FS")
+        if isinstance(file, pikepdf.Dictionary):
+            yield "", file
 
 
 def _identity(spec: pikepdf.Object) -> object:

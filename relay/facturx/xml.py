@@ -1,17 +1,29 @@
-"""The one XML parser: no entity, no network, no DOCTYPE, no huge tree."""
+"""The one XML parser: no entity, no network, no DOCTYPE, no huge tree but for a long text of up to 20 MB."""
 
 import re
+from functools import partial
 
 from lxml import etree
 
 from relay.report import Finding, Severity
 
 _DOCTYPE = re.compile(rb"<!DOCTYPE|<\x00!\x00D\x00O\x00C\x00T|\x00<\x00!\x00D\x00O\x00C\x00T", re.IGNORECASE)
+_BEGINS = re.compile(
+    rb"(?:\xef\xbb\xbf)?\s*<[?!A-Za-z_]"
+    rb"|(?:\xff\xfe)?(?:\s\x00)*<\x00[?!A-Za-z_]\x00|(?:\xfe\xff)?(?:\x00\s)*\x00<\x00[?!A-Za-z_]"
+)
 _ROOT = re.compile(rb"<[A-Za-z_]|<\x00[A-Za-z_]\x00")
 
-_PARSER = etree.XMLParser(
-    resolve_entities=False, no_network=True, load_dtd=False, dtd_validation=False, huge_tree=False, collect_ids=False
+MAX_OCTETS = 20 * 1024 * 1024
+MAX_DEPTH = 256
+LONG_TEXT = 10_000_000
+"""Octets that libxml2 takes for one text, attribute or comment, unless told otherwise."""
+
+_parser = partial(
+    etree.XMLParser, resolve_entities=False, no_network=True, load_dtd=False, dtd_validation=False, collect_ids=False
 )
+_PARSER = _parser(huge_tree=False)
+_PARSER_OF_LONG_TEXTS = _parser(huge_tree=True)
 
 
 def parse(data: bytes) -> etree._Element | Finding:
@@ -20,14 +32,40 @@ def parse(data: bytes) -> etree._Element | Finding:
     if _DOCTYPE.search(data, 0, root.start() if root else len(data)):  # neither can begin within the other
         return _doctype()
     try:
-        tree = etree.fromstring(data, _PARSER)
+        tree = _tree(data)
     except (etree.XMLSyntaxError, ValueError) as error:
         line = getattr(error, "lineno", None)
         at = f", line {line}" if line else ""
         return Finding("XML-NOT-WELL-FORMED", Severity.ERROR, "xml", f"the XML is not well-formed{at}")
+    if tree is None:
+        return Finding("XML-TOO-DEEP", Severity.ERROR, "xml", f"elements are nested deeper than {MAX_DEPTH}")
     if tree.getroottree().docinfo.internalDTD is not None:
         return _doctype()
     return tree
+
+
+def _tree(data: bytes) -> etree._Element | None:
+    """The root; None when a document of a long text is deeper than any invoice. Raises XMLSyntaxError, ValueError.
+
+    An annex in base64 (BT-125) is one text: only what may hold such a text is read without the limits of libxml2.
+    """
+    try:
+        return etree.fromstring(data, _PARSER)
+    except etree.XMLSyntaxError:
+        if not LONG_TEXT < len(data) <= MAX_OCTETS:
+            raise
+    tree = etree.fromstring(data, _PARSER_OF_LONG_TEXTS)
+    depth = 0
+    for event, _ in etree.iterwalk(tree, events=("start", "end")):
+        depth += 1 if event == "start" else -1
+        if depth > MAX_DEPTH:
+            return None
+    return tree
+
+
+def looks_like_xml(head: bytes) -> bool:
+    """Do the first octets begin a document of XML: a tag, a declaration, a comment, in UTF-8 or UTF-16?"""
+    return _BEGINS.match(head) is not None
 
 
 def _doctype() -> Finding:

@@ -1,5 +1,7 @@
 """The XMP of a PDF: the part of PDF/A it identifies, and what it claims to be a Factur-X of."""
 
+import codecs
+import re
 from dataclasses import dataclass
 
 from lxml import etree
@@ -13,6 +15,18 @@ FACTURX = "urn:factur-x:pdfa:CrossIndustryDocument:invoice:1p0#"
 NEARLY = frozenset({FACTURX.lower(), FACTURX.removesuffix("#"), "urn:zugferd:pdfa:CrossIndustryDocument:invoice:2p0#"})
 ORDERX = "urn:factur-x:pdfa:CrossIndustryDocument:1p0#"
 ZUGFERD1 = "urn:ferd:pdfa:CrossIndustryDocument:invoice:1p0#"
+
+
+_MARKS = (
+    (codecs.BOM_UTF8, None),
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+"""Byte order marks; the longer first, for that of UTF-16 begins that of UTF-32."""
+_WIDTH = {"utf-16": 2, "utf-16-le": 2, "utf-16-be": 2, "utf-32": 4, "utf-32-le": 4, "utf-32-be": 4}
+_DECLARED = re.compile(rb"\A\s*<\?xml\s[^>]*\?>")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +48,8 @@ class Xmp:
 
 def read(data: bytes) -> Xmp | None:
     """The facts of an XMP packet; None when it is no well-formed XML."""
-    tree = parse(data.strip(b"\x00 \t\r\n"))
+    text = in_utf8(data)
+    tree = parse(text.strip(b"\x00 \t\r\n")) if text is not None else None
     if not isinstance(tree, etree._Element):
         return None
     found: dict[str, dict[str, str]] = {}
@@ -55,6 +70,36 @@ def read(data: bytes) -> Xmp | None:
         claims.get("DocumentType"),
         claims.get("Version"),
     )
+
+
+def is_utf8(data: bytes) -> bool:
+    """Is the packet in UTF-8, as it must be in PDF/A (ISO 19005-3 §6.6.2.1)?"""
+    return _encoding(data) is None
+
+
+def in_utf8(data: bytes) -> bytes | None:
+    """The packet in UTF-8, without the declaration of another encoding; None when its octets are not what they say."""
+    encoding = _encoding(data)
+    if encoding is None:
+        return data
+    try:
+        text = data[: len(data) // _WIDTH[encoding] * _WIDTH[encoding]].decode(encoding).lstrip("\ufeff").encode()
+    except UnicodeError:
+        return None
+    return _DECLARED.sub(b"", text, count=1)
+
+
+def _encoding(data: bytes) -> str | None:
+    """None for UTF-8. Without a byte order mark the octets round the first `<` tell (XMP Part 1, §7.3.2)."""
+    for mark, encoding in _MARKS:
+        if data.startswith(mark):
+            return encoding
+    place = data.find(b"<", 0, 256)
+    if place < 0 or data[place + 1 : place + 2] != b"\0":
+        return None
+    if data[place + 1 : place + 4] == b"\0\0\0":
+        return "utf-32-be" if place % 4 == 3 else "utf-32-le"
+    return "utf-16-be" if place % 2 else "utf-16-le"
 
 
 def _note(found: dict[str, dict[str, str]], tag: str, value: str) -> None:

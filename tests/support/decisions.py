@@ -168,6 +168,7 @@ def _report(kind: str, fields: Mapping[str, Any]) -> Report:
         claimed=kind in ("facturx", "broken"),
         encrypted=kind == "encrypted",
         openable=kind not in ("encrypted", "unreadable", "liar"),
+        incomplete=bool(fields.get("incomplete")),
         mentions=tuple(str(each) for each in fields.get("mentions", ())),
     )
 

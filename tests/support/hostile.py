@@ -31,6 +31,30 @@ def bomb(megabytes: int) -> bytes:
     return first + block * (megabytes - 1)
 
 
+def packed_zeros(size: int) -> bytes:
+    """At least `size` zeros by LZW: each code once, so that the strings grow as long as they can, again and again."""
+    out, held, bits, made = bytearray(), 0, 0, 0
+
+    def put(code: int, width: int) -> None:
+        nonlocal held, bits
+        held, bits = held << width | code, bits + width
+        while bits >= 8:
+            bits -= 8
+            out.append(held >> bits & 255)
+            held &= (1 << bits) - 1
+
+    while made < size:
+        put(256, 12 if made else 9)
+        put(0, 9)
+        made, code = made + 1, 258
+        while code < 4094:
+            put(code, max(9, (code + 1).bit_length()))
+            made, code = made + code - 256, code + 1
+    put(257, 12)
+    out.append(held << 8 - bits & 255)
+    return bytes(out)
+
+
 LAUGHS = "".join(f'<!ENTITY l{n} "{("&l" + str(n - 1) + ";") * 10}">' for n in range(1, 12))
 
 XML: dict[str, Callable[[], bytes]] = {
@@ -55,6 +79,8 @@ XML: dict[str, Callable[[], bytes]] = {
         b"<ram:TypeCode>", b"<ram:TypeCode " + b" ".join(b'xmlns:n%d="u:%d"' % (n, n) for n in range(20_000)) + b">", 1
     ),
     "long-text": lambda: _xml(number="N" * 11_000_000),
+    "long-text-and-deep": lambda: _xml().replace(b"FA-2026-0001", b"<a>" * 1_000 + b"N" * 11_000_000 + b"</a>" * 1_000),
+    "long-attribute": lambda: _xml().replace(b'schemeID="0002"', b'schemeID="' + b"0" * 11_000_000 + b'"', 1),
     "beyond-limit": lambda: _xml() + b" " * (21 << 20),
     "empty": lambda: b"",
     "nul": lambda: _xml().replace(b"FA-2026", b"FA\0002026"),
@@ -168,6 +194,12 @@ PDF: dict[str, Callable[[], bytes]] = {
     "flate-damaged": lambda: _swap(b"\x78\x9c" + b"\xff" * 100, Name.FlateDecode),
     "filter-lzw": lambda: _swap(b"\x80\x0b\x60\x50\x22\x0c\x0c\x85\x01", Name.LZWDecode),
     "filter-run-length": lambda: _swap(b"\x81\x00" * 1_000_000, Name.RunLengthDecode),
+    "lzw-bomb": lambda: _swap(packed_zeros(22 << 20), Name.LZWDecode),
+    "run-length-bomb": lambda: _swap(b"\x81\x00" * 200_000, Name.RunLengthDecode),
+    "predictor-of-huge-rows": lambda: _swap(
+        zlib.compress(b"\2" * 1000), Name.FlateDecode, Dictionary(Predictor=12, Columns=2_000_000_000, Colors=4)
+    ),
+    "predictor-mad": lambda: _swap(zlib.compress(b"\2" * 1000), Name.FlateDecode, Dictionary(Predictor=-7, Columns=-1)),
     "filter-crypt": lambda: _swap(b"x", Name.Crypt),
     "filters-many": lambda: _swap(b"x", Array([Name.FlateDecode] * 1000)),
     "xmp-bomb": lambda: _metadata(lambda pdf: pdf.make_stream(bomb(500), Filter=Name.FlateDecode)),
