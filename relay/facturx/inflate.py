@@ -38,7 +38,7 @@ def head(stream: pikepdf.Object, size: int) -> bytes:
     Raises Undecodable.
     """
     try:
-        return _decoded(stream, max(size, HEAD_ROOM), cut=True)[:size]
+        return _decoded(stream, size, cut=True)[:size]
     except TooLarge:  # cut streams are never too large; a row of a predictor may be
         return b""
 
@@ -57,16 +57,18 @@ def _decoded(stream: pikepdf.Object, limit: int, *, cut: bool = False) -> bytes:
     if not filters:
         return data[:limit] if cut else data
     parameters = _parameters(stream.get("/DecodeParms"))
+    # What begins at the first octets of one filter may need more of the one before.
+    room = max(limit, HEAD_ROOM) if cut and len(filters) > 1 else limit
     for place, name in enumerate(filters):
         how = parameters[place] if place < len(parameters) else None
         # A predictor spends an octet a row: what it is fed may exceed the limit by that.
-        data = _decode(name, data, how, 2 * limit if _predicts(how) else limit)
+        data = _decode(name, data, how, 2 * room if _predicts(how) else room)
         if _predicts(how):
-            data = _unpredicted(data, how, limit, cut=cut)
-        if len(data) > limit:
+            data = _unpredicted(data, how, room, cut=cut)
+        if len(data) > room:
             if not cut:
                 raise TooLarge(f"more than {limit} octets")
-            data = data[:limit]
+            data = data[:room]
     return data
 
 

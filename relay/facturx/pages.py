@@ -10,7 +10,7 @@ from relay.facturx import inflate
 
 MAX_NODES = 2000
 MAX_READ = 20
-CONTENT_HEAD = 64 * 1024
+CONTENT_HEAD = 8 * 1024
 MAX_CONTENT_STREAMS = 20
 
 
@@ -56,7 +56,7 @@ def read(pdf: pikepdf.Pdf) -> Pages:
 
 
 def content(page: Page) -> bytes | None:
-    """The first 64 KiB that the page draws; None when its content is missing or damaged."""
+    """The first 8 KiB that the page draws; None when its content is missing or damaged."""
     contents = page.node.get("/Contents")
     if contents is None:
         return b""
