@@ -93,6 +93,8 @@ class Plan:
     cuts: octets of the raw mail that do not leave, ascending, disjoint. prepend: header fields put on top, CRLF lines.
     reason, detail: why it is held or withheld; `detail` completes the reason's sentence.
     answers: the envelope recipients of the incoming mail that this plan answers for.
+    role_by: the identifier of the invoice that tells the role ("BT-47 (0002)"), "elimination", or "" for neither;
+    of several invoices each way once, with commas.
     destination, smarthost: names; what they mean is looked up at each attempt (rule 7).
     """
 
@@ -111,6 +113,7 @@ class Plan:
     destination: str = "agiris"
     smarthost: str = "default"
     answers: tuple[str, ...] = ()
+    role_by: str = ""
 
     @property
     def keys(self) -> tuple[str, ...]:

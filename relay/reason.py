@@ -17,6 +17,7 @@ class Reason(StrEnum):
     AMBIGUOUS_CLIENT = "ambiguous_client"
     CONTRADICTION = "contradiction"
     WRONG_CLIENT = "wrong_client"
+    UNIDENTIFIED_PARTY = "unidentified_party"
     BOTH_PARTIES = "both_parties"
     NO_ADDRESS = "no_address"
     UNKNOWN_KIND = "unknown_kind"
@@ -76,9 +77,17 @@ _SENTENCES: dict[Reason, Sentence] = {
     Reason.WRONG_CLIENT: Sentence(
         "neither seller nor buyer of the invoice is the client: {detail}",
         "ni le vendeur ni l'acheteur de la facture n'est le client : {detail}",
-        "check the SIREN of the client; if it is right, the document belongs to another client: drop it here",
-        "vérifiez le SIREN du dossier ; s'il est juste, la pièce concerne un autre client : écartez-la (drop) et"
-        " signalez-le à la plateforme",
+        "check the SIREN of the client; if it is wrong, correct it, then `agiris-relay queue replan`; if it is right,"
+        " the document concerns another client: drop it and report it to the platform",
+        "vérifiez le SIREN du dossier ; s'il est faux, corrigez-le, puis `agiris-relay queue replan` ; s'il est juste,"
+        " la pièce concerne un autre client : écartez-la (drop) et signalez-le à la plateforme",
+    ),
+    Reason.UNIDENTIFIED_PARTY: Sentence(
+        "it is not certain that the client is a party of the invoice (identifiers missing or contradictory): {detail}",
+        "le client n'est pas à coup sûr partie à la facture (identifiants absents ou contradictoires) : {detail}",
+        "open the invoice; release it if it is the client's, and ask its issuer to add the SIREN",
+        "ouvrez la facture ; si elle concerne bien le dossier, libérez-la (release) et demandez à l'émetteur"
+        " d'y ajouter le SIREN",
     ),
     Reason.BOTH_PARTIES: Sentence(
         "the client is seller and buyer of the invoice: {detail}",

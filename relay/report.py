@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 PDF_WITHIN = "PDF-WITHIN-CONTAINER"
 """Rule of the finding on a ZIP archive, a signed file (PKCS #7), a message and the like in which a PDF is."""
@@ -50,15 +51,43 @@ class Finding:
     text: str
 
 
+class Identifier(NamedTuple):
+    """One identifier of a party that tells a SIREN.
+
+    siren: 9 digits. term: business term of EN 16931 that holds it ("BT-30"; "FC" for a buyer's local tax number).
+    scheme: as written, "" for none. rank: 0 is a legal registration, 1 an identifier of the company, 2 a tax number or
+    an electronic address: these may be a parent company's.
+    """
+
+    siren: str
+    term: str
+    scheme: str = ""
+    rank: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.term} ({self.scheme})" if self.scheme else self.term
+
+
 @dataclass(frozen=True, slots=True)
 class Party:
-    """Seller (BG-4) or buyer (BG-7). `siren`: 9 digits, found as DESIGN §7 tells, else None. `siret`: 14 digits."""
+    """Seller (BG-4) or buyer (BG-7).
+
+    siren: 9 digits, the first of `identifiers`, else None. siret: 14 digits. identifiers: all that tell a SIREN, the
+    surest first; they may disagree.
+    """
 
     name: str | None = None
     siren: str | None = None
     siret: str | None = None
     vat: str | None = None
     country: str | None = None
+    identifiers: tuple[Identifier, ...] = ()
+
+    @property
+    def sirens(self) -> tuple[str, ...]:
+        """Each SIREN that the party's identifiers tell, the surest first."""
+        told = [each.siren for each in self.identifiers]
+        return tuple(dict.fromkeys([*told, *filter(None, (self.siren, (self.siret or "")[:9]))]))
 
 
 @dataclass(frozen=True, slots=True)

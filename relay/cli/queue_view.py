@@ -115,6 +115,7 @@ def _plan_json(index: int, plan: Plan) -> dict[str, Any]:
         "client": plan.dossier,
         "by": plan.by,
         "role": plan.role.value,
+        "role_by": plan.role_by or None,
         "to": list(plan.to),
         "reason": plan.reason.value if plan.reason else None,
         "detail": plan.detail,
@@ -182,6 +183,8 @@ def _plan_lines(index: int, plan: Plan, language: str) -> Iterator[str]:
     role = f"{spoken(plan.role.value)} {spoken('of')} {client}{by}"
     colon = french_spacing(" :") if language == "fr" else ":"
     yield f"plan {index + 1}     {spoken(plan.disposition.value)}{colon} {role} {spoken('to')} {plan.destination}"
+    if plan.role_by:
+        yield f"  {spoken('role by')} {spoken(plan.role_by)}"
     for each in plan.documents:
         report = each.report
         rules = ", ".join(dict.fromkeys(found.rule for found in report.findings))

@@ -40,6 +40,8 @@ _FRENCH: Mapping[str, str] = {
     "purchase": "achat",
     "statement": "relevé",
     "unknown": "rôle inconnu",
+    "role by": "rôle d'après",
+    "elimination": "élimination (aucun identifiant du client dans la facture)",
     "recipient": "destinataire",
     "header": "en-tête",
     "siren": "SIREN",

@@ -80,6 +80,7 @@ def _plan(case: Case, group: Group, unit: Unit, number: int) -> Plan:
         dossier=client.dossier,
         by=group.who.by,
         role=unit.role,
+        role_by=unit.role_by,
         documents=documents(case, unit.core, unit.removed),
         cuts=cuts,
         prepend=header.prepend,

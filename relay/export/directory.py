@@ -9,6 +9,7 @@ from collections.abc import Generator
 from fnmatch import fnmatchcase
 
 from relay.export.terms import Client, Terms
+from relay.report import Party
 
 Clients = tuple[Client, ...]
 
@@ -124,6 +125,10 @@ class Directory:
         if len(clients) < 2 or not siret:
             return clients
         return tuple(each for each in clients if digits(each.siret) == digits(siret)) or clients
+
+    def by_party(self, party: Party) -> Clients:
+        """Clients whose SIREN this party bears: the surest of its identifiers that is a client's counts alone."""
+        return next((found for siren in party.sirens if (found := self.by_siren(siren, party.siret))), ())
 
     def is_return_path(self, address: str) -> bool:
         """Is it `return_path`, plain or with a tag of ours (a late bounce that comes home)?"""

@@ -117,6 +117,7 @@ def _mail(plan: Plan, directory: Directory, language: str) -> dict[str, Any]:
     return {
         "to": list(plan.to),
         "role": plan.role.value,
+        "role_by": plan.role_by or None,
         "documents": [_document(document) for document in plan.documents],
         "client": _client(plan, directory),
         "disposition": plan.disposition.value,

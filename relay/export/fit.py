@@ -75,4 +75,5 @@ def _join(units: Sequence[Unit]) -> Unit:
         role=roles.pop() if len(roles) == 1 else type(first.role).UNKNOWN,
         to=first.to,
         ruling=first.ruling,
+        role_by=", ".join(dict.fromkeys(unit.role_by for unit in units if unit.role_by)),
     )

@@ -22,6 +22,11 @@ class Identified:
     client: Client
     by: str
 
+    @property
+    def addressed(self) -> bool:
+        """The message itself names the client, and not only an invoice in it."""
+        return self.by != "siren"
+
 
 @dataclass(frozen=True, slots=True)
 class Unidentified:
@@ -88,7 +93,7 @@ def _by_recipient(recipient: str, directory: Directory) -> Iterable[Clients]:
 def _parties(report: Report, directory: Directory) -> Clients:
     if report.kind is not Kind.FACTURX:
         return ()
-    return _union([directory.by_siren(party.siren, party.siret) for party in (report.seller, report.buyer)])
+    return _union([directory.by_party(party) for party in (report.seller, report.buyer)])
 
 
 def contradicted(report: Report, client: Client, directory: Directory) -> str:

@@ -9,24 +9,42 @@ from dataclasses import replace
 
 from relay.export.content import allowed, content_type
 from relay.export.documents import Invoice, can_stand_alone
-from relay.export.identify import contradicted
-from relay.export.role import CREDIT_NOTES, Address, NoRole, address_for, is_statement, role_in, role_of_mail
+from relay.export.identify import Identified, contradicted
+from relay.export.role import (
+    CREDIT_NOTES,
+    ELIMINATION,
+    Address,
+    KnownRole,
+    NoRole,
+    address_for,
+    is_statement,
+    role_in,
+    role_of_mail,
+)
 from relay.export.steps import Step
 from relay.export.telling import address_steps, others_steps, role_steps, rules, verdict_steps
-from relay.export.terms import Client
+from relay.export.terms import Client, Policy
 from relay.export.unit import RELAY, Case, Ruling, Unit, by_policy, hold
 from relay.model import Disposition, Role
 from relay.reason import Reason
 from relay.report import Report, Verdict
 
-WHOSE = frozenset({Reason.CONFLICTING_COPIES, Reason.CONTRADICTION, Reason.WRONG_CLIENT, Reason.BOTH_PARTIES})
+WHOSE = frozenset(
+    {
+        Reason.CONFLICTING_COPIES,
+        Reason.CONTRADICTION,
+        Reason.WRONG_CLIENT,
+        Reason.UNIDENTIFIED_PARTY,
+        Reason.BOTH_PARTIES,
+    }
+)
 
 
-def judge_invoice(case: Case, client: Client, invoice: Invoice) -> tuple[Unit, tuple[Step, ...]]:
+def judge_invoice(case: Case, who: Identified, invoice: Invoice) -> tuple[Unit, tuple[Step, ...]]:
     """The unit of one invoice (Factur-X, original, XML) and how it came about."""
-    report = case.reports[invoice.facturx]
-    role = role_in(report, client)
-    known = Role.UNKNOWN if isinstance(role, NoRole) else role
+    client, report = who.client, case.reports[invoice.facturx]
+    role = role_in(report, client, who.addressed)
+    known, by = (Role.UNKNOWN, "") if isinstance(role, NoRole) else (role.role, role.by)
     address = address_for(client.addresses, known, report.type_code in CREDIT_NOTES)
     core, removed, kept_steps = _keep_or_remove(case, client, invoice)
     rulings = (
@@ -43,23 +61,24 @@ def judge_invoice(case: Case, client: Client, invoice: Invoice) -> tuple[Unit, t
         *role_steps(case, report, role, address),
         *verdict_steps(case, report, invoice.facturx),
     )
-    return Unit(core, invoice.others, removed, known, address.to, _first(rulings)), steps
+    return Unit(core, invoice.others, removed, known, address.to, _first(rulings), by), steps
 
 
 def judge_others(
-    case: Case, client: Client, recipients: Sequence[str], invoices: Sequence[Unit]
+    case: Case, who: Identified, recipients: Sequence[str], invoices: Sequence[Unit]
 ) -> tuple[tuple[Unit, ...], tuple[Step, ...]]:
     """All units of the mail: `invoices`, and the documents of no invoice.
 
     One invoice takes them along; several leave them in a mail of their own, for nobody knows whose they are. A document
     that may not go is held apart, so that it stops nothing else. Without any invoice the whole mail is one unit.
     """
+    client = who.client
     statements, rest = _statements(case, client, recipients)
     steps: list[Step] = []
     good: tuple[int, ...] = ()
     units: list[Unit] = []
     if rest or not (invoices or statements):
-        role, address = _way_of_others(case, client, recipients, invoices)
+        role, address = _way_of_others(case, who, recipients, invoices)
         ruling, good, units = _unit_of(case, client, rest, invoices, role, address)
         if len(invoices) != 1 and (good or not (invoices or units)):
             units.insert(0, Unit((), good, role=role, to=address.to, ruling=ruling))
@@ -138,11 +157,12 @@ def _conflict(report: Report, invoice: Invoice) -> Ruling:
     return hold(Reason.CONFLICTING_COPIES, report.number or "") if invoice.rivals else RELAY
 
 
-def _whose(case: Case, client: Client, report: Report, role: Role | NoRole) -> Ruling:
+def _whose(case: Case, client: Client, report: Report, role: KnownRole | NoRole) -> Ruling:
     if contradiction := contradicted(report, client, case.directory):
         return hold(Reason.CONTRADICTION, contradiction)
-    if not isinstance(role, NoRole):
-        return RELAY
+    if isinstance(role, KnownRole):
+        policy = case.directory.terms.check.on_unidentified_party if role.by == ELIMINATION else Policy.RELAY
+        return by_policy(policy, Reason.UNIDENTIFIED_PARTY, f"{role.other}, ?")
     if role.reason is Reason.WRONG_CLIENT:
         return by_policy(case.directory.terms.check.on_wrong_client, role.reason, role.detail)
     return hold(role.reason, role.detail)
@@ -224,15 +244,17 @@ def _keep_or_remove(
 
 
 def _way_of_others(
-    case: Case, client: Client, recipients: Sequence[str], units: Sequence[Unit]
+    case: Case, who: Identified, recipients: Sequence[str], units: Sequence[Unit]
 ) -> tuple[Role, Address]:
     """Where documents of no invoice go: with the invoices if these all go one way, else by what tells their kind."""
     ways = {(unit.role, unit.to) for unit in units}
     if len(ways) == 1:
         role, to = ways.pop()
         return role, Address(to, role.value, reason=None if to else Reason.NO_ADDRESS)
-    told = {role_in(case.reports[index], client) for index in case.sorting.others} - {Role.UNKNOWN}
-    if not units and len(told) == 1 and isinstance(one := told.pop(), Role):
+    client = who.client
+    found = [role_in(case.reports[index], client, who.addressed) for index in case.sorting.others]
+    roles = {each.role if isinstance(each, KnownRole) else each for each in found} - {Role.UNKNOWN}
+    if not units and len(roles) == 1 and isinstance(one := roles.pop(), Role):
         return one, address_for(client.addresses, one)
     role = role_of_mail(client, recipients, case.message, case.directory.terms.kinds)
     return role, address_for(client.addresses, role)

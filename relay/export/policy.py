@@ -99,10 +99,10 @@ def _plans(case: Case, group: Group) -> tuple[tuple[Plan, ...], tuple[Step, ...]
     steps: list[Step] = []
     units = []
     for invoice in case.sorting.invoices:
-        unit, told = judge_invoice(case, client, invoice)
+        unit, told = judge_invoice(case, group.who, invoice)
         units.append(unit)
         steps += told
-    all_units, told = judge_others(case, client, group.answers, units)
+    all_units, told = judge_others(case, group.who, group.answers, units)
     steps += told
     if not case.documents and (links := document_links(case.message)):
         steps.append(Step("links", ", ".join(links)))

@@ -1,12 +1,18 @@
 """What a document is to the client, and which of the client's addresses it goes to.
 
-By the client's SIREN in the invoice, never by direction (DESIGN §7): seller (BT-30) is a sale, buyer (BT-47) a
-purchase. Self-billed invoices (389, 261, …) obey the same rule: the buyer wrote it, the seller still sells.
+By the client's identifiers in the invoice, never by direction: seller is a sale, buyer a purchase. Self-billed invoices
+(389, 261, …) obey the same rule: the buyer wrote it, the seller still sells.
+
+A party may bear several identifiers, and they may disagree (a member of a VAT group bears the group's VAT number, a
+subsidiary the electronic address of its parent): its legal registration decides, then its other identifiers of rank 1,
+then the rest. A party that bears none is nobody known; it is the client when nothing else is possible.
 """
 
+import re
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
+from enum import Enum, auto
 from fnmatch import fnmatchcase
 
 from relay.export.directory import digits, folded_key
@@ -16,7 +22,9 @@ from relay.model import Role
 from relay.reason import Reason
 from relay.report import Party, Report
 
-CREDIT_NOTES = frozenset({"381", "261", "262", "396", "502", "503"})
+CREDIT_NOTES = frozenset({"81", "83", "261", "262", "296", "308", "381", "396", "420", "458", "502", "503", "532"})
+"""Codes of UNTDID 1001 that EN 16931 reads as a credit note."""
+
 SELF_BILLED = frozenset({"389", "261", "471", "473", "500", "501", "502"})
 
 WORDS = {
@@ -35,45 +43,111 @@ WORDS = {
 }
 
 
+FRENCH = frozenset({"FR", "MC", "BL", "GF", "GP", "MF", "MQ", "NC", "PF", "PM", "RE", "TF", "WF", "YT"})
+"""Countries (ISO 3166) of which a company can have a SIREN as its only number."""
+
+ELIMINATION = "elimination"
+"""In place of an identifier: the other party is someone else, and this one bears no identifier."""
+
+
+@dataclass(frozen=True, slots=True)
+class KnownRole:
+    """The client's role. by: the identifier that tells it ("BT-47 (0002)"), ELIMINATION, or "" where nothing was asked.
+
+    other: the SIREN or VAT number of the other party where the role is told by elimination.
+    """
+
+    role: Role
+    by: str = ""
+    other: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class NoRole:
-    """The client is no party of the invoice, or both."""
+    """The client is no party of the invoice, or both, or it is not certain which."""
 
     reason: Reason
     detail: str
 
 
-def role_in(report: Report, client: Client) -> Role | NoRole:
-    """The client's role in the invoice. UNKNOWN when the client's SIREN is not configured or the XML was not read."""
-    siren = digits(client.siren) or digits(client.siret)[:9]
+class _Standing(Enum):
+    """What a party's identifiers say: the client, someone else, both at once, or nothing."""
+
+    CLIENT = auto()
+    OTHER = auto()
+    BOTH = auto()
+    NOBODY = auto()
+
+
+def role_in(report: Report, client: Client, addressed: bool = False) -> KnownRole | NoRole:
+    """The client's role in the invoice. UNKNOWN when the client's SIREN is not configured or the XML was not read.
+
+    addressed: the client is known by the address or a header field of the message, not by the invoice itself.
+    """
+    siren = _siren(client)
     if not siren or _unread(report):
-        return Role.UNKNOWN
-    seller, buyer = _is(report.seller, siren), _is(report.buyer, siren)
-    if seller and buyer:
+        return KnownRole(Role.UNKNOWN)
+    seller, buyer = _standing(report.seller, siren), _standing(report.buyer, siren)
+    if seller is buyer is _Standing.CLIENT:
         return _by_establishment(report, client) or NoRole(Reason.BOTH_PARTIES, siren)
-    if seller:
-        return Role.SALE
-    if buyer:
-        return Role.PURCHASE
-    parties = [digits(party.siren) or party.country or "?" for party in (report.seller, report.buyer)]
-    return NoRole(Reason.WRONG_CLIENT, f"{parties[0]}, {parties[1]} ≠ {siren}")
+    if seller is _Standing.CLIENT:
+        return KnownRole(Role.SALE, _bearing(report.seller, siren))
+    if buyer is _Standing.CLIENT:
+        return KnownRole(Role.PURCHASE, _bearing(report.buyer, siren))
+    if seller is buyer is _Standing.OTHER:
+        return NoRole(Reason.WRONG_CLIENT, f"{_shown(report.seller)}, {_shown(report.buyer)} ≠ {siren}")
+    if addressed and seller is _Standing.OTHER and _may_be_french(report.buyer, buyer):
+        return KnownRole(Role.PURCHASE, ELIMINATION, _shown(report.seller))
+    if addressed and buyer is _Standing.OTHER and _may_be_french(report.seller, seller):
+        return KnownRole(Role.SALE, ELIMINATION, _shown(report.buyer))
+    return NoRole(Reason.UNIDENTIFIED_PARTY, f"{_shown(report.seller)} → {_shown(report.buyer)}, SIREN {siren}")
+
+
+def _siren(client: Client) -> str:
+    return digits(client.siren) or digits(client.siret)[:9]
 
 
 def _unread(report: Report) -> bool:
     return report.number is None and report.seller == Party() and report.buyer == Party()
 
 
-def _is(party: Party, siren: str) -> bool:
-    return siren in (digits(party.siren), digits(party.siret)[:9])
+def _standing(party: Party, siren: str) -> _Standing:
+    ranks = {each.siren: each.rank for each in reversed(party.identifiers)}  # the surest of each counts
+    told = party.sirens
+    if not told:
+        return _Standing.OTHER if _has_foreign_vat(party) else _Standing.NOBODY
+    if siren not in told:
+        return _Standing.OTHER
+    best = min(ranks.values(), default=0)
+    return _Standing.CLIENT if not ranks or ranks.get(siren, 1) <= best else _Standing.BOTH
 
 
-def _by_establishment(report: Report, client: Client) -> Role | None:
+def _has_foreign_vat(party: Party) -> bool:
+    return bool(re.match("(?!FR)[A-Z]{2}", party.vat or ""))
+
+
+def _may_be_french(party: Party, standing: _Standing) -> bool:
+    """May this party, of which no identifier is known, be a client who has a SIREN?"""
+    return standing is _Standing.NOBODY and (party.country or "FR") in FRENCH
+
+
+def _bearing(party: Party, siren: str) -> str:
+    return next((str(each) for each in party.identifiers if each.siren == siren), "SIREN")
+
+
+def _shown(party: Party) -> str:
+    """The identifiers of a party for a person of any language: never its name."""
+    told = ["/".join(party.sirens), party.vat or "", party.country or "", "?"]
+    return next(each for each in told if each)
+
+
+def _by_establishment(report: Report, client: Client) -> KnownRole | None:
     """Two establishments of one company: the SIRET tells, if the client's is that of one party only."""
     siret = digits(client.siret)
     seller, buyer = (bool(siret) and digits(party.siret) == siret for party in (report.seller, report.buyer))
     if seller == buyer:
         return None
-    return Role.SALE if seller else Role.PURCHASE
+    return KnownRole(Role.SALE if seller else Role.PURCHASE, "SIRET")
 
 
 def role_of_mail(client: Client, recipients: Iterable[str], message: Message, kinds: Kinds) -> Role:

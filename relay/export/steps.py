@@ -66,6 +66,11 @@ SENTENCES: dict[str, tuple[str, str]] = {
         "XML de la même facture retiré, la destination n'en accepte pas : {}",
     ),
     "role": ("role of the client: {}", "rôle du client : {}"),
+    "role_by": ("identifier of the client in the invoice: {}", "identifiant du client dans la facture : {}"),
+    "role_by_elimination": (
+        "the invoice holds no identifier of the client; its other party is {}, and the message names the client",
+        "la facture ne contient aucun identifiant du client ; l'autre partie est {}, et le message désigne le dossier",
+    ),
     "self_billed": ("self-billed invoice (type {})", "autofacturation (type {})"),
     "address": ("address of Agiris: {}", "adresse Agiris : {}"),
     "fallback": (

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from relay.export.role import SELF_BILLED, Address, NoRole
+from relay.export.role import ELIMINATION, SELF_BILLED, Address, KnownRole, NoRole
 from relay.export.steps import Step
 from relay.export.unit import Case, Unit
 from relay.model import Role
@@ -16,12 +16,16 @@ def rules(report: Report) -> str:
     return ", ".join(errors[:3]) + (" …" if len(errors) > 3 else "") or report.verdict.value
 
 
-def role_steps(case: Case, report: Report, role: Role | NoRole, address: Address) -> Iterable[Step]:
+def role_steps(case: Case, report: Report, role: KnownRole | NoRole, address: Address) -> Iterable[Step]:
     if isinstance(role, NoRole):
         if role.reason is Reason.WRONG_CLIENT and case.directory.terms.check.on_wrong_client == "relay":
             yield Step("wrong_client_relayed", role.detail)
     else:
-        yield Step("role", role.value)
+        yield Step("role", role.role.value)
+        if role.by == ELIMINATION:
+            yield Step("role_by_elimination", role.other)
+        elif role.by:
+            yield Step("role_by", role.by)
     if report.type_code in SELF_BILLED:
         yield Step("self_billed", report.type_code or "")
     yield from address_steps(address)

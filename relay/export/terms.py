@@ -29,6 +29,8 @@ class Check:
     """`check:` of relay.yaml. french_rules: off | warning | error.
 
     on_signed: a signed mail from which a part would have to be cut: relay it whole, hold or refuse it; never cut.
+    on_unidentified_party: the role is told by elimination, for the client bears no identifier in the invoice: relay or
+    hold it. What elimination cannot tell is held in any case.
     always_paired: the platform always sends an original with its Factur-X, so that the only plain PDF beside the only
     Factur-X is its original even when neither text nor name says so.
     """
@@ -45,6 +47,7 @@ class Check:
     workers: int = 2
     on_signed: Policy = Policy.HOLD
     always_paired: bool = False
+    on_unidentified_party: Policy = Policy.RELAY
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,7 +44,7 @@ class Unit:
     """Numbers are indexes of message.attachments.
 
     core: travel in one mail or not at all. loose: come along, in a mail of their own if they do not fit.
-    removed: documents of this unit that do not leave.
+    removed: documents of this unit that do not leave. role_by: as of a Plan.
     """
 
     core: tuple[int, ...]
@@ -53,6 +53,7 @@ class Unit:
     role: Role = Role.UNKNOWN
     to: str | None = None
     ruling: Ruling = RELAY
+    role_by: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,11 +2,12 @@
 
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from lxml import etree
 
+from relay.facturx.identifiers import BUYER, SELLER, Pairs, Places, identifiers, sirets
 from relay.facturx.profiles import BY_URN, Profile
 from relay.report import Kind, Party
 
@@ -20,9 +21,6 @@ ROOTS = {
 }
 
 RAM = "urn:un:unece:uncefact:data:standard:ReusableAggregateBusinessInformationEntity:100"
-_NINE = re.compile(r"[0-9]{9}")
-_FOURTEEN = re.compile(r"[0-9]{14}")
-_FR_VAT = re.compile(r"FR[0-9A-Z]{2}([0-9]{9})")
 _XRECHNUNG = re.compile(r"^urn:cen\.eu:en16931:2017#(compliant|conformant)#urn:(xeinkauf\.de|xoev-de):kosit:")
 
 _NOBODY = Party()
@@ -74,53 +72,44 @@ def read(root: etree._Element, content: bytes) -> Invoice:
         _value(_at(document, "ID")),
         _value(_at(document, "TypeCode")),
         _date(_value(_at(document, "IssueDateTime", "DateTimeString"))),
-        _party(_at(agreement, "SellerTradeParty")),
-        _party(_at(agreement, "BuyerTradeParty")),
+        _party(_at(agreement, "SellerTradeParty"), SELLER),
+        _party(_at(agreement, "BuyerTradeParty"), BUYER),
         tuple(text for node in root.iter(f"{{{RAM}}}IBANID") if (text := _squeeze(_value(node)))),
     )
 
 
-def _party(node: etree._Element | None) -> Party:
-    """SIREN by DESIGN §7: legal registration 0002, SIRET 0009, French VAT, electronic address 0225."""
+def _party(node: etree._Element | None, places: Places) -> Party:
     if node is None:
         return Party()
-    legal = list(_schemed(_at(node, "SpecifiedLegalOrganization"), "ID"))
-    identifiers = [*_schemed(node, "GlobalID"), *_schemed(node, "ID"), *legal]
-    vats = [
-        text
-        for entry in _each(node, "SpecifiedTaxRegistration")
-        for scheme, text in _schemed(entry, "ID")
-        if scheme == "VA"
-    ]
-    addresses = [pair for entry in _each(node, "URIUniversalCommunication") for pair in _schemed(entry, "URIID")]
-    siret = next((text for scheme, text in identifiers if scheme == "0009" and _FOURTEEN.fullmatch(text)), None)
-    vat = next((text.upper() for text in vats if text), None)
-    return Party(
+    return _known(
+        places,
         _value(_at(node, "Name")),
-        siren_of(legal, siret, vat, addresses),
-        siret,
-        vat,
         _value(_at(node, "PostalTradeAddress", "CountryID")),
+        registrations=_pairs(_each(node, "SpecifiedLegalOrganization"), "ID"),
+        others=[*_schemed(node, "GlobalID"), *_schemed(node, "ID")],
+        taxes=_pairs(_each(node, "SpecifiedTaxRegistration"), "ID"),
+        addresses=_pairs(_each(node, "URIUniversalCommunication"), "URIID"),
     )
 
 
-def siren_of(
-    legal: list[tuple[str, str]], siret: str | None, vat: str | None, addresses: list[tuple[str, str]]
-) -> str | None:
-    """The nine digits, by the first way that gives them. Pairs are (schemeID, value without spaces)."""
-    for scheme, text in legal:
-        if scheme == "0002" and _NINE.fullmatch(text):
-            return text
-    if siret:
-        return siret[:9]
-    french = _FR_VAT.fullmatch(vat or "")
-    if french:
-        return french.group(1)
-    for scheme, text in addresses:
-        head = text.split("_")[0]
-        if scheme == "0225" and _NINE.fullmatch(head):
-            return head
-    return None
+def _known(
+    places: Places,
+    name: str | None,
+    country: str | None,
+    *,
+    registrations: Pairs,
+    others: Pairs,
+    taxes: Pairs,
+    addresses: Pairs,
+) -> Party:
+    """A party with every SIREN its identifiers tell; its SIRET is one of its first SIREN if there is such a one."""
+    found = identifiers(places, registrations=registrations, others=others, taxes=taxes, addresses=addresses)
+    siren = found[0].siren if found else None
+    told = {each.siren for each in found}
+    given = [each for each in sirets([*others, *registrations, *addresses]) if each[:9] in told]
+    siret = next((each for each in given if each[:9] == siren), given[0] if given else None)
+    vat = next((text.upper() for scheme, text in taxes if scheme.upper() in ("VA", "VAT") and text), None)
+    return Party(name, siren, siret, vat, country, found)
 
 
 def _ubl(root: etree._Element, sha256: str) -> Invoice:
@@ -132,21 +121,27 @@ def _ubl(root: etree._Element, sha256: str) -> Invoice:
         _value(_at(root, "ID")),
         _value(type_code),
         _date(_value(_at(root, "IssueDate"))),
-        _ubl_party(_at(root, "AccountingSupplierParty", "Party")),
-        _ubl_party(_at(root, "AccountingCustomerParty", "Party")),
+        _ubl_party(_at(root, "AccountingSupplierParty", "Party"), SELLER),
+        _ubl_party(_at(root, "AccountingCustomerParty", "Party"), BUYER),
     )
 
 
-def _ubl_party(node: etree._Element | None) -> Party:
+def _ubl_party(node: etree._Element | None, places: Places) -> Party:
     if node is None:
         return Party()
-    legal = list(_schemed(_at(node, "PartyLegalEntity"), "CompanyID"))
-    identifiers = [pair for entry in _each(node, "PartyIdentification") for pair in _schemed(entry, "ID")] + legal
-    siret = next((text for scheme, text in identifiers if scheme == "0009" and _FOURTEEN.fullmatch(text)), None)
-    vat = _squeeze(_value(_at(node, "PartyTaxScheme", "CompanyID"))).upper() or None
-    name = _value(_at(node, "PartyLegalEntity", "RegistrationName")) or _value(_at(node, "PartyName", "Name"))
-    country = _value(_at(node, "PostalAddress", "Country", "IdentificationCode"))
-    return Party(name, siren_of(legal, siret, vat, list(_schemed(node, "EndpointID"))), siret, vat, country)
+    return _known(
+        places,
+        _value(_at(node, "PartyLegalEntity", "RegistrationName")) or _value(_at(node, "PartyName", "Name")),
+        _value(_at(node, "PostalAddress", "Country", "IdentificationCode")),
+        registrations=_pairs(_each(node, "PartyLegalEntity"), "CompanyID"),
+        others=_pairs(_each(node, "PartyIdentification"), "ID"),
+        taxes=[
+            (_value(_at(entry, "TaxScheme", "ID")) or "VAT", text)
+            for entry in _each(node, "PartyTaxScheme")
+            for _, text in _schemed(entry, "CompanyID")
+        ],
+        addresses=list(_schemed(node, "EndpointID")),
+    )
 
 
 def _agreement(root: etree._Element) -> etree._Element | None:
@@ -172,6 +167,10 @@ def _each(node: etree._Element | None, name: str) -> Iterator[etree._Element]:
 
 def _schemed(node: etree._Element | None, name: str) -> Iterator[tuple[str, str]]:
     return ((child.get("schemeID") or "", _squeeze(_value(child))) for child in _each(node, name))
+
+
+def _pairs(nodes: Iterable[etree._Element], name: str) -> Pairs:
+    return [pair for node in nodes for pair in _schemed(node, name)]
 
 
 def _value(node: etree._Element | None) -> str | None:

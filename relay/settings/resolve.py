@@ -74,7 +74,7 @@ def _terms(relay: RelayYaml, firms: Iterable[Firm], clients: Iterable[Client]) -
 
 
 def _check(check: CheckYaml) -> Check:
-    policies = ("on_invalid", "on_missing", "on_undetermined", "on_wrong_client", "on_duplicate", "on_signed")
+    policies = [name for name in CheckYaml.model_fields if name.startswith("on_")]
     return Check(
         level=Level(check.level),
         french_rules=check.french_rules,

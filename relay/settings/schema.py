@@ -109,6 +109,7 @@ class CheckYaml(Strict):
     on_missing: Disposition = "relay"
     on_undetermined: Disposition = "relay"
     on_wrong_client: Disposition = "hold"
+    on_unidentified_party: Annotated[str, one_of("relay", "hold")] = "relay"
     on_duplicate: Disposition = "hold"
     on_signed: Disposition = "hold"
     always_paired: Bool = False

@@ -147,7 +147,8 @@ def terms_of(mail: Mail, plans: Iterable[tuple[int, Plan]]) -> frozenset[tuple[s
     for index, plan in plans:
         for document in plan.documents:
             report = document.report
-            for term in (report.number, report.sha256, report.xml_sha256, report.seller.siren, report.buyer.siren):
+            sirens = (*report.seller.sirens, *report.buyer.sirens)
+            for term in (report.number, report.sha256, report.xml_sha256, *sirens):
                 terms.add((bare(term or ""), index))
     return frozenset(each for each in terms if each[0])
 

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from relay.facturx import inflate, samples
+from relay.facturx.identifiers import BUYER, SELLER, Pairs, Places, identifiers, siren_of, sirets
 from relay.facturx.inspect import inspect
-from relay.facturx.invoice import siren_of
 from relay.facturx.text import mentions
 from relay.inspection import Candidate, Options
 from relay.report import Severity, Verdict
@@ -20,6 +20,8 @@ GOOD = samples.facturx_pdf(samples.invoice_xml())
 BASE = samples.invoice_xml()
 STRUCTURE = Options(level="structure")
 digits = st.text("0123456789", min_size=9, max_size=9)
+SCHEMES = st.sampled_from(["", "0002", "0009", "0225", "0231", "9957", "0088", "VA", "FC", "SIRET", "é"])
+VALUES = st.one_of(st.text(max_size=20), st.text("0123456789_FR٣", max_size=31), digits)
 
 
 def check(content: bytes) -> None:
@@ -60,21 +62,31 @@ def test_base64_of_any_shape_is_decoded(content: bytes, width: int, end: bytes) 
 
 
 @given(digits, digits, digits, digits)
-def test_siren_goes_by_the_order_of_design_7(legal: str, siret: str, vat: str, address: str) -> None:
-    ways = [
-        ([("0002", legal)], siret + "00017", "FR00" + vat, [("0225", address + "_x")]),
-        ([("0060", legal)], siret + "00017", "FR00" + vat, [("0225", address)]),
-        ([], None, "FRX7" + vat, [("0225", address)]),
-        ([], None, "DE123456789", [("0225", address + "_00017_canal")]),
-        ([("", legal)], None, None, [("0088", address)]),
-    ]
-    assert [siren_of(*way) for way in ways] == [legal, siret, vat, address, None]
+def test_the_surest_identifier_of_a_party_comes_first(legal: str, siret: str, vat: str, address: str) -> None:
+    places = {
+        "registrations": [("0002", legal)],
+        "others": [("0009", siret + "00017")],
+        "taxes": [("VA", "FR00" + vat)],
+        "addresses": [("0225", address + "_x")],
+    }
+    expected = [legal, siret, vat, address]
+    for known in range(5):
+        given_places = {key: pairs if place >= known else [] for place, (key, pairs) in enumerate(places.items())}
+        assert [each.siren for each in identifiers(SELLER, **given_places)] == expected[known:]
+
+
+@given(st.sampled_from([SELLER, BUYER]), st.lists(st.tuples(SCHEMES, VALUES)), st.lists(st.tuples(SCHEMES, VALUES)))
+def test_any_identifiers_give_sirens_of_nine_digits(places: Places, some: Pairs, more: Pairs) -> None:
+    found = identifiers(places, registrations=some, others=more, taxes=some, addresses=more)
+    assert all(len(each.siren) == 9 and each.siren.isdecimal() for each in found)
+    assert [each.rank for each in found] == sorted(each.rank for each in found)
+    assert all(len(each) == 14 and each.isascii() and each.isdecimal() for each in sirets([*some, *more]))
 
 
 @given(digits)
 def test_siret_and_vat_of_our_samples_belong_to_the_siren(siren: str) -> None:
-    assert siren_of([], samples.siret_of(siren), None, []) == siren
-    assert siren_of([], None, samples.vat_of(siren), []) == siren
+    assert siren_of("0009", samples.siret_of(siren)) == siren
+    assert siren_of("9957", samples.vat_of(siren)) == siren
 
 
 @given(st.text(max_size=60), st.text(min_size=1, max_size=20))

@@ -15,7 +15,7 @@ from relay.export.terms import Addresses, Check, Client, Destination, Firm, Iden
 from relay.mail.message import Message
 from relay.mail.spans import parse
 from relay.model import Envelope, Recipient, Role
-from relay.report import PDF_WITHIN, Finding, Kind, Party, Report, Severity, Verdict
+from relay.report import PDF_WITHIN, Finding, Identifier, Kind, Party, Report, Severity, Verdict
 
 HOST = "relay.test"
 RECEIVED = b"Received: from platform.example by relay.test with ESMTP id Q1;\r\n\tTue, 24 Nov 2026 10:00:00 +0000\r\n"
@@ -49,6 +49,25 @@ PARTIES: dict[str, Party] = {
     "solo": Party("Solo", siren="443061841"),
     "stranger": Party("Inconnu", siren="123456782"),
     "other-stranger": Party("Autre", siren="987654324"),
+    "nameless": Party("Sans identifiant", country="FR"),
+    "nowhere": Party("Sans identifiant ni pays"),
+    "abroad": Party("Sans identifiant", country="US"),
+    "stranger-of-martins-group": Party(
+        "Filiale",
+        siren="123456782",
+        vat="FR44732829320",
+        identifiers=(Identifier("123456782", "BT-47", "0002", 0), Identifier("732829320", "BT-48", "VA", 2)),
+    ),
+    "martin-of-a-group": Party(
+        "Martin",
+        siren="732829320",
+        identifiers=(Identifier("732829320", "BT-47", "0002", 0), Identifier("123456782", "BT-48", "VA", 2)),
+    ),
+    "martin-by-address": Party(
+        "Martin",
+        siren="123456782",
+        identifiers=(Identifier("123456782", "BT-48", "VA", 2), Identifier("732829320", "BT-49", "0225", 2)),
+    ),
     "foreign": Party("GmbH", vat="DE123456789", country="DE"),
 }
 

@@ -1,0 +1,130 @@
+"""Which SIREN an identifier of a party tells, by its place in the invoice and its scheme (ISO 6523 ICD, UNTDID 1153).
+
+Spaces are removed by the caller. Pure, and total: what tells no SIREN is None, never an exception.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
+
+from stdnum import luhn
+from stdnum.fr import siret as siret_number
+from stdnum.fr import tva
+
+from relay.report import Identifier
+
+_DIGITS = re.compile(r"([0-9]{9})(?:[0-9]{5})?")
+_VAT = re.compile(r"FR[0-9A-Z]{2}([0-9]{9})")
+_VAT_WITHOUT_COUNTRY = re.compile(r"[0-9]{2}([0-9]{9})")
+_LA_POSTE = "356000000"  # its establishments have no Luhn key
+
+_OF_DIGITS = frozenset({"0002", "0009", "0225", "0231", "SIREN", "SIRET", "FR:SIRENE", "FR:SIREN", "FR:SIRET"})
+"""SIREN, SIRET, French electronic address, single taxable company; the codes before ISO 6523 were of the same form."""
+
+_OF_VAT = frozenset({"9957", "FR:VAT"})
+_GROUP = "0231"  # the SIREN of a VAT group, not of its member
+
+
+class Place(NamedTuple):
+    """Where identifiers of a party stand.
+
+    term: business term of EN 16931 ("BT-30"). rank: 0 names the company itself, 1 identifies it, 2 is where its
+    messages or taxes go, which may be a parent company's.
+    """
+
+    term: str
+    rank: int
+
+
+class Places(NamedTuple):
+    """The places of one party. tax: BT-32 of the seller; the buyer has none."""
+
+    registration: Place
+    identifier: Place
+    vat: Place
+    address: Place
+    tax: Place
+
+
+SELLER = Places(Place("BT-30", 0), Place("BT-29", 1), Place("BT-31", 2), Place("BT-34", 2), Place("BT-32", 2))
+BUYER = Places(Place("BT-47", 0), Place("BT-46", 1), Place("BT-48", 2), Place("BT-49", 2), Place("FC", 2))
+
+Pairs = Sequence[tuple[str, str]]
+"""(scheme, value) as written, values without spaces."""
+
+
+def identifiers(
+    places: Places, *, registrations: Pairs, others: Pairs, taxes: Pairs, addresses: Pairs
+) -> tuple[Identifier, ...]:
+    """All that tell a SIREN, the surest first. taxes: scheme VA or VAT for a VAT number, else a local tax number."""
+    found = [
+        *_each(places.registration, registrations, _registered),
+        *_each(places.identifier, others, _identified),
+        *_each(places.vat, [each for each in taxes if _is_vat(each[0])], _taxed),
+        *_each(places.address, addresses, siren_of),
+        *_each(places.tax, [each for each in taxes if not _is_vat(each[0])], _taxed),
+    ]
+    return tuple(dict.fromkeys(sorted(found, key=lambda each: each.rank)))
+
+
+def siren_of(scheme: str, value: str) -> str | None:
+    """The SIREN that an identifier of a known scheme tells. An electronic address may have a suffix after `_`."""
+    scheme = scheme.upper()
+    if scheme in _OF_VAT:
+        return _vat(value)
+    match = _DIGITS.fullmatch(value.partition("_")[0]) if scheme in _OF_DIGITS else None
+    return match.group(1) if match else None
+
+
+def sirets(pairs: Iterable[tuple[str, str]]) -> list[str]:
+    """The SIRETs among identifiers of a party: of 14 digits, or the second part of an electronic address."""
+    return [
+        part
+        for scheme, value in pairs
+        if (siren := siren_of(scheme, value) or _registered(scheme, value)) is not None
+        for part in value.split("_")[:2]
+        if _DIGITS.fullmatch(part) and len(part) == 14 and part.startswith(siren)
+    ]
+
+
+def _each(place: Place, pairs: Pairs, read: Callable[[str, str], str | None]) -> Iterable[Identifier]:
+    for scheme, value in pairs:
+        siren = read(scheme, value)
+        if siren is not None:
+            rank = 2 if scheme in (_GROUP, "0225") else place.rank
+            yield Identifier(siren, place.term, scheme, rank)
+
+
+def _registered(scheme: str, value: str) -> str | None:
+    """A legal registration without a scheme is a SIREN, or a SIRET, if it has its key."""
+    if scheme:
+        return siren_of(scheme, value)
+    match = _DIGITS.fullmatch(value)
+    return match.group(1) if match and luhn.is_valid(match.group(1)) else None
+
+
+def _identified(scheme: str, value: str) -> str | None:
+    """An identifier without a scheme may be anything the seller likes, unless it is a whole SIRET with both keys."""
+    if scheme:
+        return siren_of(scheme, value)
+    whole = len(value) == 14 and (siret_number.is_valid(value) or value.startswith(_LA_POSTE))
+    return _registered(scheme, value) if whole else None
+
+
+def _taxed(scheme: str, value: str) -> str | None:
+    """A VAT number, as written or without FR if its key is right; a local tax number may be a SIREN or SIRET."""
+    if (siren := _vat(value)) is not None:
+        return siren
+    if not _is_vat(scheme):
+        return _registered("", value)
+    bare = _VAT_WITHOUT_COUNTRY.fullmatch(value)
+    return bare.group(1) if bare and tva.is_valid(value) and luhn.is_valid(bare.group(1)) else None
+
+
+def _vat(value: str) -> str | None:
+    match = _VAT.fullmatch(value.upper())
+    return match.group(1) if match else None
+
+
+def _is_vat(scheme: str) -> bool:
+    return scheme.upper() in ("VA", "VAT")
