@@ -73,6 +73,14 @@ _GAVE_UP = (
 )
 """As `relay.lifecycle` writes it."""
 
+_COPIES = {
+    "xml": ("{} (the same invoice in another PDF)", "{} (la même facture dans un autre PDF)"),
+    "number": (
+        "{} (an invoice of the same number and seller, with other content)",
+        "{} (une facture de même numéro et de même vendeur, au contenu différent)",
+    ),
+}
+
 _LINKS = (" (links: {})", " (liens : {})")
 
 _WAYS = {
@@ -112,6 +120,11 @@ def defect(name: str, language: str = "en", figure: str = "") -> str:
     return (french_spacing(words[1]) if language == "fr" else words[0]).replace("{}", figure)
 
 
+def copy_of(queue_id: str, sameness: str) -> str:
+    """Detail of a document that came before, in the message with this queue id. sameness: document | xml | number."""
+    return _COPIES[sameness][0].replace("{}", queue_id) if sameness in _COPIES else queue_id
+
+
 def french(detail: str) -> str:
     """A detail for a French sentence: figures, names and identifiers as they are, words of ours translated."""
     if detail in FRENCH:
@@ -127,7 +140,7 @@ def french(detail: str) -> str:
 @cache
 def _kept() -> tuple[tuple[re.Pattern[str], str], ...]:
     """Each English wording, as a pattern of what it may have been made with, and its French one."""
-    pairs = (*_DEFECTS.values(), _UNSEEN, _GAVE_UP, _LINKS)
+    pairs = (*_DEFECTS.values(), _UNSEEN, _GAVE_UP, _LINKS, *_COPIES.values())
     return tuple(
         (re.compile("(.*)".join(map(re.escape, en.split("{}"))), re.DOTALL), french_spacing(fr)) for en, fr in pairs
     )

@@ -78,6 +78,14 @@ class Document:
     report: Report
 
 
+class Sameness(StrEnum):
+    """In what a document is the same as an earlier one, the surest first."""
+
+    DOCUMENT = "document"
+    XML = "xml"
+    NUMBER = "number"
+
+
 class Disposition(StrEnum):
     RELAY = "relay"
     HOLD = "hold"
@@ -117,10 +125,29 @@ class Plan:
 
     @property
     def keys(self) -> tuple[str, ...]:
-        """What makes a document "this very document": sha256 of each kept Factur-X, else of each kept document."""
+        """What makes a document the very same one: sha256 of each kept Factur-X, else of each kept document."""
+        return tuple(each.sha256 for each in self._subjects)
+
+    @property
+    def marks(self) -> tuple[tuple[Sameness, str], ...]:
+        """All that a later document may share with one of these: its octets, its invoice XML, its number and seller."""
+        return tuple(
+            (sameness, mark)
+            for each in self._subjects
+            for sameness, mark in (
+                (Sameness.DOCUMENT, each.sha256),
+                (Sameness.XML, each.invoice_xml),
+                (Sameness.NUMBER, each.invoice_key),
+            )
+            if mark
+        )
+
+    @property
+    def _subjects(self) -> list[Report]:
+        """Reports of the kept Factur-X, else of all kept documents."""
         kept = [each for each in self.documents if each.action is Action.KEEP]
         facturx = [each for each in kept if each.part is DocumentPart.FACTURX]
-        return tuple(each.report.sha256 for each in facturx or kept)
+        return [each.report for each in facturx or kept]
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +172,7 @@ class Mail:
     """One accepted mail: its raw octets plus one plan for each outgoing mail.
 
     fingerprint: what a resubmission of the very same mail shares with it.
-    hold_duplicates: a plan is stored held (DUPLICATE_DOCUMENT) when one of its `keys` was already stored for the
+    hold_duplicates: a plan is stored held (DUPLICATE_DOCUMENT) when one of its `marks` was already stored for the
     same address within the spool's window (setting `on_duplicate: hold`).
     generated: a notice or DSN of ours; never reported about (RFC 3464 §2).
     seal: mail.identity.seal(raw) when it is known already, else empty; no part of what a mail is.

@@ -154,10 +154,11 @@ _SENTENCES: dict[Reason, Sentence] = {
         "cherchez la bonne sur la plateforme ; libérez (release) ou écartez (drop)",
     ),
     Reason.DUPLICATE_DOCUMENT: Sentence(
-        "this very document was already sent to this address: {detail}",
-        "cette même pièce a déjà été envoyée à cette adresse : {detail}",
-        "drop it, or release it to send it once more",
-        "écartez-la (drop), ou libérez-la (release) pour l'envoyer une nouvelle fois",
+        "this document or invoice was already sent to this address: {detail}",
+        "cette pièce ou cette facture a déjà été envoyée à cette adresse : {detail}",
+        "drop it if it is a copy; release it if it must be sent too, as a corrected invoice must",
+        "si c'est une copie, écartez-la (drop) ; si elle doit partir aussi, comme une facture rectifiée, libérez-la"
+        " (release)",
     ),
     Reason.TOO_LARGE: Sentence(
         "too large for the destination: {detail}",

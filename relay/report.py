@@ -90,6 +90,12 @@ class Party:
         return tuple(dict.fromkeys([*told, *filter(None, (self.siren, (self.siret or "")[:9]))]))
 
 
+CREDIT_NOTES = frozenset({"81", "83", "261", "262", "296", "308", "381", "396", "420", "458", "502", "503", "532"})
+"""Codes of UNTDID 1001 that EN 16931 reads as a credit note."""
+
+_INVOICES = frozenset({Kind.FACTURX, Kind.ZUGFERD1, Kind.XRECHNUNG, Kind.UBL, Kind.CII})
+
+
 @dataclass(frozen=True, slots=True)
 class Report:
     """The verdict on one document.
@@ -124,3 +130,23 @@ class Report:
     mentions: tuple[str, ...] = ()
     has_text: bool | None = None
     ms: float = 0.0
+
+    @property
+    def is_credit_note(self) -> bool:
+        return self.type_code in CREDIT_NOTES
+
+    @property
+    def invoice_key(self) -> str | None:
+        """What two documents of one invoice share, whatever their octets: number, seller, whether it is a credit note,
+        and the year, for a seller may begin again with 1. None where number or seller is not known."""
+        party = self.seller
+        seller = party.siren or party.vat or (party.name or "").strip().casefold()
+        if self.kind not in _INVOICES or not self.number or not seller:
+            return None
+        sort = "credit note" if self.is_credit_note else "invoice"
+        return "\0".join((sort, self.number.strip(), seller, (self.issued or "")[:4]))
+
+    @property
+    def invoice_xml(self) -> str | None:
+        """sha256 of the invoice XML, embedded or by itself; None where there is none."""
+        return self.xml_sha256 if self.kind in _INVOICES else None

@@ -11,7 +11,6 @@ from relay.export.content import allowed, content_type
 from relay.export.documents import Invoice, can_stand_alone
 from relay.export.identify import Identified, contradicted
 from relay.export.role import (
-    CREDIT_NOTES,
     ELIMINATION,
     Address,
     KnownRole,
@@ -45,7 +44,7 @@ def judge_invoice(case: Case, who: Identified, invoice: Invoice) -> tuple[Unit, 
     client, report = who.client, case.reports[invoice.facturx]
     role = role_in(report, client, who.addressed)
     known, by = (Role.UNKNOWN, "") if isinstance(role, NoRole) else (role.role, role.by)
-    address = address_for(client.addresses, known, report.type_code in CREDIT_NOTES)
+    address = address_for(client.addresses, known, report.is_credit_note)
     core, removed, kept_steps = _keep_or_remove(case, client, invoice)
     rulings = (
         _conflict(report, invoice),

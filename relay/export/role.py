@@ -22,9 +22,6 @@ from relay.model import Role
 from relay.reason import Reason
 from relay.report import Party, Report
 
-CREDIT_NOTES = frozenset({"81", "83", "261", "262", "296", "308", "381", "396", "420", "458", "502", "503", "532"})
-"""Codes of UNTDID 1001 that EN 16931 reads as a credit note."""
-
 SELF_BILLED = frozenset({"389", "261", "471", "473", "500", "501", "502"})
 
 WORDS = {

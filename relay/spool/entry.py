@@ -6,13 +6,13 @@ Shared by all engines, so that they cannot disagree. Pure, but for the tokens.
 import hashlib
 import secrets
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from relay.details import DAMAGED
+from relay.details import DAMAGED, copy_of
 from relay.lifecycle import claimed
-from relay.model import Claim, Delivery, Disposition, Event, Mail, Plan, State
+from relay.model import Claim, Delivery, Disposition, Event, Mail, Plan, Sameness, State
 from relay.reason import Reason, sentence
 from relay.spool.port import Stored, Take
 
@@ -29,14 +29,21 @@ _LIVE = frozenset({State.QUEUED, State.ACTIVE, State.DEFERRED})
 
 
 class Planted(NamedTuple):
-    """One new delivery with the digests that make its documents "this very document at this address"."""
+    """One new delivery with the digests by which its documents are known again at this address."""
 
     delivery: Delivery
-    digests: tuple[str, ...]
+    digests: Mapping[str, Sameness]
 
 
-FirstHolder = Callable[[Planted], str | None]
-"""The queue id under which one of a new delivery's documents was there first, or None."""
+class Holder(NamedTuple):
+    """Where a new delivery's documents were first: a queue id, and which of their digests it has."""
+
+    queue_id: str
+    digests: Collection[str]
+
+
+FirstHolder = Callable[[Planted], Holder | None]
+"""The first other message that has one of a new delivery's documents or invoices, or None."""
 
 
 def newest_share(turn: int, limit: int) -> int:
@@ -89,11 +96,19 @@ def copies_held(mail: Mail, planted: Iterable[Planted], first_holder: FirstHolde
     for each in planted:
         asked = mail.hold_duplicates and each.delivery.state is State.QUEUED
         first = first_holder(each) if asked else None
-        yield each if first is None else each._replace(delivery=_held_as_copy(each.delivery, first))
+        yield each if first is None else each._replace(delivery=_held_as_copy(each, first))
 
 
-def _held_as_copy(delivery: Delivery, first: str) -> Delivery:
-    return replace(delivery, state=State.HELD, next_attempt=None, reason=Reason.DUPLICATE_DOCUMENT, detail=first)
+def _held_as_copy(new: Planted, first: Holder) -> Delivery:
+    shared = {new.digests[each] for each in first.digests}
+    surest = next(each for each in Sameness if each in shared)
+    return replace(
+        new.delivery,
+        state=State.HELD,
+        next_attempt=None,
+        reason=Reason.DUPLICATE_DOCUMENT,
+        detail=copy_of(first.queue_id, surest),
+    )
 
 
 def taken(
@@ -131,14 +146,15 @@ def _initial(plan: Plan, recipient: str | None) -> tuple[State, Reason | None, s
     return State.HELD, plan.reason or (None if recipient else Reason.NO_ADDRESS), plan.detail
 
 
-def digests_of(plan: Plan, recipient: str | None) -> tuple[str, ...]:
-    """One digest for each document and its address: they outlive the mail, so they hold neither in clear."""
+def digests_of(plan: Plan, recipient: str | None) -> dict[str, Sameness]:
+    """Digests of each document and its address: they outlive the mail, so they hold neither in clear."""
     if recipient is None:
-        return ()
+        return {}
     address = recipient.lower()
-    return tuple(
-        hashlib.sha256(f"{key}\0{address}".encode("utf-8", "surrogateescape")).hexdigest() for key in plan.keys
-    )
+    return {
+        hashlib.sha256(f"{mark}\0{address}".encode("utf-8", "surrogateescape")).hexdigest(): sameness
+        for sameness, mark in reversed(plan.marks)
+    }
 
 
 def terms_of(mail: Mail, plans: Iterable[tuple[int, Plan]]) -> frozenset[tuple[str, int]]:

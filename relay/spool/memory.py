@@ -7,10 +7,11 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from relay.lifecycle import Transition, bounced, claimed, clamp, latest, order, settled
-from relay.model import Claim, Delivery, Event, Mail, Order, Plan, State
+from relay.model import Claim, Delivery, Event, Mail, Order, Plan, Sameness, State
 from relay.spool.entry import (
     ORDER_EVENTS,
     STAY,
+    Holder,
     Planted,
     bare,
     copies_held,
@@ -30,7 +31,7 @@ from relay.spool.tally import Tallies
 @dataclass(slots=True)
 class _Entry:
     delivery: Delivery
-    digests: tuple[str, ...]
+    digests: Mapping[str, Sameness]
     changed: float
     lease: float = 0.0
     token: str | None = None
@@ -106,14 +107,19 @@ class MemorySpool:
         kept.terms |= terms_of(mail, numbered)
         return planted
 
-    def _holder(self, own: str, digests: tuple[str, ...], now: float) -> str | None:
+    def _holder(self, own: str, digests: Mapping[str, Sameness], now: float) -> Holder | None:
         found = [
             (at, queue_id)
             for (digest, queue_id, number), at in self._documents.items()
             if digest in digests and queue_id != own and now - at < self._windows.documents
             if not self._gone(queue_id, number)
         ]
-        return min(found)[1] if found else None
+        if not found:
+            return None
+        first = min(found)[1]
+        return Holder(
+            first, {digest for digest, queue_id, _ in self._documents if digest in digests and queue_id == first}
+        )
 
     def _gone(self, queue_id: str, number: int) -> bool:
         kept = self._mails.get(queue_id)

@@ -159,8 +159,8 @@ class Spool(Protocol):
         RELAY plans are stored queued and due at once, HOLD held, WITHHOLD withheld. A plan with no `to` gets one
         delivery without recipient. A fingerprint seen within the resubmission window answers with the first queue id
         and stores nothing, unless all of that first mail failed or was dropped. With `mail.hold_duplicates`, a RELAY
-        plan one of whose `keys` was stored by another mail, within the document window, for the same address and not
-        dropped or failed, is stored held: DUPLICATE_DOCUMENT.
+        plan one of whose `marks` was stored by another mail, within the document window, for the same address and not
+        dropped or failed, is stored held: DUPLICATE_DOCUMENT; its detail is that mail's queue id and what is shared.
         """
 
     async def claim(self, now: float, lease: float, limit: int, room: Mapping[str, int] = FREE) -> tuple[Claim, ...]:

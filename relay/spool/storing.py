@@ -13,6 +13,7 @@ from relay.spool import rows, whole
 from relay.spool.content import Content
 from relay.spool.entry import (
     FirstHolder,
+    Holder,
     Planted,
     copies_held,
     first_events,
@@ -125,7 +126,7 @@ def _apart(incoming: Iterable[Incoming]) -> Iterator[list[Incoming]]:
     some: list[Incoming] = []
     seen: set[str] = set()
     for each in incoming:
-        marks = {each.mail.fingerprint, *(key for plan in each.mail.plans for key in plan.keys)}
+        marks = {each.mail.fingerprint, *(mark for plan in each.mail.plans for _, mark in plan.marks)}
         if not seen.isdisjoint(marks):
             yield some
             some, seen = [], set()
@@ -161,13 +162,17 @@ def _key(new: Planted) -> tuple[str, int]:
     return new.delivery.queue_id, new.delivery.number
 
 
-def _holder(db: sqlite3.Connection, new: Planted, oldest: float) -> str | None:
-    found = db.execute(_HOLDER, (dumps(new.digests), new.delivery.queue_id, oldest, DAMAGED)).fetchone()
-    return None if found is None else str(found[0])
+def _holder(db: sqlite3.Connection, new: Planted, oldest: float) -> Holder | None:
+    asked = dumps(list(new.digests))
+    found = db.execute(_HOLDER, (asked, new.delivery.queue_id, oldest, DAMAGED)).fetchone()
+    if found is None:
+        return None
+    return Holder(found[0], [row[0] for row in db.execute(_SHARED, (asked, found[0]))])
 
 
 _SUBMITTED = "SELECT fingerprint, queue_id, at FROM fingerprints WHERE fingerprint IN"
 _KNOWN = "SELECT 1 FROM documents WHERE digest IN"
+_SHARED = "SELECT DISTINCT digest FROM documents WHERE digest IN (SELECT value FROM json_each(?)) AND queue_id = ?"
 _HOLDER = """
     SELECT queue_id FROM documents AS d
     WHERE digest IN (SELECT value FROM json_each(?)) AND queue_id <> ? AND at > ? AND NOT EXISTS (

@@ -5,10 +5,12 @@ from dataclasses import replace
 
 import pytest
 
+from relay.details import copy_of
 from relay.lifecycle import Transition, step
 from relay.model import Disposition, Event, Order, Retry, State
 from relay.reason import Reason
 from relay.reply import Deferred, Delivered, Failed, Reply, Stage
+from relay.report import Kind, Party
 from relay.spool.port import Query, Spool, SpoolError, Take
 from tests.spool.conftest import Clock
 from tests.support.spooled import CLIENT, facturx, mail, plan
@@ -127,6 +129,65 @@ class TestStore:
         assert (held.state, held.reason, held.detail) == (State.HELD, Reason.DUPLICATE_DOCUMENT, first.queue_id)
         assert free.state is State.QUEUED
         assert stored.held == (held,)
+
+    @pytest.mark.parametrize(
+        ("change", "shared"),
+        [
+            ({}, "xml"),
+            ({"number": None, "seller": Party()}, "xml"),
+            ({"issued": "2026-12-24"}, "xml"),
+            ({"xml_sha256": "0" * 64}, "number"),
+            ({"xml_sha256": "0" * 64, "number": " F-77 "}, "number"),
+            ({"xml_sha256": "0" * 64, "issued": "2026-12-24"}, "number"),
+            ({"xml_sha256": "0" * 64, "type_code": "384"}, "number"),
+            ({"xml_sha256": "0" * 64, "kind": Kind.XRECHNUNG}, "number"),
+            ({"xml_sha256": None}, "number"),
+            ({"xml_sha256": "0" * 64, "number": "F-78"}, ""),
+            ({"xml_sha256": "0" * 64, "seller": Party(siren="356000000")}, ""),
+            ({"xml_sha256": "0" * 64, "seller": Party()}, ""),
+            ({"xml_sha256": "0" * 64, "number": None}, ""),
+            ({"xml_sha256": "0" * 64, "type_code": "381"}, ""),
+            ({"xml_sha256": "0" * 64, "issued": "2027-11-24"}, ""),
+            ({"xml_sha256": "0" * 64, "kind": Kind.ORDERX}, ""),
+        ],
+        ids=str,
+    )
+    async def test_the_same_invoice_in_another_pdf_is_held(
+        self, spool: Spool, change: dict[str, object], shared: str
+    ) -> None:
+        document = facturx("F-77")
+        seller = Party("Menuiserie Dupont", siren="732829320")
+        report = replace(document.report, xml_sha256="f" * 64, seller=seller, issued="2026-11-24")
+        made_anew = replace(report, **{"sha256": "a" * 64, **change})  # type: ignore[arg-type]
+        first = mail(plan(CLIENT, documents=(replace(document, report=report),)), hold_duplicates=True)
+        second = mail(plan(CLIENT, "other@x", documents=(replace(document, report=made_anew),)), hold_duplicates=True)
+        await spool.store(first)
+        await spool.store(second)
+        [found, elsewhere] = await spool.find(Query(queue_id=second.queue_id))
+        assert elsewhere.state is State.QUEUED
+        assert found.state is (State.HELD if shared else State.QUEUED)
+        assert found.detail == (copy_of(first.queue_id, shared) if shared else "")
+
+    async def test_the_surest_of_what_is_shared_with_the_first_message_is_said(
+        self, spool: Spool, clock: Clock
+    ) -> None:
+        document = facturx("F-77")
+        report = replace(document.report, xml_sha256="f" * 64, seller=Party(siren="732829320"))
+        anew = replace(document, report=replace(report, sha256="a" * 64))
+        first, second, third = (
+            mail(plan(CLIENT, documents=(each,)), hold_duplicates=True)
+            for each in (replace(document, report=report), anew, anew)
+        )
+        for each in (first, second, third):
+            await spool.store(each)
+            clock.now += 1
+        [found] = await spool.find(Query(queue_id=third.queue_id))
+        assert found.detail == copy_of(first.queue_id, "xml")
+        await spool.set_state(first.queue_id, 1, Order("drop"), clock.now)
+        fourth = mail(plan(CLIENT, documents=(anew,)), hold_duplicates=True)
+        await spool.store(fourth)
+        [found] = await spool.find(Query(queue_id=fourth.queue_id))
+        assert found.detail == second.queue_id
 
     async def test_the_same_document_is_relayed_when_the_setting_says_so(self, spool: Spool) -> None:
         document = facturx("F-77")

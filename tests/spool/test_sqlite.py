@@ -1,6 +1,7 @@
 """What is particular to the SQLite engine: files, locks, crashes, damage and failing disks."""
 
 import asyncio
+import hashlib
 import os
 import resource
 import signal
@@ -10,15 +11,18 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
+from relay.details import copy_of
 from relay.lifecycle import step
 from relay.model import Order, Retry, State
 from relay.reason import Reason
 from relay.reply import Delivered, Reply
+from relay.report import Party
 from relay.spool import database, place, reserve, waiting, writer
 from relay.spool import sqlite as engine
 from relay.spool.open import open_spool
@@ -293,6 +297,30 @@ class TestDamage:
         with pytest.raises(SpoolError, match="damaged"):
             opened(path, exclusive=False)
         assert path.read_bytes() == b"garbage" * 1000
+
+    async def test_a_document_stored_before_invoices_had_digests_is_known_again(self, path: Path) -> None:
+        """Such a spool holds one digest for each document: of its sha256 and the address."""
+        document = facturx("F-1")
+        document = replace(
+            document, report=replace(document.report, xml_sha256="f" * 64, seller=Party(siren="732829320"))
+        )
+        first, again, anew = (mail(plan("a@x", documents=(document,)), hold_duplicates=True) for _ in range(3))
+        anew = replace(
+            anew, plans=(plan("a@x", documents=(replace(document, report=replace(document.report, sha256="a" * 64)),)),)
+        )
+        spool = opened(path)
+        await spool.store(replace(first, arrived=time.time()))
+        await spool.close()
+        known = hashlib.sha256(f"{document.report.sha256}\0a@x".encode()).hexdigest()
+        vandalise(path, "DELETE FROM documents WHERE digest <> ?", known)
+        spool = opened(path)
+        await spool.store(again)
+        [found] = await spool.find(Query(queue_id=again.queue_id))
+        assert (found.reason, found.detail) == (Reason.DUPLICATE_DOCUMENT, first.queue_id)
+        await spool.store(anew)
+        [found] = await spool.find(Query(queue_id=anew.queue_id))
+        assert found.detail == copy_of(again.queue_id, "xml")
+        await spool.close()
 
     @pytest.mark.parametrize("noticed", [True, False])
     async def test_a_damaged_mail_that_comes_again_is_taken_anew(self, path: Path, noticed: bool) -> None:

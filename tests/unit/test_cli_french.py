@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from relay.cli import words
 from relay.cli.explain import explain
 from relay.cli.queue_view import clean, record_lines, table, unmoved
-from relay.details import DAMAGED, defect, french, french_spacing, two_clients
+from relay.details import DAMAGED, copy_of, defect, french, french_spacing, two_clients
 from relay.export.sealed import _AMBIGUOUS
 from relay.export.steps import SENTENCES as STEPS
 from relay.export.steps import Step
@@ -284,3 +284,19 @@ def test_a_contradiction_in_french(detail: str, said: str) -> None:
 
 def test_a_terminal_shows_the_spaces_of_french() -> None:
     assert clean("a\u00a0: b\u202f; c\x07") == "a\u00a0: b\u202f; c?"
+
+
+def test_a_copy_says_in_french_what_it_shares_with_the_first() -> None:
+    told = [sentence(Reason.DUPLICATE_DOCUMENT, copy_of("Q1", each), "fr") for each in ("document", "xml", "number")]
+    assert [each.partition("\u00a0: ")[2] for each in told] == [
+        "Q1",
+        "Q1 (la même facture dans un autre PDF)",
+        "Q1 (une facture de même numéro et de même vendeur, au contenu différent)",
+    ]
+
+
+def test_the_way_to_the_role_is_told_in_french() -> None:
+    given = mail(plan("a@x", role_by="elimination"), plan("b@x", role_by="BT-47 (0002)"))
+    shown = [*record_lines(Record(given, (delivery(), delivery(number=2, plan=1)), ()), "fr")]
+    assert "  rôle d'après élimination (aucun identifiant du client dans la facture)" in shown
+    assert "  rôle d'après BT-47 (0002)" in shown
