@@ -99,6 +99,8 @@ TEXT_LIMIT = 500
 
 _ENHANCED = re.compile(r"([245]\.\d{1,3}\.\d{1,3})(?:\s+|$)")
 
+_TRANSACTION = frozenset({Stage.MAIL, Stage.RCPT, Stage.DATA, Stage.BODY})
+
 # RFC 4954 §6: "authenticate first", "mechanism too weak", "wrong credentials", "encryption required".
 _CREDENTIALS = frozenset({530, 534, 535, 538})
 
@@ -134,6 +136,178 @@ _ALERTING = frozenset(
 )
 
 
+class Subject(StrEnum):
+    """What a refusal of the next hop is about."""
+
+    SENDER = "sender"
+    """Us: our account, address, domain or host. An operator must act, and the next message would fare no better."""
+    MAILBOX = "mailbox"
+    """Room or pace over there: it passes."""
+    MESSAGE = "message"
+    """This message or this recipient: it will be refused again."""
+
+
+_SENDER_CODES = frozenset(
+    {
+        *(
+            "5.1.7",
+            "5.1.8",
+            "5.3.2",
+            "5.3.5",
+        ),
+        *(
+            "5.7.4",
+            "5.7.8",
+            "5.7.9",
+            "5.7.10",
+            "5.7.11",
+            "5.7.12",
+            "5.7.13",
+            "5.7.14",
+        ),
+        *(
+            "5.7.20",
+            "5.7.21",
+            "5.7.22",
+            "5.7.23",
+            "5.7.24",
+            "5.7.25",
+            "5.7.26",
+            "5.7.27",
+            "5.7.28",
+            "5.7.29",
+            "5.7.30",
+        ),
+        *(
+            "5.1.90",
+            "5.2.252",
+            "5.7.3",
+            "5.7.54",
+            "5.7.57",
+            "5.7.60",
+            "5.7.64",
+            "5.7.124",
+            "5.7.133",
+            "5.7.134",
+            "5.7.136",
+            "5.7.232",
+            "5.7.233",
+            "5.7.367",
+        ),
+        *(
+            "5.7.501",
+            "5.7.502",
+            "5.7.503",
+            "5.7.506",
+            "5.7.507",
+            "5.7.508",
+            "5.7.509",
+            "5.7.510",
+            "5.7.511",
+        ),
+        *("5.4.5",),
+    }
+)
+"""Enhanced codes that are about the sender whatever the words, in this order:
+
+- RFC 3463: sender's address, a system that takes nothing or is set up wrongly.
+- RFC 4954 §6 and RFC 5248: authentication and encryption. RFC 7372, RFC 7505, RFC 8617 and the IANA registry of
+  enhanced status codes: DKIM, SPF, reverse DNS, null MX, mail flood, ARC, REQUIRETLS.
+- Microsoft, "Email non-delivery reports and SMTP errors in Exchange Online": daily limit, SendAsDenied, client not
+  authenticated, no permission to send as this sender, relaying denied, senders a mailbox does not admit, limits of
+  a tenant; banned senders and addresses, SPF, DMARC.
+- Google, "Gmail SMTP errors and codes": daily limit (RFC 3463 has congestion, which passes as well).
+"""
+
+_SENDER_RANGES = ((606, 649), (700, 750))
+"""5.7.606 to 5.7.649, banned sending address; 5.7.700 to 5.7.750, tenant over its threshold (Microsoft, as above)."""
+
+_MAILBOX_CODES = frozenset({"5.2.2", "5.2.121", "5.2.122", "5.3.1"})
+"""RFC 3463: mailbox full, mail system full. Microsoft: a recipient who receives too much at once."""
+
+_WORDS_DECIDE = frozenset({"", "5.0.0", "5.1.0", "5.2.0", "5.3.0", "5.4.1", "5.5.0", "5.5.1", "5.7.0", "5.7.1"})
+"""Codes under which servers refuse senders and messages alike: only here the words are asked."""
+
+_PHRASES: tuple[tuple[Subject, str, tuple[str, ...]], ...] = (
+    (
+        Subject.MESSAGE,
+        "content and recipients",
+        (
+            r"recipient address rejected(?!.*relay)",
+            r"this message (is likely|violates|has been blocked|was blocked)",
+            r"message (content )?rejected (due to|as|for) (content|spam)",
+            r"content (policy|filter)",
+            r"\bvirus\b",
+            r"user unknown|no such user|does not exist",
+        ),
+    ),
+    (
+        Subject.SENDER,
+        "relaying",
+        (
+            r"relay access denied|\brelay denied|relay not (permitted|allowed)",
+            r"relaying (is )?(denied|prohibited|not (allowed|permitted))",
+            r"(not (permitted|allowed|authori[sz]ed) to|unable to|cannot|do not) relay",
+        ),
+    ),
+    (
+        Subject.SENDER,
+        "whose address is used",
+        (
+            r"send ?as ?denied|permissions? to send as|not owned by user|not (allowed|authori[sz]ed) to send",
+            r"sender (address )?(is )?(rejected|denied|blocked|not (allowed|authori[sz]ed|permitted))",
+        ),
+    ),
+    (
+        Subject.SENDER,
+        "blocklists and reputation",
+        (
+            r"blocked using|spamhaus|spamcop|barracuda|\bdns-?bl\b|\brbl\b",
+            r"\b(block|black|deny)[ -]?list(ed)?\b|reputation|\bbanned\b|(client host|helo command) rejected",
+        ),
+    ),
+    (
+        Subject.SENDER,
+        "quota and rate",
+        (
+            r"(daily|hourly|sending|relay|rate|user) (\w+ ){0,3}(limit|quota)",
+            r"e?mail quota exceeded|too many (messages|e?mails)",
+        ),
+    ),
+    (
+        Subject.SENDER,
+        "authentication of the session, the domain, the host",
+        (
+            r"authenticate first|authentication (is )?required|not (been )?authenticated|unauthenticated",
+            r"must (first )?(authenticate|issue a starttls)|\bspf\b|\bdkim\b|\bdmarc\b|reverse dns|\bptr\b",
+        ),
+    ),
+    (
+        Subject.MAILBOX,
+        "room",
+        (
+            r"(mailbox|inbox) (is )?full|quota exceeded|(over|exceeded) (its |his |the )?(storage )?quota",
+            r"insufficient (system )?storage|out of storage",
+        ),
+    ),
+)
+_WORDS = tuple((subject, re.compile("|".join(phrases), re.IGNORECASE)) for subject, _, phrases in _PHRASES)
+"""Read from top to bottom; what none knows is about the message."""
+
+
+def subject_of(enhanced: str, text: str) -> Subject:
+    """What a permanent refusal is about: by its enhanced code where that decides, else by its words."""
+    if enhanced in _SENDER_CODES:
+        return Subject.SENDER
+    if enhanced in _MAILBOX_CODES:
+        return Subject.MAILBOX
+    if enhanced.startswith("5.7.") and any(low <= int(enhanced[4:]) <= high for low, high in _SENDER_RANGES):
+        return Subject.SENDER
+    if enhanced not in _WORDS_DECIDE:
+        return Subject.MESSAGE
+    return next((subject for subject, words in _WORDS if words.search(text)), Subject.MESSAGE)
+
+
 def clean(text: str) -> str:
     """Text of a remote on one line, free of control characters, cut to `TEXT_LIMIT` characters."""
     if not text.isprintable():
@@ -166,13 +340,15 @@ def classify(stage: Stage, code: int, enhanced: str, text: str) -> Outcome:
         return Deferred(reply, stage, alert=stage is Stage.TLS)
     if not 500 <= code < 600:
         return Deferred(Reply(451, "4.5.0", clean(f"unexpected reply: {reply}")), stage)
-    if stage in (Stage.TLS, Stage.AUTH) or (code in _CREDENTIALS and stage is not Stage.BODY):
+    if stage in (Stage.TLS, Stage.AUTH) or code in _CREDENTIALS:
         return Deferred(reply, stage, alert=True)  # a wrong password must not bounce invoices
     if stage is Stage.MAIL and enhanced.startswith("5.7."):
         return Deferred(reply, stage, alert=True)
+    if stage in _TRANSACTION and (subject := subject_of(enhanced, text)) is not Subject.MESSAGE:
+        return Deferred(reply, stage, alert=subject is Subject.SENDER)
     if stage is Stage.RCPT and code == 552:
         return Deferred(reply, stage)  # rfc5321#4.5.3.1.10: too many recipients, to be read as 452
-    if stage in (Stage.MAIL, Stage.RCPT, Stage.DATA, Stage.BODY):
+    if stage in _TRANSACTION:
         return Failed(reply, stage)
     return Deferred(reply, stage)
 
