@@ -18,6 +18,17 @@ class Span(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class Recoding:
+    """A text of the mail that can leave as quoted-printable where the next hop takes 7-bit octets only (RFC 6152 §3).
+
+    field: its Content-Transfer-Encoding field, or, empty, where one is put. body: its octets.
+    """
+
+    field: Span
+    body: Span
+
+
+@dataclass(frozen=True, slots=True)
 class Recipient:
     """One accepted RCPT. `notify` and `orcpt` are its DSN parameters (RFC 3461 §4.1, §4.2)."""
 
@@ -103,6 +114,7 @@ class Plan:
     answers: the envelope recipients of the incoming mail that this plan answers for.
     role_by: the identifier of the invoice that tells the role ("BT-47 (0002)"), "elimination", or "" for neither;
     of several invoices each way once, with commas.
+    recodings: texts with 8-bit octets, ascending; they leave as they are wherever the next hop offers 8BITMIME.
     destination, smarthost: names; what they mean is looked up at each attempt (rule 7).
     """
 
@@ -122,6 +134,7 @@ class Plan:
     smarthost: str = "default"
     answers: tuple[str, ...] = ()
     role_by: str = ""
+    recodings: tuple[Recoding, ...] = ()
 
     @property
     def keys(self) -> tuple[str, ...]:

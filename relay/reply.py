@@ -89,6 +89,7 @@ class Trouble(StrEnum):
     GARBAGE = "garbage"
     NO_8BITMIME = "no_8bitmime"
     NO_SMTPUTF8 = "no_smtputf8"
+    NO_ESMTP = "no_esmtp"
     TOO_LARGE = "too_large"
     UNCERTAIN = "uncertain"
     UNUSABLE = "unusable"
@@ -118,6 +119,7 @@ _TROUBLES: dict[Trouble, tuple[int, str, str]] = {
     Trouble.GARBAGE: (451, "4.5.0", "not an SMTP reply"),
     Trouble.NO_8BITMIME: (554, "5.6.3", "the mail has 8-bit octets and the next hop does not offer 8BITMIME"),
     Trouble.NO_SMTPUTF8: (553, "5.6.7", "the mail needs SMTPUTF8 and the next hop does not offer it"),
+    Trouble.NO_ESMTP: (451, "4.5.1", "the next hop refused EHLO, and the mail needs an extension"),
     Trouble.TOO_LARGE: (552, "5.3.4", "larger than the next hop takes"),
     Trouble.UNCERTAIN: (451, "4.4.2", "connection lost after the final dot: the next hop may have the mail"),
     Trouble.UNUSABLE: (451, "4.3.5", "the smarthost's settings cannot be used"),

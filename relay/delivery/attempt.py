@@ -2,16 +2,17 @@
 
 import asyncio
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 
 import structlog
 
-from relay.delivery.ports import Ports, RouteError
+from relay.delivery.ports import Octets, Ports, RouteError
 from relay.delivery.remembered import Remembered
 from relay.lifecycle import Transition, step
-from relay.model import Claim, Delivery, Mail, State
+from relay.mail.recode import render_recoded
+from relay.model import Claim, Delivery, Mail, Plan, State
 from relay.ops.events import Event
 from relay.reply import Deferred, Outcome, Reply, Stage, Trouble, Uncertain, failure
 from relay.smarthost import Letter, Unreachable, letter
@@ -87,7 +88,12 @@ class Attempts:
             raise _Unreadable("the mail cannot be read from the spool")
         plan = mail.plans[delivery.plan]
         chunks = await self.ports.sign(mail, self.ports.render(mail, plan))
-        return letter(self.ports.sender(delivery, plan), (recipient,), chunks, mail.envelope.smtputf8)
+        made = letter(self.ports.sender(delivery, plan), (recipient,), chunks, mail.envelope.smtputf8)
+        seven_bit = partial(self._recoded, mail, plan) if plan.recodings else None
+        return replace(made, attempt=delivery.attempts, seven_bit=seven_bit)
+
+    async def _recoded(self, mail: Mail, plan: Plan) -> Sequence[Octets]:
+        return await self.ports.sign(mail, render_recoded(mail.raw, plan.prepend, plan.cuts, plan.recodings))
 
     async def _mail(self, delivery: Delivery) -> Mail | None:
         mail = self.remembered.get(delivery.queue_id)

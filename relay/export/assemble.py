@@ -9,6 +9,7 @@ from relay.export.identify import Identified, Unidentified
 from relay.export.steps import Step
 from relay.export.terms import Destination, Policy
 from relay.export.unit import Case, Ruling, Unit, hold
+from relay.mail.recode import recodings
 from relay.mail.rewrite import merge, size
 from relay.mail.traits import is_signed
 from relay.model import Action, Disposition, Document, DocumentPart, Plan
@@ -81,6 +82,7 @@ def _plan(case: Case, group: Group, unit: Unit, number: int) -> Plan:
         by=group.who.by,
         role=unit.role,
         role_by=unit.role_by,
+        recodings=recodings(case.message, cuts),
         documents=documents(case, unit.core, unit.removed),
         cuts=cuts,
         prepend=header.prepend,

@@ -137,7 +137,7 @@ def _take_over(client: SMTP) -> Dialogue:
     transport = client.transport
     if not isinstance(transport, asyncio.Transport) or transport.is_closing():
         raise Unreachable(failure(Stage.EHLO, Trouble.LOST))
-    dialogue = Dialogue(transport, dict(client.esmtp_extensions), time.monotonic())
+    dialogue = Dialogue(transport, dict(client.esmtp_extensions), time.monotonic(), client.supports_esmtp)
     transport.set_protocol(dialogue)
     return dialogue
 

@@ -32,12 +32,16 @@ class Garbage(Exception):
 class Dialogue(asyncio.Protocol):
     """One connection with the next hop.
 
-    extensions: keyword (lower case) -> parameters, as EHLO told. uses: transactions so far. dirty: RSET is due.
+    extensions: keyword (lower case) -> parameters, as EHLO told. esmtp: it was greeted by EHLO and not by HELO.
+    uses: transactions so far. dirty: RSET is due.
     """
 
-    def __init__(self, transport: asyncio.WriteTransport, extensions: Mapping[str, str], opened: float) -> None:
+    def __init__(
+        self, transport: asyncio.WriteTransport, extensions: Mapping[str, str], opened: float, esmtp: bool = True
+    ) -> None:
         self.extensions = extensions
         self.opened = opened
+        self.esmtp = esmtp
         self.uses = 0
         self.dirty = False
         self._transport = transport

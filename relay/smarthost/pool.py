@@ -12,7 +12,7 @@ from relay.smarthost.dial import dial
 from relay.smarthost.dialogue import Dialogue
 from relay.smarthost.mx import MailExchangers
 from relay.smarthost.route import Route
-from relay.smarthost.transaction import Letter, Outcomes, Stale, Transaction
+from relay.smarthost.transaction import Letter, Outcomes, Stale, Transaction, fitted
 from relay.smarthost.unreachable import Unreachable
 
 Compose = Callable[[], Awaitable[Letter]]
@@ -155,7 +155,7 @@ class Smarthosts:
     async def _on(self, dialogue: Dialogue, pool: _Pool, route: Route, letter: Letter) -> Outcomes:
         finished = False
         try:
-            outcomes = await Transaction(dialogue, route.timeouts, letter).run()
+            outcomes = await Transaction(dialogue, route.timeouts, await fitted(letter, dialogue)).run()
             finished = True
             return outcomes
         finally:

@@ -1,8 +1,8 @@
 """MAIL, RCPT, DATA, content, final dot: one transaction on an open dialogue, one outcome for each recipient."""
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
 
 from relay.reply import Outcome, Reply, Stage, Trouble, classify, failure
 from relay.smarthost.content import Content, Octets, prepare
@@ -10,6 +10,9 @@ from relay.smarthost.dialogue import Dialogue, Garbage, Lost
 from relay.smarthost.route import Timeouts
 
 Outcomes = dict[str, Outcome]
+
+HELO_ATTEMPTS = 3
+"""Before this attempt, a next hop that refused EHLO is expected to take it again."""
 
 _UNSAFE = re.compile(r"[\x00-\x20\x7f<>]")
 
@@ -27,12 +30,17 @@ class _Ended(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Letter:
-    """What is to be sent. `sender` "" is the null sender; smtputf8: it was submitted so (RFC 6531)."""
+    """What is to be sent. `sender` "" is the null sender; smtputf8: it was submitted so (RFC 6531).
+
+    attempt: of this delivery, from 1. seven_bit: makes the content for a next hop without 8BITMIME, if that can be.
+    """
 
     sender: str
     recipients: tuple[str, ...]
     content: Content
     smtputf8: bool = False
+    attempt: int = 1
+    seven_bit: Callable[[], Awaitable[Sequence[Octets]]] | None = None
 
     @property
     def needs_smtputf8(self) -> bool:
@@ -43,6 +51,14 @@ class Letter:
 def letter(sender: str, recipients: Sequence[str], chunks: Sequence[Octets], smtputf8: bool = False) -> Letter:
     """chunks: the mail, in order, CRLF lines, without dot-stuffing; they are copied once."""
     return Letter(sender, tuple(dict.fromkeys(recipients)), prepare(chunks), smtputf8)
+
+
+async def fitted(letter: Letter, dialogue: Dialogue) -> Letter:
+    """`letter` with its text in 7 bits where this next hop needs that and is not to be given time first."""
+    given_time = not dialogue.esmtp and letter.attempt < HELO_ATTEMPTS
+    if letter.seven_bit is None or not letter.content.eightbit or "8bitmime" in dialogue.extensions or given_time:
+        return letter
+    return replace(letter, content=prepare(await letter.seven_bit()), seven_bit=None)
 
 
 class Transaction:
@@ -56,6 +72,7 @@ class Transaction:
         self._content = letter.content
         self._utf8 = letter.needs_smtputf8
         self._reused = dialogue.uses > 0
+        self._give_time = not dialogue.esmtp and letter.attempt < HELO_ATTEMPTS
         self._outcomes: Outcomes = {}
 
     async def run(self) -> Outcomes:
@@ -75,13 +92,17 @@ class Transaction:
         """What this next hop cannot take, known from its EHLO (RFC 6152 §3, RFC 6531 §3.2, RFC 1870 §6.1)."""
         offers = self._dialogue.extensions
         if self._utf8 and "smtputf8" not in offers:
-            return failure(Stage.MAIL, Trouble.NO_SMTPUTF8)
+            return failure(Stage.MAIL, *self._lacking(Trouble.NO_SMTPUTF8))
         if self._content.eightbit and "8bitmime" not in offers:
-            return failure(Stage.MAIL, Trouble.NO_8BITMIME)
+            return failure(Stage.MAIL, *self._lacking(Trouble.NO_8BITMIME))
         limit = offers.get("size", "")
         if limit.isdecimal() and 0 < int(limit) < self._content.size:
             return failure(Stage.MAIL, Trouble.TOO_LARGE, f"{self._content.size} octets, it takes {limit}")
         return None
+
+    def _lacking(self, trouble: Trouble) -> tuple[Trouble, str]:
+        """A server that refuses EHLO may offer the extension once it takes EHLO again."""
+        return (Trouble.NO_ESMTP, "SMTPUTF8" if self._utf8 else "8BITMIME") if self._give_time else (trouble, "")
 
     async def _envelope(self) -> None:
         """MAIL, each RCPT, DATA; in one packet where PIPELINING is offered (RFC 2920)."""

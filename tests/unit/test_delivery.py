@@ -13,10 +13,10 @@ from relay.delivery import Limits, Ports, QueueManager, RouteError
 from relay.delivery.gates import Gates
 from relay.delivery.remembered import VALUES, Remembered
 from relay.lifecycle import Transition
-from relay.model import Claim, Delivery, Mail, Order, Plan, Retry, State
+from relay.model import Claim, Delivery, Mail, Order, Plan, Recoding, Retry, Span, State
 from relay.ops.events import Event
 from relay.reply import Deferred, Delivered, Failed, Outcome, Reply, Stage, Trouble, failure
-from relay.smarthost import Compose, Route, Smarthosts, Tls, Unreachable
+from relay.smarthost import Compose, Letter, Route, Smarthosts, Tls, Unreachable
 from relay.spool.memory import MemorySpool
 from relay.spool.port import Query, SpoolBroken, SpoolFull, Stored
 from tests.support.peer import Drop, Peer, Say
@@ -38,6 +38,7 @@ class House:
     now: float = NOW
     ticks: float = 0.0
     sent: list[str] = field(default_factory=list)
+    letters: list[Letter] = field(default_factory=list)
     events: list[tuple[Event, dict[str, Any]]] = field(default_factory=list)
     broken: list[str] = field(default_factory=list)
     reports: list[Mail] = field(default_factory=list)
@@ -66,7 +67,9 @@ class House:
         return self.manager
 
     async def _send(self, route: Route, compose: Compose) -> Any:
-        [recipient] = (await compose()).recipients
+        letter = await compose()
+        [recipient] = letter.recipients
+        self.letters.append(letter)
         self.sent.append(recipient)
         await self._notify()
         return {recipient: await self.answer(recipient, route.name)}
@@ -128,6 +131,26 @@ async def test_a_stored_mail_leaves_at_once_and_is_settled(house: House) -> None
     [facts] = house.happened(Event.DELIVERED)
     assert facts["reply"] == "250 2.0.0 taken" and facts["delivery"].attempts == 1
     assert [event for event, _ in house.events] == [Event.ATTEMPT, Event.DELIVERED]
+
+
+async def test_each_attempt_has_its_number_and_the_same_octets_for_a_next_hop_of_seven_bits(house: House) -> None:
+    house.answer = answers(BUSY, TAKEN)
+    raw = b"Subject: x\r\n\r\n\xc3\xa9\r\n"
+    recodings = (Recoding(Span(0, 0), Span(14, 18)),)
+    await house.store(mail(plan("a@x", prepend=b"X-Top: 1\r\n", recodings=recodings), raw=raw, at=NOW))
+    await house.until(lambda: bool(house.happened(Event.DEFERRED)))
+    house.now += 3600
+    house.manager.notify()
+    await house.until(lambda: bool(house.happened(Event.DELIVERED)))
+    assert [each.attempt for each in house.letters] == [1, 2]
+    for letter in house.letters:
+        assert letter.seven_bit is not None
+        assert b"".join(await letter.seven_bit()) == (
+            b"X-Top: 1\r\nContent-Transfer-Encoding: quoted-printable\r\nSubject: x\r\n\r\n=C3=A9\r\n"
+        )
+    await house.store(mail(at=NOW))
+    await house.until(lambda: len(house.letters) == 3)
+    assert house.letters[2].seven_bit is None
 
 
 async def test_a_remembered_mail_is_not_read_again_and_is_forgotten_after_its_attempt(house: House) -> None:

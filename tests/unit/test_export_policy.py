@@ -6,6 +6,7 @@ from relay.export.assemble import MAX_MAILS
 from relay.export.links import document_links
 from relay.export.pairing import stem
 from relay.export.policy import decide
+from relay.mail.recode import render_recoded
 from relay.mail.spans import parse
 from relay.model import Disposition
 from relay.reason import Reason
@@ -68,3 +69,16 @@ def test_links_are_named_without_their_key_and_only_those_that_lead_to_a_documen
     )
     message = parse(f"Content-Type: text/plain; charset=utf-8\r\n\r\n{text}".encode())
     assert document_links(message) == ("x.example/pdf/F-1.pdf", "x.example/telecharger/2")
+
+
+def test_a_text_in_eight_bits_is_planned_to_be_recoded_in_each_mail_that_keeps_it() -> None:
+    parts = [{"facturx": {"name": "a.pdf", "number": "A-1"}}, {"facturx": {"name": "b.pdf", "number": "A-2"}}]
+    eight_bit = setting({"mail": {"parts": parts, "text": "voici la pièce"}})
+    plans = eight_bit.decide().plans
+    assert len(plans) == 2
+    for plan in plans:
+        [recoding] = plan.recodings
+        start, end = recoding.body
+        assert eight_bit.message.raw[start:end] == "voici la pièce\r\n".encode()
+        assert b"".join(render_recoded(eight_bit.message.raw, plan.prepend, plan.cuts, plan.recodings)).isascii()
+    assert all(plan.recodings == () for plan in setting({"mail": {"parts": parts, "text": "ok"}}).decide().plans)

@@ -171,6 +171,7 @@ def test_words_do_not_outweigh_an_enhanced_code_that_decides() -> None:
         (Trouble.GARBAGE, LATER, "4.5.0"),
         (Trouble.NO_8BITMIME, NO, "5.6.3"),
         (Trouble.NO_SMTPUTF8, NO, "5.6.7"),
+        (Trouble.NO_ESMTP, LATER, "4.5.1"),
         (Trouble.TOO_LARGE, NO, "5.3.4"),
         (Trouble.UNCERTAIN, (Uncertain, False), "4.4.2"),
         (Trouble.UNUSABLE, ALERT, "4.3.5"),

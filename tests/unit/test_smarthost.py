@@ -189,6 +189,76 @@ async def test_eight_bits_need_8bitmime(out: Smarthosts) -> None:
         assert peer.mails[0].content == mail
 
 
+EIGHT_BIT = b"Subject: x\r\n\r\n\xc3\xa9\r\n"
+SEVEN_BIT = b"Content-Transfer-Encoding: quoted-printable\r\n" + b"Subject: x\r\n\r\n=C3=A9\r\n"
+
+
+async def recoded() -> list[bytes]:
+    return [SEVEN_BIT]
+
+
+@pytest.mark.parametrize(
+    ("extensions", "esmtp", "attempt", "can_recode", "expected"),
+    [
+        (("8BITMIME",), True, 1, True, EIGHT_BIT),
+        (("8BITMIME",), True, 9, True, EIGHT_BIT),
+        ((), True, 1, True, SEVEN_BIT),
+        ((), True, 1, False, "554 5.6.3"),
+        ((), False, 1, True, "451 4.5.1"),
+        ((), False, 2, True, "451 4.5.1"),
+        ((), False, 3, True, SEVEN_BIT),
+        ((), False, 1, False, "451 4.5.1"),
+        ((), False, 3, False, "554 5.6.3"),
+    ],
+)
+async def test_eight_bit_text_waits_for_8bitmime_then_leaves_in_seven_bits(
+    out: Smarthosts, extensions: tuple[str, ...], esmtp: bool, attempt: int, can_recode: bool, expected: bytes | str
+) -> None:
+    async def compose() -> Letter:
+        made = letter("", [TO], [EIGHT_BIT])
+        return replace(made, attempt=attempt, seven_bit=recoded if can_recode else None)
+
+    async with Peer(extensions=extensions, esmtp=esmtp) as peer:
+        outcome = (await out.send(route(peer), compose))[TO]
+        if isinstance(expected, bytes):
+            assert isinstance(outcome, Delivered) and peer.mails[0].content == expected
+        else:
+            assert isinstance(outcome, Deferred if expected.startswith("4") else Failed)
+            assert str(outcome.reply).startswith(expected) and "8BITMIME" in outcome.reply.text and peer.taken == 0
+
+
+async def test_eight_bits_outside_of_the_text_fail_with_the_reason(out: Smarthosts) -> None:
+    async def still_eight_bit() -> list[bytes]:
+        return [EIGHT_BIT]
+
+    async def compose() -> Letter:
+        return replace(letter("", [TO], [EIGHT_BIT]), seven_bit=still_eight_bit)
+
+    async with Peer(extensions=()) as peer:
+        outcome = (await out.send(route(peer), compose))[TO]
+        assert isinstance(outcome, Failed) and outcome.reply.enhanced == "5.6.3"
+
+
+async def test_a_server_that_takes_ehlo_again_gets_the_octets_as_they_are(out: Smarthosts) -> None:
+    async def compose() -> Letter:
+        return replace(letter("", [TO], [EIGHT_BIT]), seven_bit=recoded)
+
+    async with Peer() as peer:
+        peer.on("ehlo", Say("502 5.5.1 not now"), times=1)
+        outcome = (await out.send(route(peer), compose))[TO]
+        assert isinstance(outcome, Deferred) and outcome.reply.enhanced == "4.5.1"
+    async with Peer() as peer:
+        assert isinstance((await out.send(route(peer), compose))[TO], Delivered)
+        assert peer.mails[0].content == EIGHT_BIT
+
+
+async def test_smtputf8_is_waited_for_like_8bitmime(out: Smarthosts) -> None:
+    address = "comptabilité@agiris.example"
+    async with Peer(esmtp=False) as peer:
+        outcome = (await outgoing.send(out, route(peer), "", [address], [MAIL]))[address]
+        assert isinstance(outcome, Deferred) and "SMTPUTF8" in outcome.reply.text
+
+
 async def test_other_alphabets_need_smtputf8(peer: Peer, out: Smarthosts) -> None:
     address = "comptabilité@agiris.example"
     outcomes = await outgoing.send(out, route(peer), "", [address], [MAIL])
