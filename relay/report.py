@@ -97,6 +97,56 @@ _INVOICES = frozenset({Kind.FACTURX, Kind.ZUGFERD1, Kind.XRECHNUNG, Kind.UBL, Ki
 
 
 @dataclass(frozen=True, slots=True)
+class Totals:
+    """The document totals (BG-22) as exact decimals in plain notation ("-1234.50"), None where the XML has none.
+
+    currency: BT-5. without_vat: BT-109. vat: BT-110, in that currency. with_vat: BT-112. prepaid: BT-113. due: BT-115.
+    """
+
+    currency: str | None = None
+    without_vat: str | None = None
+    vat: str | None = None
+    with_vat: str | None = None
+    prepaid: str | None = None
+    due: str | None = None
+
+
+class Term(StrEnum):
+    """What an invoice states and its original PDF states too."""
+
+    NUMBER = "number"
+    KIND = "kind"
+    DATE = "date"
+    SELLER = "seller"
+    WITH_VAT = "with_vat"
+    WITHOUT_VAT = "without_vat"
+    VAT = "vat"
+
+
+@dataclass(frozen=True, slots=True)
+class TextEvidence:
+    """What the text of a plain PDF has in common with one Factur-X of the same message; nothing of its content.
+
+    facturx: sha256 of the Factur-X document. similarity: to the text of its own pages, 0 to 1; 0 when they have none.
+    found, missing: the terms of its XML that the text states, and those that it does not; an amount of zero is not
+    asked for. contradicted: terms for which the text states something else (KIND: headed as another kind of document).
+    same_figures: the same amounts, dates and numbers stand on both, and at least one amount. identical: the same words.
+    announced: the text names the number as its own (a line `Facture F-1`). nothing_else: all of its words and figures
+    are those of the XML, or words that only label them, and no other kind of document is named anywhere.
+    """
+
+    facturx: str
+    similarity: float = 0.0
+    found: tuple[Term, ...] = ()
+    missing: tuple[Term, ...] = ()
+    contradicted: tuple[Term, ...] = ()
+    same_figures: bool = False
+    identical: bool = False
+    announced: bool = False
+    nothing_else: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """The verdict on one document.
 
@@ -107,7 +157,9 @@ class Report:
     encrypted: the PDF asks for a password. openable: the document could be read at all.
     incomplete: the PDF is cut off, or pages of it cannot be shown: it stands for no other document.
     mentions: invoice numbers (BT-1 of the other documents of the same mail) that this PDF's text holds.
-    has_text: False for a scan; None when the text was not read.
+    has_text: False for a scan; None when the text was not read, or could not be: pages that do not open.
+    evidence: of a plain PDF, how its text compares with each Factur-X of the same message whose pages open.
+    totals: of the invoice.
     ms: wall clock of the check in milliseconds.
     """
 
@@ -130,6 +182,8 @@ class Report:
     mentions: tuple[str, ...] = ()
     has_text: bool | None = None
     ms: float = 0.0
+    evidence: tuple[TextEvidence, ...] = ()
+    totals: Totals = Totals()
 
     @property
     def is_credit_note(self) -> bool:

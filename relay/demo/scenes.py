@@ -5,7 +5,7 @@ from email.message import EmailMessage
 from email.policy import SMTP
 from hashlib import sha256
 
-from relay.facturx.samples import facturx_pdf, invoice_xml, plain_pdf
+from relay.facturx.samples import facturx_pdf, invoice_xml, original_pdf
 from relay.reason import Reason
 
 BAKERY, GARAGE, ARTISAN = "732829320", "356000000", "552100554"
@@ -104,6 +104,10 @@ def _invoice(number: str, seller: str, buyer: str, *, type_code: str = "380", wr
     return facturx_pdf(xml, text=f"Facture {number}")
 
 
+def _original(number: str, buyer: str) -> bytes:
+    return original_pdf(invoice_xml(number=number, seller_siren=SUPPLIER, buyer_siren=buyer))
+
+
 def scenes() -> tuple[Scene, ...]:
     """Factur-X alone, with its original (button off, on), credit note, invalid, another client's, transmission off."""
     martin, petit, atelier = (f"{each}@export.relay.example" for each in ("martin", "petit", "atelier"))
@@ -119,7 +123,7 @@ def scenes() -> tuple[Scene, ...]:
             martin,
             (
                 Attached("F-2026-002.pdf", _invoice("F-2026-002", SUPPLIER, BAKERY)),
-                Attached("original.pdf", plain_pdf("Fournisseur Dupont - Facture F-2026-002"), cut=True),
+                Attached("original.pdf", _original("F-2026-002", BAKERY), cut=True),
             ),
             "00012345@agiris.example",
         ),
@@ -128,7 +132,7 @@ def scenes() -> tuple[Scene, ...]:
             petit,
             (
                 Attached("F-2026-003.pdf", _invoice("F-2026-003", SUPPLIER, GARAGE)),
-                Attached("original.pdf", plain_pdf("Fournisseur Dupont - Facture F-2026-003")),
+                Attached("original.pdf", _original("F-2026-003", GARAGE)),
             ),
             "achats.petit@agiris.example",
         ),

@@ -29,13 +29,31 @@ SENTENCES: dict[str, tuple[str, str]] = {
     "identified_by_siren": ("client {}, told by the SIREN", "dossier {}, reconnu par le SIREN"),
     "unidentified": ("no client is told for {}", "aucun dossier n'est reconnu pour {}"),
     "facturx": ("attachment {} is the Factur-X", "la pièce {} est la Factur-X"),
-    "paired_by_number": (
-        "original PDF and its Factur-X, told by the invoice number in its text: {}",
-        "PDF d'origine et sa Factur-X, reconnus par le numéro de facture dans le texte : {}",
+    "paired_by_text": (
+        "original PDF and its Factur-X: its text is that of the Factur-X's own pages, with the same figures: {}",
+        "PDF d'origine et sa Factur-X : son texte est celui des pages de la Factur-X, avec les mêmes chiffres : {}",
+    ),
+    "paired_by_content": (
+        "original PDF and its Factur-X: its text states the invoice number, the date, the seller and the amounts with"
+        " VAT, without VAT and of VAT: {}",
+        "PDF d'origine et sa Factur-X : son texte indique le numéro de facture, la date, le vendeur, le montant TTC,"
+        " le montant HT et la TVA : {}",
+    ),
+    "paired_by_stated_amounts": (
+        "original PDF and its Factur-X: its text states the invoice number, the date, the seller and all the totals"
+        " that the invoice states: {}",
+        "PDF d'origine et sa Factur-X : son texte indique le numéro de facture, la date, le vendeur et tous les totaux"
+        " que la facture comporte : {}",
+    ),
+    "paired_by_total": (
+        "original PDF and its Factur-X: its text states the invoice number as its own, the date, the seller and the"
+        " total with VAT, and nothing that the invoice does not: {}",
+        "PDF d'origine et sa Factur-X : son texte porte le numéro de facture en titre, la date, le vendeur et le total"
+        " TTC, et rien d'autre que la facture : {}",
     ),
     "paired_by_name": (
-        "original PDF and its Factur-X, told by their file names: {}",
-        "PDF d'origine et sa Factur-X, reconnus par leurs noms de fichier : {}",
+        "original PDF and its Factur-X: it has no text (a scan) and the same file name: {}",
+        "PDF d'origine et sa Factur-X : il ne contient pas de texte (numérisation) et porte le même nom de fichier : {}",
     ),
     "paired_by_setting": (
         "original PDF and its Factur-X, the only two, by the setting `always_paired`: {}",
@@ -45,6 +63,38 @@ SENTENCES: dict[str, tuple[str, str]] = {
     "several_originals": (
         "several PDFs could be the original, none is guessed: {}",
         "plusieurs PDF pourraient être l'original, aucun n'est deviné : {}",
+    ),
+    "another_kind": (
+        "a PDF names the invoice and is not its original, for its text is headed as another kind of document: {}",
+        "un PDF cite la facture sans en être l'original, car son texte annonce un autre type de document : {}",
+    ),
+    "another_number": (
+        "a PDF names the invoice and is not its original, for its text bears another number: {}",
+        "un PDF cite la facture sans en être l'original, car son texte porte un autre numéro : {}",
+    ),
+    "another_seller": (
+        "a PDF names the invoice and is not its original, for its text names another seller: {}",
+        "un PDF cite la facture sans en être l'original, car son texte désigne un autre vendeur : {}",
+    ),
+    "another_total": (
+        "a PDF names the invoice and is not its original, for its text states another total: {}",
+        "un PDF cite la facture sans en être l'original, car son texte indique un autre total : {}",
+    ),
+    "another_date": (
+        "a PDF names the invoice and is not its original, for its text states another date: {}",
+        "un PDF cite la facture sans en être l'original, car son texte indique une autre date : {}",
+    ),
+    "lacks_date": (
+        "a PDF names the invoice and is not its original, for its text does not state the date of the invoice: {}",
+        "un PDF cite la facture sans en être l'original, car son texte n'indique pas la date de la facture : {}",
+    ),
+    "lacks_seller": (
+        "a PDF names the invoice and is not its original, for its text does not name the seller: {}",
+        "un PDF cite la facture sans en être l'original, car son texte ne désigne pas le vendeur : {}",
+    ),
+    "lacks_amounts": (
+        "a PDF names the invoice and is not its original, for its text does not state the amounts of the invoice: {}",
+        "un PDF cite la facture sans en être l'original, car son texte n'indique pas les montants de la facture : {}",
     ),
     "unreadable": (
         "attachment {} is encrypted or could not be read: kept",

@@ -161,6 +161,7 @@ def _terms(invoice: Invoice | None) -> dict[str, Any]:
         "seller": invoice.seller,
         "buyer": invoice.buyer,
         "xml_sha256": invoice.sha256,
+        "totals": invoice.totals,
     }
 
 

@@ -4,9 +4,10 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from relay.facturx import text
+from relay.facturx import evidence, text
 from relay.facturx.document import judge
 from relay.facturx.encoding import decode_document
+from relay.facturx.page import Page
 from relay.file_type import is_pdf
 from relay.inspection import Candidate, Options
 from relay.report import Finding, Kind, Report, Severity, Verdict
@@ -18,9 +19,38 @@ def inspect(
     """One report a candidate, in their order. clock: seconds, for `Report.ms`; without it `ms` is 0."""
     pairs = [_one(candidate, options, clock) for candidate in candidates]
     numbers = {report.number for report, _ in pairs if report.number}
-    return tuple(
-        _with_mentions(report, content, numbers, clock) if _is_plain(report) else report for report, content in pairs
-    )
+    plain = [index for index, (report, _) in enumerate(pairs) if _is_plain(report)]
+    if not plain or not (numbers or any(report.kind is Kind.FACTURX for report, _ in pairs)):
+        return tuple(report for report, _ in pairs)
+    invoices, reports = _stated(pairs, clock)
+    allowed = evidence.MAX_COMPARISONS
+    for index in plain:
+        wanted = invoices[: max(0, allowed)]
+        allowed -= len(wanted)
+        reports[index] = _with_text(reports[index], pairs[index][1], numbers, wanted, clock)
+    return tuple(reports)
+
+
+def _stated(
+    pairs: Sequence[tuple[Report, bytes]], clock: Callable[[], float] | None
+) -> tuple[list[evidence.Stated], list[Report]]:
+    """What each Factur-X states, and all reports: those of a Factur-X say whether its pages could be read."""
+    found: list[evidence.Stated] = []
+    reports: list[Report] = []
+    for report, content in pairs:
+        told = report
+        if report.kind is Kind.FACTURX and report.xml_sha256 is not None:
+            started = clock() if clock else 0.0
+            try:
+                one = evidence.stated(report, content)
+            except Exception:  # without it nothing is its original, and all documents are kept
+                one = None
+            if one is not None:
+                found.append(one)
+                told = replace(report, has_text=bool(one.page.lines))
+            told = replace(told, ms=told.ms + _ms(clock, started))
+        reports.append(told)
+    return found, reports
 
 
 def _one(candidate: Candidate, options: Options, clock: Callable[[], float] | None) -> tuple[Report, bytes]:
@@ -43,19 +73,30 @@ def _is_plain(report: Report) -> bool:
     return report.kind is Kind.PDF and report.openable and not report.encrypted
 
 
-def _with_mentions(report: Report, content: bytes, numbers: set[str], clock: Callable[[], float] | None) -> Report:
-    """The text is read only when there is a number to look for: it costs more than the whole rest of a plain PDF."""
-    if not numbers:
-        return report
+def _with_text(
+    report: Report,
+    content: bytes,
+    numbers: set[str],
+    invoices: Sequence[evidence.Stated],
+    clock: Callable[[], float] | None,
+) -> Report:
+    """The text is read only beside an invoice: it costs more than the whole rest of a plain PDF."""
     started = clock() if clock else 0.0
     try:
         words = text.of_pdf(content)
+        if words is None:
+            return report
+        page = Page.of(words)
+        found = tuple(evidence.compare(page, invoice) for invoice in invoices) if page.lines else ()
     except Exception:  # the text only serves to pair; unread, the document is kept
-        words = None
-    if words is None:
         return report
-    found = text.mentions(words, numbers)
-    return replace(report, mentions=found, has_text=bool(words.strip()), ms=report.ms + _ms(clock, started))
+    return replace(
+        report,
+        mentions=text.mentions(words, numbers),
+        has_text=bool(page.lines),
+        evidence=found,
+        ms=report.ms + _ms(clock, started),
+    )
 
 
 def _ms(clock: Callable[[], float] | None, started: float) -> float:

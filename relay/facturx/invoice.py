@@ -4,12 +4,13 @@ import hashlib
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from decimal import Decimal
 
 from lxml import etree
 
 from relay.facturx.identifiers import BUYER, SELLER, Pairs, Places, identifiers, sirets
 from relay.facturx.profiles import BY_URN, Profile
-from relay.report import Kind, Party
+from relay.report import Kind, Party, Totals
 
 CII = "{urn:un:unece:uncefact:data:standard:CrossIndustryInvoice:100}CrossIndustryInvoice"
 ROOTS = {
@@ -21,9 +22,11 @@ ROOTS = {
 }
 
 RAM = "urn:un:unece:uncefact:data:standard:ReusableAggregateBusinessInformationEntity:100"
+_DECIMAL = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)")
 _XRECHNUNG = re.compile(r"^urn:cen\.eu:en16931:2017#(compliant|conformant)#urn:(xeinkauf\.de|xoev-de):kosit:")
 
 _NOBODY = Party()
+_NO_TOTALS = Totals()
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +34,7 @@ class Invoice:
     """kind: of the XML alone: cii | xrechnung | order-x | zugferd-1 | ubl | other. guideline: BT-24 as written.
 
     number: BT-1. type_code: BT-3. issued: BT-2, YYYY-MM-DD. seller: BG-4. buyer: BG-7. ibans: BT-84.
+    totals: BG-22.
     """
 
     kind: Kind
@@ -42,6 +46,7 @@ class Invoice:
     seller: Party = _NOBODY
     buyer: Party = _NOBODY
     ibans: tuple[str, ...] = ()
+    totals: Totals = _NO_TOTALS
 
     @property
     def profile(self) -> Profile | None:
@@ -75,6 +80,7 @@ def read(root: etree._Element, content: bytes) -> Invoice:
         _party(_at(agreement, "SellerTradeParty"), SELLER),
         _party(_at(agreement, "BuyerTradeParty"), BUYER),
         tuple(text for node in root.iter(f"{{{RAM}}}IBANID") if (text := _squeeze(_value(node)))),
+        _totals(root),
     )
 
 
@@ -123,6 +129,7 @@ def _ubl(root: etree._Element, sha256: str) -> Invoice:
         _date(_value(_at(root, "IssueDate"))),
         _ubl_party(_at(root, "AccountingSupplierParty", "Party"), SELLER),
         _ubl_party(_at(root, "AccountingCustomerParty", "Party"), BUYER),
+        totals=_ubl_totals(root),
     )
 
 
@@ -142,6 +149,52 @@ def _ubl_party(node: etree._Element | None, places: Places) -> Party:
         ],
         addresses=list(_schemed(node, "EndpointID")),
     )
+
+
+def _totals(root: etree._Element) -> Totals:
+    transaction = _first(root, "SupplyChainTradeTransaction", "SpecifiedSupplyChainTradeTransaction")
+    settlement = _first(transaction, "ApplicableHeaderTradeSettlement", "ApplicableSupplyChainTradeSettlement")
+    sums = _first(
+        settlement,
+        "SpecifiedTradeSettlementHeaderMonetarySummation",
+        "SpecifiedTradeSettlementMonetarySummation",
+    )
+    currency = _value(_at(settlement, "InvoiceCurrencyCode"))
+    return Totals(
+        currency,
+        amount(_value(_at(sums, "TaxBasisTotalAmount"))),
+        _tax(list(_each(sums, "TaxTotalAmount")), currency),
+        amount(_value(_at(sums, "GrandTotalAmount"))),
+        amount(_value(_at(sums, "TotalPrepaidAmount"))),
+        amount(_value(_at(sums, "DuePayableAmount"))),
+    )
+
+
+def _ubl_totals(root: etree._Element) -> Totals:
+    currency = _value(_at(root, "DocumentCurrencyCode"))
+    taxes = [_at(node, "TaxAmount") for node in _each(root, "TaxTotal")]
+    sums = _at(root, "LegalMonetaryTotal")
+    return Totals(
+        currency,
+        amount(_value(_at(sums, "TaxExclusiveAmount"))),
+        _tax([node for node in taxes if node is not None], currency),
+        amount(_value(_at(sums, "TaxInclusiveAmount"))),
+        amount(_value(_at(sums, "PrepaidAmount"))),
+        amount(_value(_at(sums, "PayableAmount"))),
+    )
+
+
+def _tax(nodes: list[etree._Element], currency: str | None) -> str | None:
+    """BT-110 and not BT-111: the VAT in the currency of the invoice."""
+    own = [node for node in nodes if node.get("currencyID") in (currency, None)]
+    return amount(_value(own[0])) if own else None
+
+
+def amount(text: str | None) -> str | None:
+    """An xsd:decimal as an exact decimal in plain notation; None for anything else, and for more than 30 characters."""
+    if text is None or len(text) > 30 or not _DECIMAL.fullmatch(text):
+        return None
+    return format(Decimal(text), "f")
 
 
 def _agreement(root: etree._Element) -> etree._Element | None:

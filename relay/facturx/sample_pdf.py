@@ -78,6 +78,33 @@ def plain_pdf(text: str = "", *, padding: int = 0) -> bytes:
     return _saved(_page(text, padding))
 
 
+def original_pdf(xml: bytes, *, padding: int = 0) -> bytes:
+    """The PDF that a supplier would have made of the invoice `xml`: what makes it an original stands in its text."""
+    return plain_pdf(original_text(xml), padding=padding)
+
+
+def original_text(xml: bytes) -> str:
+    """A French invoice as text: kind, number, date, seller, buyer and amounts of `xml`, `1 234,56 €`."""
+    before, _, after = xml.partition(b"<ram:BuyerTradeParty>")
+    issued = _first(rb"IssueDateTime>\s*<udt:DateTimeString[^>]*>([0-9]{8})", xml)
+    kind = "Avoir" if _first(rb"<ram:TypeCode>([^<]*)", xml) in ("261", "381", "396") else "Facture"
+    lines = (
+        _first(rb"SellerTradeParty>.*?<ram:Name>([^<]*)", before),
+        "N° TVA " + _first(rb'schemeID="VA">([^<]*)', before),
+        f"{kind} " + _first(rb"ExchangedDocument>\s*<ram:ID>([^<]*)", xml),
+        f"Date : {issued[6:]}/{issued[4:6]}/{issued[:4]}",
+        "Client : " + _first(rb"<ram:Name>([^<]*)", after),
+        f"Total HT {_french(_first(rb'<ram:TaxBasisTotalAmount>([^<]*)', xml))} €",
+        f"TVA {_french(_first(rb'<ram:TaxTotalAmount[^>]*>([^<]*)', xml))} €",
+        f"Total TTC {_french(_first(rb'<ram:GrandTotalAmount>([^<]*)', xml))} €",
+    )
+    return "\n".join(lines)
+
+
+def _french(amount: str) -> str:
+    return f"{float(amount or 0):,.2f}".replace(",", "\N{NO-BREAK SPACE}").replace(".", ",")
+
+
 def encrypted_pdf(pdf: bytes, password: str = "secret") -> bytes:  # noqa: S107 - a sample is no secret
     """The same document asking for a password before it opens."""
     out = io.BytesIO()
@@ -142,7 +169,7 @@ def _literal(text: str) -> str:
 
 
 def _first(pattern: bytes, xml: bytes) -> str:
-    match = re.search(pattern, xml)
+    match = re.search(pattern, xml, re.DOTALL)
     return match.group(1).decode("utf-8", "replace").strip() if match else ""
 
 

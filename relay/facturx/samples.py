@@ -6,7 +6,7 @@ All of it is synthetic; nothing is copied from a published sample. The same argu
 from xml.sax.saxutils import escape
 
 from relay.facturx.profiles import BY_NAME
-from relay.facturx.sample_pdf import encrypted_pdf, facturx_pdf, plain_pdf
+from relay.facturx.sample_pdf import encrypted_pdf, facturx_pdf, original_pdf, original_text, plain_pdf
 
 __all__ = [
     "BUYER_SIREN",
@@ -15,6 +15,8 @@ __all__ = [
     "encrypted_pdf",
     "facturx_pdf",
     "invoice_xml",
+    "original_pdf",
+    "original_text",
     "plain_pdf",
     "siret_of",
     "vat_of",

@@ -25,7 +25,7 @@ def documents() -> dict[str, list[Candidate]]:
     mails = {f"{each.name}": [_facturx(samples.invoice_xml(profile=each.name))] for each in PROFILES}
     mails["en16931, wrong total"] = [_facturx(samples.invoice_xml(wrong_total=True))]
     mails["(b) 130 KB mail"] = [_facturx(samples.invoice_xml(), padding=88_000)]
-    original = base64.encodebytes(samples.plain_pdf("Facture FA-2026-0001", padding=340_000))
+    original = base64.encodebytes(samples.original_pdf(samples.invoice_xml(), padding=340_000))
     mails["(c) 600 KB mail with its original"] = [*mails["(b) 130 KB mail"], Candidate(original, "base64")]
     return mails
 

@@ -8,7 +8,7 @@ from email.header import decode_header, make_header
 from relay.demo.receiver import Receiver
 from relay.demo.scenes import BAKERY, FIRM_YAML, STRANGER, SUPPLIER, Attached, Scene
 from relay.demo.stage import CHECK_YAML, Stage
-from relay.facturx.samples import facturx_pdf, invoice_xml, plain_pdf
+from relay.facturx.samples import facturx_pdf, invoice_xml, original_pdf
 
 MARTIN = "martin@export.relay.example"
 SILENT = FIRM_YAML.replace("    original_pdf: false\n", "").replace("operator: exploitation@cabinet.example\n", "")
@@ -18,7 +18,7 @@ def pair(number: str, buyer: str = BAKERY) -> Scene:
     """A purchase with its original PDF."""
     xml = invoice_xml(number=number, seller_siren=SUPPLIER, buyer_siren=buyer)
     invoice = Attached(f"{number}.pdf", facturx_pdf(xml, text=f"Facture {number}"))
-    return Scene("", MARTIN, (invoice, Attached("original.pdf", plain_pdf(f"Dupont SA - Facture {number}"))), None)
+    return Scene("", MARTIN, (invoice, Attached("original.pdf", original_pdf(xml))), None)
 
 
 async def test_a_silent_firm_obeys_the_host_and_a_reload_of_it(

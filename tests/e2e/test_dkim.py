@@ -9,7 +9,7 @@ import pytest
 from relay.demo.receiver import Receiver
 from relay.demo.scenes import BAKERY, GARAGE, SUPPLIER, Attached, Scene
 from relay.demo.stage import CHECK_YAML, Stage
-from relay.facturx.samples import facturx_pdf, invoice_xml, plain_pdf
+from relay.facturx.samples import facturx_pdf, invoice_xml, original_pdf
 from tests.support.dkim_keys import DOMAIN, SELECTOR, key, pem, verified
 from tests.support.peer import Peer
 from tests.support.peer_script import Drop, Say
@@ -22,7 +22,7 @@ def pair(recipient: str, number: str, client: str) -> Scene:
     """A purchase with its original PDF."""
     xml = invoice_xml(number=number, seller_siren=SUPPLIER, buyer_siren=client)
     invoice = Attached(f"{number}.pdf", facturx_pdf(xml, text=f"Facture {number}"))
-    return Scene("", recipient, (invoice, Attached("original.pdf", plain_pdf(f"Dupont SA - Facture {number}"))), None)
+    return Scene("", recipient, (invoice, Attached("original.pdf", original_pdf(xml))), None)
 
 
 def give_key(stage: Stage, kind: str) -> None:

@@ -13,7 +13,7 @@ import pytest
 from relay.demo.receiver import Arrival, Receiver
 from relay.demo.scenes import ARTISAN, BAKERY, FIRM_YAML, SUPPLIER
 from relay.demo.stage import CHECK_YAML, Stage
-from relay.facturx.samples import facturx_pdf, invoice_xml, plain_pdf
+from relay.facturx.samples import facturx_pdf, invoice_xml, original_pdf
 from tests.support.mails import mail, multipart, part, pdf, text
 
 MARTIN = "martin@export.relay.example"
@@ -22,12 +22,15 @@ WIDE = "destinations: {agiris: {max_mails_per_minute: 100000, attachment_types: 
 
 
 def invoice(number: str) -> bytes:
-    xml = invoice_xml(number=number, seller_siren=SUPPLIER, buyer_siren=BAKERY)
-    return facturx_pdf(xml, text=f"Facture {number}")
+    return facturx_pdf(_xml(number), text=f"Facture {number}")
 
 
 def original(number: str) -> bytes:
-    return plain_pdf(f"Dupont SA - Facture {number}")
+    return original_pdf(_xml(number))
+
+
+def _xml(number: str) -> bytes:
+    return invoice_xml(number=number, seller_siren=SUPPLIER, buyer_siren=BAKERY)
 
 
 FLOWED = "Bonjour, \r\nune ligne qui \r\n>> continue \r\n-- \r\n--  \r\nfin \r\n"

@@ -11,7 +11,7 @@ import pytest
 from relay.demo.receiver import Receiver
 from relay.demo.scenes import ARTISAN, BAKERY, GARAGE, STRANGER, SUPPLIER, Attached, Scene
 from relay.demo.stage import Stage
-from relay.facturx.samples import facturx_pdf, invoice_xml, plain_pdf
+from relay.facturx.samples import facturx_pdf, invoice_xml, original_pdf
 
 MARTIN = "martin@export.relay.example"
 PETIT = "petit@export.relay.example"
@@ -22,6 +22,10 @@ def facturx(number: str, seller: str, buyer: str) -> bytes:
     return facturx_pdf(invoice_xml(number=number, seller_siren=seller, buyer_siren=buyer), text=f"Facture {number}")
 
 
+def original(number: str, seller: str, buyer: str) -> bytes:
+    return original_pdf(invoice_xml(number=number, seller_siren=seller, buyer_siren=buyer))
+
+
 def pair(recipient: str, number: str, client: str) -> Scene:
     """A purchase with its original PDF."""
     return Scene(
@@ -29,7 +33,7 @@ def pair(recipient: str, number: str, client: str) -> Scene:
         recipient,
         (
             Attached(f"{number}.pdf", facturx(number, SUPPLIER, client)),
-            Attached("original.pdf", plain_pdf(f"Dupont SA - Facture {number}")),
+            Attached("original.pdf", original(number, SUPPLIER, client)),
         ),
         None,
     )

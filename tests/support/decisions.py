@@ -15,7 +15,18 @@ from relay.export.terms import Addresses, Check, Client, Destination, Firm, Iden
 from relay.mail.message import Message
 from relay.mail.spans import parse
 from relay.model import Envelope, Recipient, Role
-from relay.report import PDF_WITHIN, Finding, Identifier, Kind, Party, Report, Severity, Verdict
+from relay.report import (
+    PDF_WITHIN,
+    Finding,
+    Identifier,
+    Kind,
+    Party,
+    Report,
+    Severity,
+    Term,
+    TextEvidence,
+    Verdict,
+)
 
 HOST = "relay.test"
 RECEIVED = b"Received: from platform.example by relay.test with ESMTP id Q1;\r\n\tTue, 24 Nov 2026 10:00:00 +0000\r\n"
@@ -114,9 +125,12 @@ def setting(row: Mapping[str, Any], salt: str = "") -> Setting:
     recipients = mail.get("to", ["martin@export.test"])
     message = parse(raw_mail(mail, parts, salt))
     marks = [entity.first("x-part") for entity in message.attachments]
-    reports = tuple(_report("file", {}) if mark is None else _report(*parts[int(mark)]) for mark in marks)
+    reports = [_report("file", {}) if mark is None else _report(*parts[int(mark)]) for mark in marks]
+    for place, mark in enumerate(marks):
+        if mark is not None and parts[int(mark)][0] == "pdf":
+            reports[place] = replace(reports[place], evidence=_evidence(parts[int(mark)][1], reports))
     envelope = Envelope("platform@jefacture.example", tuple(Recipient(address) for address in recipients))
-    return Setting(envelope, message, reports, Directory(terms(row.get("settings", {}))))
+    return Setting(envelope, message, tuple(reports), Directory(terms(row.get("settings", {}))))
 
 
 def terms(settings: Mapping[str, Any]) -> Terms:
@@ -189,7 +203,48 @@ def _report(kind: str, fields: Mapping[str, Any]) -> Report:
         openable=kind not in ("encrypted", "unreadable", "liar"),
         incomplete=bool(fields.get("incomplete")),
         mentions=tuple(str(each) for each in fields.get("mentions", ())),
+        has_text=_has_text(kind, fields),
     )
+
+
+def _has_text(kind: str, fields: Mapping[str, Any]) -> bool | None:
+    """A `pdf` that mentions nothing and whose text says nothing else is a scan; `opens: false`: no page opens."""
+    if kind not in ("facturx", "pdf") or not fields.get("opens", True):
+        return None
+    return kind == "facturx" or bool(fields.keys() & {"mentions", "says", "text"})
+
+
+STATED = (Term.NUMBER, Term.DATE, Term.SELLER, Term.WITH_VAT, Term.WITHOUT_VAT, Term.VAT)
+
+
+def _evidence(fields: Mapping[str, Any], reports: Sequence[Report]) -> tuple[TextEvidence, ...]:
+    """Of a `pdf` for each Factur-X: it states all of one whose number it `mentions`, but what it `lacks`.
+
+    says: terms for which it says something else. like: the similarity to the pages of the Factur-X, same figures.
+    only: it says nothing that the invoice does not.
+    """
+    if not _has_text("pdf", fields):
+        return ()
+    lacks = {Term(each) for each in fields.get("lacks", ())}
+    found = []
+    for report in reports:
+        if report.kind is not Kind.FACTURX or report.has_text is None:
+            continue
+        named = report.number is not None and report.number in map(str, fields.get("mentions", ()))
+        stated = tuple([each for each in STATED if named and each not in lacks])
+        found.append(
+            TextEvidence(
+                report.sha256,
+                similarity=fields.get("like", 0.0) if named else 0.0,
+                found=stated,
+                missing=tuple([each for each in STATED if each not in stated]),
+                contradicted=tuple(Term(each) for each in fields.get("says", ())),
+                same_figures=named and "like" in fields,
+                announced=named and fields.get("only", False),
+                nothing_else=named and fields.get("only", False),
+            )
+        )
+    return tuple(found)
 
 
 TYPES = {"xml": "application/xml", "ubl": "application/xml", "file": "application/octet-stream", "image": "image/png"}

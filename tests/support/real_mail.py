@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
 
-from relay.facturx.samples import facturx_pdf, invoice_xml, plain_pdf
+from relay.facturx.samples import facturx_pdf, invoice_xml, original_text, plain_pdf
 from tests.support.decisions import multipart
 
 STRANGERS = {"stranger": "123456782", "foreign": "542051180", "other-stranger": "987654324"}
@@ -24,9 +24,10 @@ class RealMail:
 
 def real(number: int, mail: Mapping[str, Any]) -> RealMail:
     files: dict[str, bytes] = {}
+    invoice = next((recipe["facturx"] for recipe in mail["parts"] if "facturx" in recipe), None)
     for recipe in mail["parts"]:
         ((kind, fields),) = recipe.items()
-        files[fields["name"]] = _facturx(fields) if kind == "facturx" else _plain(fields)
+        files[fields["name"]] = _facturx(fields) if kind == "facturx" else _plain(fields, invoice)
     headers = {
         "From": "Plateforme <noreply@jefacture.example>",
         "To": "Client <client@jefacture.example>",
@@ -44,17 +45,24 @@ def real(number: int, mail: Mapping[str, Any]) -> RealMail:
 
 
 def _facturx(fields: Mapping[str, Any]) -> bytes:
-    xml = invoice_xml(
+    return facturx_pdf(_xml(fields), text=f"{fields['name']}: Facture {fields['number']}")
+
+
+def _xml(fields: Mapping[str, Any]) -> bytes:
+    return invoice_xml(
         number=fields["number"],
         type_code=fields["type"],
         seller_siren=_siren(fields["seller"]),
         buyer_siren=_siren(fields["buyer"]),
     )
-    return facturx_pdf(xml, text=f"{fields['name']}: Facture {fields['number']}")
 
 
-def _plain(fields: Mapping[str, Any]) -> bytes:
-    return plain_pdf(f"{fields['name'].removesuffix('.pdf')}: {' '.join(fields.get('mentions', ['annexe']))}")
+def _plain(fields: Mapping[str, Any], invoice: Mapping[str, Any] | None) -> bytes:
+    """The original of `invoice` when it mentions its number, else an annex."""
+    name = fields["name"].removesuffix(".pdf")
+    if invoice is None or invoice["number"] not in fields.get("mentions", ()):
+        return plain_pdf(f"{name}: annexe")
+    return plain_pdf(f"{name}\n{original_text(_xml(invoice))}")
 
 
 def _siren(party: str) -> str:

@@ -34,7 +34,7 @@ def test_the_contract_of_explain() -> None:
     assert {"filename", "part", "action", "verdict", "sha256"} <= facturx.keys()
     assert (facturx["filename"], facturx["part"], facturx["action"]) == ("f.pdf", "facturx", "keep")
     assert (original["filename"], original["part"], original["action"]) == ("o.pdf", "original", "remove")
-    assert [step["step"] for step in told["steps"]][:1] == ["paired_by_number"]
+    assert [step["step"] for step in told["steps"]][:1] == ["paired_by_content"]
 
 
 def test_what_is_held_is_explained_with_its_mend() -> None:

@@ -12,7 +12,7 @@ from hashlib import sha256
 
 import pybase64
 
-from relay.facturx.samples import facturx_pdf, invoice_xml, plain_pdf
+from relay.facturx.samples import facturx_pdf, invoice_xml, original_pdf
 from tests.support import mails
 
 BLANK = b"B000000-00000000"
@@ -109,7 +109,7 @@ def template(
     facturx = facturx_pdf(xml, padding=ballast)
     documents = [facturx]
     if original is not None:
-        documents.append(plain_pdf(f"Facture {number}", padding=original))
+        documents.append(original_pdf(xml, padding=original))
     names = (f"{number}.pdf", "original.pdf")
     parts = [mails.text(f"Bonjour,\r\n\r\nvoici la facture {number}.\r\n")]
     parts += [mails.pdf(each, name) for each, name in zip(documents, names, strict=False)]
