@@ -79,9 +79,10 @@ class Stated:
         return fold(self.invoice.number or "").strip()
 
     @cached_property
-    def kind(self) -> Heading:
-        """What the pages are headed; where they do not say, what the type of the invoice is headed."""
-        return headings.kind_of(self.page) or headings.kind_of_type(self.invoice.type_code)
+    def kinds(self) -> frozenset[Heading]:
+        """What the original may be headed: as the type of the invoice is, or as the pages of the Factur-X are."""
+        kinds = {headings.kind_of_type(self.invoice.type_code), headings.kind_of(self.page)}
+        return frozenset(kind for kind in kinds if kind is not None and kind is not Heading.OTHER)
 
     @cached_property
     def all_amounts(self) -> frozenset[Decimal]:
@@ -131,8 +132,8 @@ def stated(report: Report, content: bytes) -> Stated | None:
 def compare(page: Page, other: Stated) -> TextEvidence:
     """The evidence that `page`, the text of a plain PDF, gives of being the original of `other`."""
     holds = dict(_terms(page, other))
-    rest = headings.announced(page)
-    announced = rest is not None and bool(other.number) and headings.begins_with(rest, other.number)
+    named = headings.announced(page)
+    announced = bool(other.number and named) and headings.begins_with(named[0], other.number)
     figures = page.amounts == other.page.amounts and page.dates == other.page.dates
     return TextEvidence(
         other.digest,
@@ -143,7 +144,7 @@ def compare(page: Page, other: Stated) -> TextEvidence:
         bool(page.amounts) and figures and page.figures == other.page.figures,
         bool(page.words) and page.words == other.page.words,
         announced,
-        announced and not headings.names_another(page, other.kind) and _nothing_else(page, other),
+        announced and not headings.names_another(page, other.kinds) and _nothing_else(page, other),
     )
 
 
@@ -199,7 +200,7 @@ def _says_else(page: Page, other: Stated, holds: Mapping[Term, bool]) -> Iterato
     if other.number and (numbers := _other_numbers(page, other.number, bool(holds.get(Term.NUMBER)))):
         yield Term.NUMBER, numbers
     kind, dunning = headings.kind_of(page), headings.dunning(page)
-    if dunning or (kind is not None and kind is not other.kind):
+    if dunning or (kind is not None and kind not in other.kinds):
         yield Term.KIND, (kind, dunning)
     if page.dates and holds.get(Term.DATE) is False:
         yield Term.DATE, page.dates
@@ -210,11 +211,23 @@ def _says_else(page: Page, other: Stated, holds: Mapping[Term, bool]) -> Iterato
 
 
 def _other_numbers(page: Page, number: str, stands: bool) -> tuple[str, ...]:
-    """The number that the document announces as its own, or, where ours is nowhere, those that it labels."""
-    rest = headings.announced(page)
-    if rest is not None:
-        return () if headings.begins_with(rest, number) else (rest,)
-    return () if stands else headings.labelled(page)
+    """The numbers that the document announces as its own; else its numbers of the same series, or those it labels."""
+    named = headings.announced(page)
+    others = tuple(each for each in named if not headings.begins_with(each, number))
+    if named:
+        series = _series(number)
+        return others if others[:1] == named[:1] else tuple(each for each in others if series.match(each))
+    if not stands:
+        return headings.labelled(page)
+    if number.isdigit():
+        return ()
+    return tuple(sorted({each for each in _series(number).findall(page.flat) if each != number}))
+
+
+def _series(number: str) -> "re.Pattern[str]":
+    """Numbers like this one, with other digits."""
+    shape = "".join("[0-9]" if each.isdigit() else re.escape(each) for each in number)
+    return re.compile(rf"(?<![0-9a-z]){shape}(?![0-9a-z])")
 
 
 def _other_sellers(page: Page, other: Stated, stands: bool) -> frozenset[str]:

@@ -4,12 +4,14 @@ On folded text (`page.fold`). French first, then English and German: the languag
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from enum import StrEnum
 
 from relay.facturx.page import DATE, Page
 
 MAX_LINES = 400
+SHORT_LINE = 10
+"""Words of a line whose capitals may be a heading."""
 
 
 class Heading(StrEnum):
@@ -70,6 +72,21 @@ _KINDS = (
     (Heading.OTHER, re.compile(rf"{_LEAD}(?:{_OTHER})")),
     (Heading.INVOICE, re.compile(rf"{_LEAD}(?:{_INVOICE})")),
 )
+_SEPARATOR = re.compile(r" [-|•*/] ")
+_NO_REFERENCE = "".join(
+    rf"(?<!\b{word} )"
+    for word in ("n[°o]", "no[.]", "ref", "ref[.]", "num", "selon", "suivant", "votre", "vos", "sur", "au", "du", "par")
+)
+_TITLES = tuple(
+    (kind, re.compile(rf"{_NO_REFERENCE}\b(?:{names})"))
+    for kind, names in (
+        (Heading.OTHER, f"{_PROFORMA}|{_DUNNING}"),
+        (Heading.CREDIT_NOTE, _CREDIT),
+        (Heading.DEPOSIT, _DEPOSIT),
+        (Heading.OTHER, _OTHER),
+        (Heading.INVOICE, _INVOICE),
+    )
+)
 _WITHIN = re.compile(rf"\b(?:{_PROFORMA}|{_DUNNING}|recu\b|payee?\b|acquittee?\b)")
 _ANYWHERE = re.compile(rf"\b(?:{_CREDIT}|{_DEPOSIT}|{_PROFORMA}|{_DUNNING}|{_OTHER})")
 _DUNNED = re.compile(
@@ -90,8 +107,13 @@ _LABELLED = re.compile(
 
 
 def kind_of(page: Page) -> Heading | None:
-    """By the first line that begins with the name of a kind of document; None when none does."""
-    return next((kind for line in page.lines[:MAX_LINES] if (kind := _kind(line)) is not None), None)
+    """By the first line in which the name of a kind of document stands at the start, after a dash, or in capitals.
+
+    None when there is no such line.
+    """
+    capitals = page.capitals or ("",) * len(page.lines)
+    lines = zip(page.lines[:MAX_LINES], capitals, strict=False)
+    return next((kind for line, caps in lines if (kind := _kind(line, caps)) is not None), None)
 
 
 def kind_of_type(type_code: str | None) -> Heading:
@@ -106,16 +128,16 @@ def dunning(page: Page) -> frozenset[str]:
     return frozenset(match.group() for line in page.lines for match in _DUNNED.finditer(line))
 
 
-def names_another(page: Page, kind: Heading) -> bool:
-    """Is a kind of document that is none of `kind` named anywhere, in whatever connection?"""
-    own = {Heading.CREDIT_NOTE: _CREDIT, Heading.DEPOSIT: _DEPOSIT}.get(kind)
+def names_another(page: Page, kinds: Collection[Heading]) -> bool:
+    """Is a kind of document that is none of `kinds` named anywhere, in whatever connection?"""
+    own = [pattern for kind, pattern in ((Heading.CREDIT_NOTE, _CREDIT), (Heading.DEPOSIT, _DEPOSIT)) if kind in kinds]
     found = (match.group() for line in page.lines for match in _ANYWHERE.finditer(line))
-    return any(own is None or not re.match(own, each) for each in found)
+    return any(not any(re.match(pattern, each) for pattern in own) for each in found)
 
 
-def announced(page: Page) -> str | None:
-    """The number that the first line of the form `Facture n° F-1` gives the document, with what follows it."""
-    return next((rest for line in page.lines[:MAX_LINES] for rest in _numbers((_ANNOUNCED,), (line,))), None)
+def announced(page: Page) -> tuple[str, ...]:
+    """The numbers that lines of the form `Facture n° F-1` give the document, each with what follows it."""
+    return tuple(_numbers((_ANNOUNCED,), page.lines[:MAX_LINES]))
 
 
 def labelled(page: Page) -> tuple[str, ...]:
@@ -137,11 +159,15 @@ def begins_with(rest: str, number: str) -> bool:
     return bool(wanted) and place == len(wanted)
 
 
-def _kind(line: str) -> Heading | None:
-    for kind, pattern in _KINDS:
-        if pattern.match(line):
-            return Heading.OTHER if kind is not Heading.OTHER and _WITHIN.search(line) else kind
-    return None
+def _kind(line: str, capitals: str) -> Heading | None:
+    for piece in _SEPARATOR.split(line):
+        for kind, pattern in _KINDS:
+            if pattern.match(piece):
+                return Heading.OTHER if kind is not Heading.OTHER and _WITHIN.search(line) else kind
+    if len(line.split()) > SHORT_LINE:
+        return None
+    found = ((match.start(), kind) for kind, pattern in _TITLES if (match := pattern.search(capitals)))
+    return min(found, default=(0, None))[1]
 
 
 def _numbers(patterns: Sequence[re.Pattern[str]], lines: Sequence[str]) -> Iterator[str]:

@@ -57,21 +57,30 @@ _FIGURE = re.compile(r"[^\s]*[0-9][^\s]*")
 
 def fold(text: str) -> str:
     """Compatibility forms made plain (NBSP, ligatures, full width), without accents and letter case; same lines."""
-    plain = unicodedata.normalize("NFKD", _LINE_END_HYPHEN.sub("-", text)).translate(_DASHES).casefold()
-    return "".join(each for each in plain if not unicodedata.combining(each))
+    return _plain(text).casefold()
+
+
+def _plain(text: str) -> str:
+    decomposed = unicodedata.normalize("NFKD", _LINE_END_HYPHEN.sub("-", text)).translate(_DASHES)
+    return "".join(each for each in decomposed if not unicodedata.combining(each))
 
 
 @dataclass(frozen=True)
 class Page:
-    """Folded text. lines: each without blanks at its ends and between words more than one; none empty."""
+    """Folded text. lines: each without blanks at its ends and between words more than one; none empty.
+
+    capitals: the same lines with `~` for each word that has a small letter; headings are often set in capitals.
+    """
 
     lines: tuple[str, ...]
+    capitals: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, text: str) -> "Page":
         """Of a text as it was read, its first MAX_CHARACTERS."""
-        lines = (" ".join(line.split()) for line in fold(text[:MAX_CHARACTERS]).splitlines())
-        return cls(tuple([line for line in lines if line]))
+        raw = [words for line in _plain(text[:MAX_CHARACTERS]).splitlines() if (words := line.split())]
+        capitals = (" ".join("~" if each != each.upper() else each.casefold() for each in words) for words in raw)
+        return cls(tuple([" ".join(words).casefold() for words in raw]), tuple(capitals))
 
     @cached_property
     def flat(self) -> str:
