@@ -32,7 +32,7 @@ class Check:
     on_unidentified_party: the role is told by elimination, for the client bears no identifier in the invoice: relay or
     hold it. What elimination cannot tell is held in any case.
     always_paired: the platform always sends an original with its Factur-X, so that the only plain PDF beside the only
-    Factur-X is its original even when neither text nor name says so.
+    Factur-X is its original even when its text proves nothing; not when its text says something else.
     """
 
     level: Level = Level.FULL

@@ -66,6 +66,27 @@ def test_lines_for_a_person(language: str, words: list[str]) -> None:
         assert word in text
 
 
+@pytest.mark.parametrize(
+    ("fields", "en", "fr"),
+    [
+        (
+            {},
+            "states the invoice number, the date, the seller and the amounts",
+            "indique le numéro de facture, la date",
+        ),
+        ({"like": 0.97, "lacks": ["seller"]}, "own pages, with the same figures: 2 → 1 (97 %)", "les mêmes chiffres"),
+        ({"lacks": ["vat"], "only": True}, "nothing that the invoice does not: 2 → 1", "rien d'autre que la facture"),
+    ],
+)
+def test_the_evidence_for_a_removed_document_is_told_in_both_languages(
+    fields: dict[str, object], en: str, fr: str
+) -> None:
+    original = {"pdf": {"name": "o.pdf", "mentions": ["F-1"], **fields}}
+    case = setting({"mail": {"parts": [PAIR[0], original]}})
+    for language, words in (("en", en), ("fr", fr)):
+        assert words in "\n".join(lines(case.decide(), case.directory, language))
+
+
 def test_every_step_and_reason_is_told_in_both_languages() -> None:
     for code, (english, french) in SENTENCES.items():
         assert english and french and english != french, code
