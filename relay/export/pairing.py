@@ -30,8 +30,9 @@ invoice invoices jointe la le ma mail message new note nouveau nouvelle original
 rechnung sans scan scanne scanner titre untitled upload votre vos zugferd
 """
 _COMMON = frozenset(_COMMON_TEXT.split())
-_STATED = frozenset({Term.NUMBER, Term.DATE, Term.SELLER, Term.WITH_VAT})
+_STATED = frozenset({Term.NUMBER, Term.KIND, Term.DATE, Term.SELLER, Term.WITH_VAT})
 _UNPROVEN = (
+    (Term.KIND, "lacks_kind"),
     (Term.DATE, "lacks_date"),
     (Term.SELLER, "lacks_seller"),
     (Term.WITH_VAT, "lacks_amounts"),

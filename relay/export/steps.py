@@ -53,7 +53,7 @@ SENTENCES: dict[str, tuple[str, str]] = {
     ),
     "paired_by_name": (
         "original PDF and its Factur-X: it has no text (a scan) and the same file name: {}",
-        "PDF d'origine et sa Factur-X : il ne contient pas de texte (numérisation) et porte le même nom de fichier : {}",
+        "PDF d'origine et sa Factur-X : il n'a pas de texte (numérisation) et porte le même nom de fichier : {}",
     ),
     "paired_by_setting": (
         "original PDF and its Factur-X, the only two, by the setting `always_paired`: {}",
@@ -83,6 +83,10 @@ SENTENCES: dict[str, tuple[str, str]] = {
     "another_date": (
         "a PDF names the invoice and is not its original, for its text states another date: {}",
         "un PDF cite la facture sans en être l'original, car son texte indique une autre date : {}",
+    ),
+    "lacks_kind": (
+        "a PDF names the invoice and is not its original, for its text is not headed as an invoice: {}",
+        "un PDF cite la facture sans en être l'original, car son texte n'a pas de titre de facture : {}",
     ),
     "lacks_date": (
         "a PDF names the invoice and is not its original, for its text does not state the date of the invoice: {}",

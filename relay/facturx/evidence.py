@@ -81,7 +81,7 @@ class Stated:
     @cached_property
     def kinds(self) -> frozenset[Heading]:
         """What the original may be headed: as the type of the invoice is, or as the pages of the Factur-X are."""
-        kinds = {headings.kind_of_type(self.invoice.type_code), headings.kind_of(self.page)}
+        kinds = {headings.kind_of_type(self.invoice.type_code), headings.kind_of(self.page, self.names)}
         return frozenset(kind for kind in kinds if kind is not None and kind is not Heading.OTHER)
 
     @cached_property
@@ -174,6 +174,7 @@ def _terms(page: Page, other: Stated) -> Iterator[tuple[Term, bool]]:
     """Each term that the invoice states: does the page state it?"""
     if other.number:
         yield Term.NUMBER, bool(text.mentions(page.flat, [other.number]))
+    yield Term.KIND, headings.kind_of(page, other.names) in other.kinds
     if other.invoice.issued:
         yield Term.DATE, other.invoice.issued in page.dates
     if other.names or other.identifiers:
@@ -199,7 +200,7 @@ def _says_else(page: Page, other: Stated, holds: Mapping[Term, bool]) -> Iterato
     """Terms for which the page states something else than the XML, and what."""
     if other.number and (numbers := _other_numbers(page, other.number, bool(holds.get(Term.NUMBER)))):
         yield Term.NUMBER, numbers
-    kind, dunning = headings.kind_of(page), headings.dunning(page)
+    kind, dunning = headings.kind_of(page, other.names), headings.dunning(page)
     if dunning or (kind is not None and kind not in other.kinds):
         yield Term.KIND, (kind, dunning)
     if page.dates and holds.get(Term.DATE) is False:
@@ -252,14 +253,14 @@ def _other_totals(page: Page, totals: frozenset[Decimal]) -> frozenset[Decimal]:
 
 
 def _nothing_else(page: Page, other: Stated) -> bool:
-    """Is every figure one of the XML's, and nearly every word one of the XML's or a label?"""
+    """Is every figure one of the XML's, and every word one of the XML's or a label?"""
     if not page.amounts <= other.all_amounts:
         return False
     rest = AMOUNT.sub(" ", page.flat)
     rest = DATE.sub(lambda match: " " if iso(match) == other.invoice.issued else match.group(), rest)
     known = other.words | _LABELS
     unknown = [word for word in _WORD.findall(rest) if word not in known]
-    return not any(any(map(str.isdigit, word)) for word in unknown) and len(unknown) <= 2
+    return not unknown
 
 
 def _identified(page: Page, identifiers: Iterable[str]) -> bool:

@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterator, Sequence
 from enum import StrEnum
 
 from relay.facturx.page import DATE, Page
+from relay.report import CREDIT_NOTES
 
 MAX_LINES = 400
 SHORT_LINE = 10
@@ -23,7 +24,6 @@ class Heading(StrEnum):
     OTHER = "other"
 
 
-CREDIT_NOTES = frozenset({"81", "83", "261", "262", "296", "308", "381", "396", "420", "458", "502", "503", "532"})
 DEPOSITS = frozenset({"386", "500"})
 
 _OF = r"(?: d'? ?| de | )"
@@ -35,29 +35,41 @@ _DEPOSIT = (
     r"|(?:deposit|advance) (?:invoice|payment)\b|down payment\b|(?:anzahlung|abschlag)s?(?:s?rechnung)?\b"
 )
 _DUNNING = (
-    r"(?:lettre de )?relances?\b|(?:lettre de )?rappels?\b|(?:[0-9](?:er|e|eme|nd)?|premier|deuxieme|second|dernier) "
+    r"(?:lettre de )?relances?\b|(?:lettre de )?rappels?\b(?! ?:(?!.*factur))"
+    r"|(?:[0-9](?:er|e|eme|nd)?|premier|deuxieme|second|dernier) "
     r"(?:rappel|avis|relance)\b|(?:avis|mise) (?:de |en )?(?:non.paiement|demeure|retard)|impayes?\b|mahnung\b"
     r"|zahlungserinnerung\b|(?:payment |final |overdue )?reminder\b|(?:final|overdue) notice\b|dunning\b"
 )
 _PROFORMA = r"(?:factures? |invoices? )?pro ?-?forma\b|proforma.?rechnung\b"
+_ABOUT = (
+    r"(?!(?:adresses?|arrete|conditions?|copie|dates?|devise|duplicata|echeance|emission|lignes?|montant|n[o°.]*|net|nr"
+    r"|num(?:ero)?|objet|original|paiement|periode|ref(?:erence)?s?|reglement|total|type)\b)[a-z]{3,20}"
+    r" (?:a|au|aux|de|du|des|d'|sur) ?(?:la |les |l'|votre |notre |vos )?(?:factures?|invoices?)\b"
+)
 _OTHER = (
-    r"devis\b|offres? (?:de prix|commerciale)|proposition commerciale|quot(?:e|ation)\b|estimate\b|angebot\b"
-    r"|(?:bon|bordereau|bulletin|note|avis|preuve|confirmation|certificat)s? (?:de |d'? ?)(?:livraison|commande"
-    r"|reception|expedition|enlevement|retour|intervention|travail|transport|remise|paiement|virement|preparation|passage|depot)"
-    r"|(?:commande|livraison|reception)s?\b(?= *(?:n[o°]|:|#|$))|bons? a payer|bons? pour accord"
+    r"devis\b(?! ?:)|offres? (?:de prix|commerciale)|proposition commerciale|quot(?:e|ation)\b|estimate\b|angebot\b"
+    r"|bons? de commande\b(?! ?:)"
+    r"|(?:bon|bordereau|bulletin|note|avis|preuve|confirmation|certificat)s? (?:de |d'? ?)"
+    r"(?:livraison|commandes?\b(?! ?:)|reception|expedition|enlevement|retour|intervention|travail"
+    r"|transport|remise|paiement|virement|preparation|passage|depot)"
+    r"|(?:commande|livraison|reception)s?\b(?= *(?:n[o°]|#|$))|bons? a payer|bons? pour accord"
     r"|ordre de (?:service|mission)"
     r"|bordereaux?\b|delivery (?:note|slip)|packing (?:list|slip)|lieferschein\b|auftragsbestatigung\b|bestellung\b"
-    r"|(?:purchase |sales |work )?orders?\b(?= *(?:n[o°]|:|#|confirm|acknowl|$))|order confirmation|liste de colisage"
+    r"|(?:purchase |sales |work )?orders?\b(?= *(?:n[o°]|#|[0-9]|confirm|acknowl|$))"
+    r"|order confirmation|liste de colisage"
     r"|attestations?\b|certificats?\b|certificates?\b|bescheinigung\b|je soussigne|nous soussignes"
     r"|releves?\b|(?:account |bank )?statements?\b|kontoauszug\b|etat (?:de|des|recapitulatif)|recapitulatif"
     r"|recap\b|journal d|balance (?:agee|client)|grand livre|echeancier|extrait de compte"
     r"|(?:feuilles?|fiches?|comptes?.rendus?|rapports?|suivis?|proces.verba(?:l|ux)|pv) (?:de |d'? ?)"
     r"|compte rendu|time ?sheets?\b|stundenzettel\b|annexes?\b|appendix\b|attachment\b|anlage\b"
     r"|recus?\b(?= *(?:n[o°]|de |:|$))|quittances?\b|receipts?\b|quittung\b|justificatifs?\b|ticket de caisse"
-    r"|accuses? de|avis d|remittance|payment advice|ordre de virement|mandat\b|contrats?\b|contract\b|vertrag\b"
+    r"|accuses? de|avis d|remittance|payment advice|ordre de virement|mandat\b|contrats?\b(?! ?:)|contract\b|vertrag\b"
     r"|conventions?\b|conditions (?:generales|particulieres)|general terms|terms and conditions|cgv\b|notices? "
     r"|(?:talon|coupon|papillon|titre interbancaire|tip)\b|note de (?:frais|debit|service)|lettre de (?:voiture|change)"
-    r"|cmr\b|situation de compte|courrier\b|demande de (?:prix|paiement|devis|reglement)|courriel\b"
+    r"|plans? de |tableaux? d|decompte|autorisation d|acte de |photos?\b|details? (?:de|du|des)\b|reclamation|litige"
+    r"|contestation|pieces? justificatives?|ticket\b|situation d|extrait\b|k-?bis\b|garantie\b|dossier\b|synthese"
+    rf"|{_ABOUT}"
+    r"|cmr\b|courrier\b|demande de (?:prix|paiement|devis|reglement)|courriel\b"
 )
 _INVOICE = (
     r"factures?\b|facturation\b|autofactur\w*|(?:tax |commercial |sales )?invoices?\b|\w*rechnung(?:skorrektur)?\b"
@@ -75,7 +87,24 @@ _KINDS = (
 _SEPARATOR = re.compile(r" [-|•*/] ")
 _NO_REFERENCE = "".join(
     rf"(?<!\b{word} )"
-    for word in ("n[°o]", "no[.]", "ref", "ref[.]", "num", "selon", "suivant", "votre", "vos", "sur", "au", "du", "par")
+    for word in (
+        "n[°o]",
+        "no[.]",
+        "ref",
+        "ref[.]",
+        "num",
+        "selon",
+        "suivant",
+        "votre",
+        "vos",
+        "sur",
+        "au",
+        "du",
+        "par",
+        "de",
+        "la",
+        "en",
+    )
 )
 _TITLES = tuple(
     (kind, re.compile(rf"{_NO_REFERENCE}\b(?:{names})"))
@@ -87,13 +116,20 @@ _TITLES = tuple(
         (Heading.INVOICE, _INVOICE),
     )
 )
-_WITHIN = re.compile(rf"\b(?:{_PROFORMA}|{_DUNNING}|recu\b|payee?\b|acquittee?\b)")
+_WITHIN = re.compile(rf"\b(?:{_PROFORMA}|{_DUNNING}|recu\b)")
 _ANYWHERE = re.compile(rf"\b(?:{_CREDIT}|{_DEPOSIT}|{_PROFORMA}|{_DUNNING}|{_OTHER})")
 _DUNNED = re.compile(
     rf"{_LEAD}(?:{_PROFORMA}|{_DUNNING})(?! soit)|\b(?:nous vous rappelons|reste(?:nt)? impaye|demeure(?:nt)? impaye"
     r"|sauf erreur (?:ou omission )?de notre part|ne (?:vaut|valent|constitue) pas (?:une )?facture"
     r"|n'est pas une facture|(?:is|as) not an? (?:tax )?invoice|nous avons bien recu votre (?:reglement|paiement)"
-    r"|(?:atteste|attestons|certifie|certifions|soussigne[es]*)\b)"
+    r"|(?:atteste|attestons|certifie|certifions|soussigne[es]*)\b|veuillez trouver|vous trouverez|ci-joint"
+    r"|n'(?:avons|ai) (?:pas|toujours pas|a ce jour pas) recu"
+    r"|(?:pas|jamais) (?:ete )?(?:reglee?s?|payee?s?|honoree?s?)\b"
+    r"|sauf (?:oubli|erreur)|(?:reste|restant|solde) du\b|nous constatons|nous contestons"
+    r"|madame, ?monsieur|cordialement"
+    r"|please find|we have not received|outstanding|bitte uberweisen sie umgehend|mit freundlichen)"
+    r"|^(?:objet|subject|concerne|re|tr|fwd?|betreff) ?:.*(?:factur|invoice|rechnung)"
+    r"|^(?:de|from|von|envoye|sent) ?:.*@"
 )
 
 _LABEL = r"(?:n[°o.]+|no\b|nr\b|num(?:ero|ber)?\b|ref(?:erence)?\b|id\b|[#:.\-–|])"
@@ -106,13 +142,15 @@ _LABELLED = re.compile(
 )
 
 
-def kind_of(page: Page) -> Heading | None:
+def kind_of(page: Page, names: Collection[str] = ()) -> Heading | None:
     """By the first line in which the name of a kind of document stands at the start, after a dash, or in capitals.
 
-    None when there is no such line.
+    None when there is no such line. names: folded, of the parties; what stands behind one stands at the start.
     """
     capitals = page.capitals or ("",) * len(page.lines)
-    lines = zip(page.lines[:MAX_LINES], capitals, strict=False)
+    named = "|".join(re.escape(each) for each in names)
+    head = re.compile(rf"^(?:{named})\b(?: (?:s\.?a\.?(?:s|rl|su)?|eurl|gmbh|ltd)\b)?[^a-z0-9]*" if named else r"(?!)")
+    lines = ((head.sub("", line), caps) for line, caps in zip(page.lines[:MAX_LINES], capitals, strict=False))
     return next((kind for line, caps in lines if (kind := _kind(line, caps)) is not None), None)
 
 

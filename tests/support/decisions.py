@@ -214,7 +214,7 @@ def _has_text(kind: str, fields: Mapping[str, Any]) -> bool | None:
     return kind == "facturx" or bool(fields.keys() & {"mentions", "says", "text"})
 
 
-STATED = (Term.NUMBER, Term.DATE, Term.SELLER, Term.WITH_VAT, Term.WITHOUT_VAT, Term.VAT)
+STATED = (Term.NUMBER, Term.KIND, Term.DATE, Term.SELLER, Term.WITH_VAT, Term.WITHOUT_VAT, Term.VAT)
 
 
 def _evidence(fields: Mapping[str, Any], reports: Sequence[Report]) -> tuple[TextEvidence, ...]:

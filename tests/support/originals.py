@@ -166,6 +166,7 @@ LEGAL = (
     "Conditions générales de vente au verso. IBAN FR76 3000 4000 0300 0000 0000 143",
 )
 
+LINE = "F-2026-117 du 27/11/2026"
 ORIGINALS: dict[str, Callable[[], Hybrid]] = {
     "blank between thousands": lambda: _of(B, [*FR, *sums(B)]),
     "no-break space between thousands": lambda: _of(B, [*FR, *sums(B, NBSP, unit=NBSP + "€")]),
@@ -227,6 +228,67 @@ ORIGINALS: dict[str, Callable[[], Hybrid]] = {
     "self-billed": lambda: _of(replace(B, type_code="389"), [*HEAD, "Autofacture F-2026-117", "27/11/2026", *sums(B)]),
     "profile MINIMUM": lambda: _of(replace(B, profile="minimum"), [*FR, *sums(B)]),
     "profile BASIC WL": lambda: _of(replace(B, profile="basicwl"), [*FR, *sums(B)]),
+    "title behind the seller": lambda: _of(B, ["Moulins Durand FACTURE", "N° F-2026-117", "Date 27/11/2026", *sums(B)]),
+    "order before the title": lambda: _of(B, [*HEAD, "Commande : C-55", f"Facture {LINE}", *sums(B)]),
+    "terms before the title": lambda: _of(
+        B, [*HEAD, "Conditions de règlement : 30 jours", f"FACTURE {LINE}", *sums(B)]
+    ),
+    "prepayment deducted": lambda: _of(B, [*HEAD, f"Facture {LINE}", "Acompte du 01/11/2026 : 100,00", *sums(B)]),
+    "marked as paid": lambda: _of(B, [*HEAD, f"FACTURE ACQUITTÉE {LINE}", *sums(B)]),
+    "paid on the day": lambda: _of(B, [*HEAD, f"FACTURE {LINE}", *sums(B), "Payée le 27/11/2026 par CB"]),
+    "clause on delay": lambda: _of(
+        B, [*HEAD, f"FACTURE {LINE}", *sums(B), "En cas de retard de paiement, pénalités. Relance facturée 15,00 €"]
+    ),
+    "fees": lambda: _of(B, [*HEAD, "NOTE D'HONORAIRES N° F-2026-117", "Paris, le 27 novembre 2026", *sums(B)]),
+    "delivery note named": lambda: _of(
+        B, [*HEAD, "Facture N° F-2026-117", "BL N° 889", "Date facture 27/11/2026", *sums(B)]
+    ),
+    "amounts in a row": lambda: _of(B, [*HEAD, f"Facture {LINE}", "Total HT TVA TTC", "1028,80 205,76 1234,56"]),
+    "VAT table": lambda: _of(
+        B,
+        [
+            *HEAD,
+            f"Facture {LINE}",
+            "Base HT 1 028,80 Taux 20,00% TVA 205,76",
+            "Net à payer TTC : 1 234,56 €",
+            "Total TTC 1 234,56 €",
+        ],
+    ),
+    "amount in words": lambda: _of(
+        B, [*HEAD, f"Facture {LINE}", *sums(B), "Arrêtée la présente facture à mille deux cent trente-quatre euros"]
+    ),
+    "reference to repeat": lambda: _of(
+        B, [*HEAD, f"Facture {LINE}", "Rappeler la référence F-2026-117 lors du paiement", *sums(B)]
+    ),
+    "recalled mention": lambda: _of(B, [*HEAD, f"Facture {LINE}", *sums(B), "Rappel : TVA acquittée sur les débits"]),
+    "certificate named": lambda: _of(
+        B, [*HEAD, f"Facture {LINE}", *sums(B), "Attestation TVA réduite remise le 02/11/2026"]
+    ),
+    "annex named": lambda: _of(B, [*HEAD, f"Facture {LINE}", *sums(B), "Annexe : relevé d'heures"]),
+    "replaced invoice named": lambda: _of(B, [*HEAD, f"Facture {LINE}", "Remplace la facture F-2026-101", *sums(B)]),
+    "credit note deducted": lambda: _of(B, [*HEAD, f"Facture {LINE}", "Avoir AV-12 déduit : 0,00", *sums(B)]),
+    "labels with colons": lambda: _of(
+        B, [*HEAD, "FACTURE", "Numéro : F-2026-117", "Date d'émission : 27/11/2026", *sums(B)]
+    ),
+    "delivery address first": lambda: _of(
+        B,
+        [
+            "Boulangerie Martin",
+            "Livraison : Boulangerie Martin 75001 Paris",
+            "Moulins Durand",
+            f"Facture {LINE}",
+            *sums(B),
+        ],
+    ),
+    "delivered to": lambda: _of(B, ["Livré à :", "Boulangerie Martin", "Moulins Durand", f"Facture {LINE}", *sums(B)]),
+    "delivery address in capitals": lambda: _of(
+        B, [*HEAD, "ADRESSE DE LIVRAISON", "BOULANGERIE MARTIN", f"FACTURE {LINE}", *sums(B)]
+    ),
+    "order in capitals": lambda: _of(
+        B, [*HEAD, "VOTRE COMMANDE : C-55", "N° BON DE COMMANDE : C-5", f"FACTURE {LINE}", *sums(B)]
+    ),
+    "contract named": lambda: _of(B, [*HEAD, "Contrat : 4711", f"Facture {LINE}", *sums(B)]),
+    "quote named": lambda: _of(B, [*HEAD, "Devis : D-12", f"Facture {LINE}", *sums(B)]),
     "duplicate": lambda: _of(B, ["DUPLICATA", *FR, *sums(B)]),
     "same pages": lambda: _same_pages(B, [*FR, *LEGAL, *sums(B)]),
     "same pages, the seller a picture": lambda: _same_pages(B, [*BUYER, "Facture F-2026-117 27/11/2026", *sums(B)]),
@@ -238,48 +300,47 @@ ORIGINALS: dict[str, Callable[[], Hybrid]] = {
     "scan named original": lambda: _scan(("2026-11 farine.pdf", "original_2026-11 farine.pdf"), B),
 }
 
-ALL = ("F-2026-117 du 27/11/2026", *sums(B))
 OTHERS: dict[str, Sequence[str]] = {
     "time sheet": ["RELEVE D'HEURES - annexe", "Joint à la facture F-2026-117", "12 h à 16,67 EUR", "Signature :"],
     "time sheet with all facts": [*HEAD, "Feuille de temps", "Facture F-2026-117 27/11/2026", *sums(B)],
     "delivery note": ["BON DE LIVRAISON BL-889", "Facture F-2026-117", "12 sacs de farine", "Reçu le : ____"],
-    "delivery note with prices": [*HEAD, "Bon de livraison BL-889", f"Facture {ALL[0]}", *sums(B)],
+    "delivery note with prices": [*HEAD, "Bon de livraison BL-889", f"Facture {LINE}", *sums(B)],
     "delivery note, seller in the same line": [
         "MOULINS DURAND - BON DE LIVRAISON BL-889",
-        f"Facture {ALL[0]}",
+        f"Facture {LINE}",
         *sums(B),
     ],
     "credit note": [*HEAD, "AVOIR AV-2026-9", "Annule et remplace la facture F-2026-117", "27/11/2026", *sums(B)],
-    "credit note of the same number": [*HEAD, f"Avoir {ALL[0]}", *sums(B)],
-    "reminder": [*HEAD, "RELANCE", f"Facture {ALL[0]}", *sums(B)],
-    "second reminder": [*HEAD, "2ème rappel", f"Facture {ALL[0]}", *sums(B)],
-    "reminder, the invoice first": [*HEAD, f"Facture {ALL[0]} - RELANCE N° 2", *sums(B)],
-    "reminder as a letter": [*HEAD, f"Objet : facture {ALL[0]}", "Nous vous rappelons que reste dû :", *sums(B)],
-    "unpaid": [*HEAD, f"Facture {ALL[0]}", *sums(B), "Sauf erreur de notre part, ce montant reste impayé."],
-    "formal notice": [*HEAD, "MISE EN DEMEURE", f"Facture {ALL[0]}", *sums(B)],
-    "English reminder": [*HEAD, "Payment reminder", f"Invoice {ALL[0]}", *sums(B)],
-    "German reminder": [*HEAD, "Mahnung", f"Rechnung {ALL[0]}", *sums(B)],
-    "quote": [*HEAD, "DEVIS D-2026-12", f"Facture {ALL[0]}", *sums(B)],
-    "quote of the same number": [*HEAD, f"Devis {ALL[0]}", *sums(B)],
-    "pro forma": [*HEAD, f"FACTURE PRO FORMA {ALL[0]}", *sums(B)],
-    "pro forma, one word": [*HEAD, f"Facture proforma {ALL[0]}", *sums(B)],
+    "credit note of the same number": [*HEAD, f"Avoir {LINE}", *sums(B)],
+    "reminder": [*HEAD, "RELANCE", f"Facture {LINE}", *sums(B)],
+    "second reminder": [*HEAD, "2ème rappel", f"Facture {LINE}", *sums(B)],
+    "reminder, the invoice first": [*HEAD, f"Facture {LINE} - RELANCE N° 2", *sums(B)],
+    "reminder as a letter": [*HEAD, f"Objet : facture {LINE}", "Nous vous rappelons que reste dû :", *sums(B)],
+    "unpaid": [*HEAD, f"Facture {LINE}", *sums(B), "Sauf erreur de notre part, ce montant reste impayé."],
+    "formal notice": [*HEAD, "MISE EN DEMEURE", f"Facture {LINE}", *sums(B)],
+    "English reminder": [*HEAD, "Payment reminder", f"Invoice {LINE}", *sums(B)],
+    "German reminder": [*HEAD, "Mahnung", f"Rechnung {LINE}", *sums(B)],
+    "quote": [*HEAD, "DEVIS D-2026-12", f"Facture {LINE}", *sums(B)],
+    "quote of the same number": [*HEAD, f"Devis {LINE}", *sums(B)],
+    "pro forma": [*HEAD, f"FACTURE PRO FORMA {LINE}", *sums(B)],
+    "pro forma, one word": [*HEAD, f"Facture proforma {LINE}", *sums(B)],
     "prepayment": ["FACTURE D ACOMPTE F-2026-090", "Voir facture de solde F-2026-117"],
-    "prepayment of the same number": [*HEAD, f"Facture d'acompte {ALL[0]}", *sums(B)],
-    "order": [*HEAD, "BON DE COMMANDE C-55", f"Facture {ALL[0]}", *sums(B)],
-    "order confirmation": [*HEAD, "Confirmation de commande C-55", f"Facture {ALL[0]}", *sums(B)],
+    "prepayment of the same number": [*HEAD, f"Facture d'acompte {LINE}", *sums(B)],
+    "order": [*HEAD, "BON DE COMMANDE C-55", f"Facture {LINE}", *sums(B)],
+    "order confirmation": [*HEAD, "Confirmation de commande C-55", f"Facture {LINE}", *sums(B)],
     "certificate": ["ATTESTATION", "12 rue de Rivoli, 75001 Paris", "facture F-2026-117"],
-    "certificate as a letter": [*HEAD, "Nous certifions avoir livré", f"Facture {ALL[0]}", *sums(B)],
-    "receipt": [*HEAD, "REÇU DE PAIEMENT", f"Facture {ALL[0]}", *sums(B)],
-    "receipt as a letter": [*HEAD, f"Facture {ALL[0]}", "Nous avons bien reçu votre règlement.", *sums(B)],
-    "remittance": [*HEAD, "Avis de virement", f"Facture {ALL[0]}", *sums(B)],
-    "payment slip": ["MOULINS DURAND", "Coupon à joindre", f"Facture {ALL[0]}", "Total TTC 1 234,56 EUR"],
+    "certificate as a letter": [*HEAD, "Nous certifions avoir livré", f"Facture {LINE}", *sums(B)],
+    "receipt": [*HEAD, "REÇU DE PAIEMENT", f"Facture {LINE}", *sums(B)],
+    "receipt as a letter": [*HEAD, f"Facture {LINE}", "Nous avons bien reçu votre règlement.", *sums(B)],
+    "remittance": [*HEAD, "Avis de virement", f"Facture {LINE}", *sums(B)],
+    "payment slip": ["MOULINS DURAND", "Coupon à joindre", f"Facture {LINE}", "Total TTC 1 234,56 EUR"],
     "payment slip, the invoice first": [
         "MOULINS DURAND",
         "Facture F-2026-117 du 27/11/2026",
         "Total TTC 1 234,56 EUR",
         "A détacher et à retourner avec votre chèque",
     ],
-    "account statement": [*HEAD, "Relevé de compte", f"Facture {ALL[0]}", *sums(B)],
+    "account statement": [*HEAD, "Relevé de compte", f"Facture {LINE}", *sums(B)],
     "list of invoices": [
         *HEAD,
         "Factures du mois",
@@ -319,9 +380,81 @@ OTHERS: dict[str, Sequence[str]] = {
     "no date": [*HEAD, "Facture F-2026-117", *sums(B)],
     "the number only": ["F-2026-117"],
     "the number and the total": ["Facture F-2026-117", "Total 1 234,56"],
-    "log of an intervention": [*HEAD, "Fiche d'intervention", f"Facture {ALL[0]}", *sums(B)],
-    "packing list": [*HEAD, "Packing list", f"Invoice {ALL[0]}", *sums(B)],
-    "contract": [*HEAD, "CONTRAT DE MAINTENANCE", f"Facture {ALL[0]}", *sums(B)],
+    "log of an intervention": [*HEAD, "Fiche d'intervention", f"Facture {LINE}", *sums(B)],
+    "packing list": [*HEAD, "Packing list", f"Invoice {LINE}", *sums(B)],
+    "contract": [*HEAD, "CONTRAT DE MAINTENANCE", f"Facture {LINE}", *sums(B)],
+    "delivery note, the seller before it": ["Moulins Durand  Bon de livraison", f"Facture {LINE}", *sums(B)],
+    "reminder, the seller before it": ["Moulins Durand Relance client", f"Facture {LINE}", *sums(B)],
+    "reminder, polite": [
+        *HEAD,
+        "Madame, Monsieur,",
+        "A ce jour, et sauf oubli de votre part, nous n'avons pas reçu le règlement de la",
+        f"facture {LINE}.",
+        *sums(B),
+    ],
+    "reminder, matter of fact": [
+        *HEAD,
+        f"Objet : votre facture {LINE}",
+        "Nous constatons que la facture citée en objet n'est toujours pas réglée.",
+        *sums(B),
+    ],
+    "covering letter, headed": [
+        *HEAD,
+        "Courrier d'accompagnement",
+        f"Veuillez trouver ci-joint la facture {LINE}",
+        *sums(B),
+    ],
+    "covering letter": [
+        *HEAD,
+        "Madame, Monsieur,",
+        f"Veuillez trouver ci-joint notre facture {LINE}, d'un montant de :",
+        *sums(B),
+        "Cordialement",
+    ],
+    "due dates": [*HEAD, "ÉCHÉANCIER", f"Facture {LINE}", *sums(B)],
+    "payment plan": [*HEAD, "Plan de paiement", f"Facture {LINE}", *sums(B)],
+    "table of due dates": [*HEAD, "Tableau d'échéances", f"Facture {LINE}", *sums(B)],
+    "final account": [*HEAD, "Décompte définitif", f"Facture {LINE}", *sums(B)],
+    "direct debit mandate": [*HEAD, "Autorisation de prélèvement", f"Facture {LINE}", *sums(B)],
+    "warranty": [*HEAD, "CERTIFICAT DE GARANTIE", f"Facture {LINE}", *sums(B)],
+    "assignment of a claim": [*HEAD, "Acte de cession de créance", f"Facture {LINE}", *sums(B)],
+    "subrogation receipt": [*HEAD, "Quittance subrogative", f"Facture {LINE}", *sums(B)],
+    "photographs": [*HEAD, "Photos du chantier", f"Facture {LINE}", *sums(B)],
+    "details of hours": [*HEAD, "Détail des heures", f"Facture {LINE}", *sums(B)],
+    "annex to the invoice": [*HEAD, "Annexe à la facture F-2026-117 du 27/11/2026", *sums(B)],
+    "supporting document": [*HEAD, "Pièce justificative", f"Facture {LINE}", *sums(B)],
+    "complaint": [*HEAD, "Réclamation", f"Facture {LINE}", *sums(B)],
+    "contestation": [*HEAD, "Contestation de facture", f"Facture {LINE}", *sums(B)],
+    "payment approval": [*HEAD, "Bon à payer", f"Facture {LINE}", *sums(B)],
+    "card slip": [*HEAD, "Ticket CB", f"Facture {LINE}", *sums(B)],
+    "transfer order": [*HEAD, "Ordre de virement", f"Facture {LINE}", *sums(B)],
+    "printed message": [
+        "De : compta@durand.fr",
+        "Objet : Facture F-2026-117",
+        "Envoyé : 27/11/2026",
+        "Moulins Durand",
+        *sums(B),
+    ],
+    "third reminder": [*HEAD, "3e rappel avant contentieux", f"Facture {LINE}", *sums(B)],
+    "friendly reminder": [*HEAD, "Lettre de rappel amiable", f"Facture {LINE}", *sums(B)],
+    "journal": [*HEAD, "Journal", "F-2026-117 27/11/2026", *sums(B)],
+    "last notice": [*HEAD, "DERNIER AVIS AVANT POURSUITES", f"Facture {LINE}", *sums(B)],
+    "English statement of account": [*HEAD, "STATEMENT OF ACCOUNT", f"Invoice {LINE}", *sums(B)],
+    "purchase order": [*HEAD, "PURCHASE ORDER 55", f"Invoice {LINE}", *sums(B)],
+    "debit note": [*HEAD, "NOTE DE DÉBIT", f"Facture {LINE}", *sums(B)],
+    "acknowledgement": [*HEAD, "Accusé de réception", f"Facture {LINE}", *sums(B)],
+    "quote with the number in brackets": [*HEAD, "Devis n° D-12 (facture F-2026-117)", "27/11/2026", *sums(B)],
+    "progress statement": [*HEAD, "SITUATION DE TRAVAUX N° 3", f"Facture {LINE}", *sums(B)],
+    "company register extract": ["Extrait Kbis", "Moulins Durand", f"Facture {LINE}", *sums(B)],
+    "bank details": [*HEAD, "RELEVÉ D'IDENTITÉ BANCAIRE", f"Facture {LINE}", *sums(B)],
+    "social security certificate": [*HEAD, "Attestation de vigilance", f"Facture {LINE}", *sums(B)],
+    "amount that remains due": ["MOULINS DURAND", f"Facture {LINE}", "Reste dû 1 234,56 €"],
+    "request for payment": [
+        "MOULINS DURAND",
+        f"Facture {LINE}",
+        "Total TTC 1 234,56 €",
+        "Merci de régler sous huitaine",
+    ],
 }
 
 
