@@ -14,8 +14,9 @@ JITTER = 0.2
 """Share of the back-off by which a next attempt is moved, up or down: a thousand deferred mails do not come back at
 one instant."""
 
-MAX_UNSETTLED = 2
-"""Claims in a row that never settled after which a delivery is held instead of being claimed again."""
+MAX_UNSETTLED = 3
+"""Crashes in a row, each while the delivery was attempted alone, after which it is held. More than one, because a crash
+at that moment may have had another cause."""
 
 _MOST_ATTEMPTS = 1000
 """No schedule, however dense, asks for more attempts than this before giving up."""
@@ -25,7 +26,10 @@ _WAITING = frozenset({State.QUEUED, State.DEFERRED})
 
 @dataclass(frozen=True, slots=True)
 class Transition:
-    """What settles a claim. `event`: name of the history line; `report`: "failed" | "late" | None to be sent."""
+    """What settles a claim. `event`: name of the history line; `report`: "failed" | "late" | None to be sent.
+
+    attempted: False when the claim was given back before the attempt began; it does not count then.
+    """
 
     state: State
     next_attempt: float | None
@@ -34,6 +38,7 @@ class Transition:
     reason: Reason | None = None
     detail: str = ""
     report: str | None = None
+    attempted: bool = True
 
 
 def step(delivery: Delivery, outcome: Outcome, now: float, retry: Retry, jitter: float = 0.0) -> Transition:
@@ -102,20 +107,29 @@ def clamp(delivery: Delivery, now: float, ceiling: float) -> Delivery:
 
 
 def claimed(delivery: Delivery, now: float) -> Delivery:
-    """What a claim at `now` makes of a due delivery: active, or held once it went unsettled too often."""
-    if delivery.unsettled >= MAX_UNSETTLED:
-        return replace(
-            delivery, state=State.HELD, next_attempt=None, reason=Reason.UNSETTLED, detail=str(delivery.unsettled)
-        )
-    first = now if delivery.first_attempt is None else delivery.first_attempt
-    return replace(
-        delivery,
-        state=State.ACTIVE,
-        next_attempt=None,
-        attempts=delivery.attempts + 1,
-        unsettled=delivery.unsettled + 1,
-        first_attempt=first,
-    )
+    """What a claim at `now` makes of a due delivery: active.
+
+    One that is active already is unconfirmed: an earlier claim never settled. That claim and this one are one attempt,
+    for most claims that a crash ends were never sent. It is held once it was begun too often (see `begun`).
+    """
+    if delivery.state is not State.ACTIVE:
+        first = now if delivery.first_attempt is None else delivery.first_attempt
+        attempts = delivery.attempts + 1
+        return replace(delivery, state=State.ACTIVE, next_attempt=None, attempts=attempts, first_attempt=first)
+    if delivery.unsettled < MAX_UNSETTLED:
+        return delivery
+    detail = str(delivery.unsettled)
+    return replace(delivery, state=State.HELD, next_attempt=None, reason=Reason.UNSETTLED, detail=detail)
+
+
+def begun(delivery: Delivery) -> Delivery:
+    """An unconfirmed delivery whose message is read and sent next, alone: a crash from now on counts against it."""
+    return replace(delivery, unsettled=delivery.unsettled + 1)
+
+
+def given_back(delivery: Delivery, now: float, reply: Reply) -> Transition:
+    """A claim that was not attempted: due at once."""
+    return Transition(State.DEFERRED, now, str(reply), "deferred", attempted=False)
 
 
 def settled(delivery: Delivery, transition: Transition) -> Delivery:
@@ -123,6 +137,7 @@ def settled(delivery: Delivery, transition: Transition) -> Delivery:
     reported = delivery.reported | {transition.report} if transition.report else delivery.reported
     return replace(
         delivery,
+        attempts=delivery.attempts if transition.attempted else max(0, delivery.attempts - 1),
         state=transition.state,
         next_attempt=transition.next_attempt,
         last_reply=transition.reply,

@@ -222,7 +222,8 @@ class State(StrEnum):
 class Delivery:
     """One address of one plan. `number` counts the deliveries of a mail from 1; `plan` indexes `Mail.plans`.
 
-    attempts: claims so far. unsettled: claims in a row that never settled (a crash, an expired lease).
+    attempts: claims so far, but for those given back unattempted; a claim that never settled and the one after it are
+    one. unsettled: attempts in a row, each made alone after a crash, that never settled.
     last_reply: the next hop's last answer, or ours. reported: kinds of report already sent ("late", "failed", …).
     """
 
@@ -254,11 +255,16 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """The right to attempt one delivery once: only the holder of `token` may settle, and only until `lease`."""
+    """The right to attempt one delivery once: only the holder of `token` may settle, and only until `lease`.
+
+    unconfirmed: an earlier claim of it never settled (a crash, an expired lease), so it may have been sent: it is
+    attempted alone.
+    """
 
     delivery: Delivery
     token: str
     lease: float
+    unconfirmed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

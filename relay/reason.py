@@ -218,10 +218,10 @@ _SENTENCES: dict[Reason, Sentence] = {
         (554, "5.4.6"),
     ),
     Reason.UNSETTLED: Sentence(
-        "{detail} attempts ended without an answer being recorded",
-        "{detail} tentatives se sont terminées sans réponse enregistrée",
-        "find out from the next hop whether it has the mail, then release or drop",
-        "vérifiez auprès du serveur suivant s'il a reçu le message, puis libérez (release) ou écartez (drop)",
+        "the relay stopped {detail} times in a row while it sent this message alone",
+        "le relais s'est arrêté {detail} fois de suite pendant l'envoi de ce message seul",
+        "find out from the next hop whether it has the message, then release or drop",
+        "vérifiez auprès du serveur suivant s'il a reçu le message, puis libérez-le (release) ou écartez-le (drop)",
     ),
     Reason.BY_OPERATOR: Sentence(
         "held by an operator{detail}",

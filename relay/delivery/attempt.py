@@ -3,16 +3,16 @@
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import structlog
 
 from relay.delivery.ports import Octets, Ports, RouteError
 from relay.delivery.remembered import Remembered
-from relay.lifecycle import Transition, step
+from relay.lifecycle import Transition, given_back, step
 from relay.mail.recode import render_recoded
-from relay.model import Claim, Delivery, Mail, Plan, State
+from relay.model import Claim, Delivery, Mail, Plan
 from relay.ops.events import Event
 from relay.reply import Deferred, Outcome, Reply, Stage, Trouble, Uncertain, failure
 from relay.smarthost import Letter, Unreachable, letter
@@ -28,6 +28,29 @@ class _Unreadable(Exception):
     """The spool has the mail no more, or not as it was stored."""
 
 
+class _NotBegun(Exception):
+    """The spool could not record that an unconfirmed delivery begins. str() says why."""
+
+
+class Solitude:
+    """Unconfirmed deliveries go one at a time, whatever their destination: each from just before its message is read
+    to its settlement. So a crash meanwhile counts against one delivery only."""
+
+    def __init__(self) -> None:
+        self._lock = asyncio.Lock()
+        self._holder: Claim | None = None
+
+    async def enter(self, claim: Claim) -> None:
+        await self._lock.acquire()
+        self._holder = claim
+
+    def leave(self, claim: Claim) -> None:
+        """Nothing when `claim` had not entered."""
+        if self._holder is claim:
+            self._holder = None
+            self._lock.release()
+
+
 @dataclass(frozen=True, slots=True)
 class Attempts:
     """clock: seconds since the epoch. jitter: [0, 1). again: seconds between two tries to record an outcome."""
@@ -38,12 +61,19 @@ class Attempts:
     clock: Callable[[], float]
     jitter: Callable[[], float]
     again: float
+    alone: Solitude = field(default_factory=Solitude)
 
     async def run(self, claim: Claim) -> bool:
         """Attempt and settle; True when the settlement put new mails (reports) in the queue. Raises SpoolBroken.
 
         Cancelled: the transaction is given up, and recorded as uncertain, for the final dot may have been sent.
         """
+        try:
+            return await self._run(claim)
+        finally:
+            self.alone.leave(claim)
+
+    async def _run(self, claim: Claim) -> bool:
         began = time.monotonic()
         cancelled = False
         try:
@@ -62,9 +92,14 @@ class Attempts:
         return reported
 
     async def hand_back(self, claim: Claim) -> None:
-        """Give up a claim that was not attempted: due at once, for whoever runs next. Raises SpoolBroken."""
-        transition = Transition(State.DEFERRED, self.clock(), str(STOPPING), Event.DEFERRED)
-        await self._record(claim, transition, ())
+        """Give up a claim that was not attempted: due at once, for whoever runs next. Raises SpoolBroken.
+
+        An unconfirmed one stays so: its lease ends.
+        """
+        if claim.unconfirmed:
+            await self.spool.renew(claim, self.clock())
+        else:
+            await self._record(claim, given_back(claim.delivery, self.clock(), STOPPING), ())
 
     async def _outcome(self, claim: Claim) -> Outcome:
         delivery = claim.delivery
@@ -73,16 +108,22 @@ class Attempts:
         self._tell(Event.ATTEMPT, claim)
         try:
             route = self.ports.route(delivery)
-            outcomes = await self.ports.send(route, partial(self._letter, delivery, delivery.recipient))
+            outcomes = await self.ports.send(route, partial(self._letter, claim, delivery.recipient))
         except RouteError as error:
             return failure(Stage.INTERNAL, Trouble.UNUSABLE, str(error))
         except Unreachable as unreachable:
             return unreachable.outcome
         except _Unreadable as error:
             return failure(Stage.INTERNAL, Trouble.UNFORESEEN, str(error))
+        except _NotBegun as error:
+            return failure(Stage.INTERNAL, Trouble.UNUSABLE, str(error))
         return outcomes[delivery.recipient]
 
-    async def _letter(self, delivery: Delivery, recipient: str) -> Letter:
+    async def _letter(self, claim: Claim, recipient: str) -> Letter:
+        """Called once there is a connection: whoever waits for one has not begun."""
+        if claim.unconfirmed:
+            await self._begin(claim)
+        delivery = claim.delivery
         mail = await self._mail(delivery)
         if mail is None:
             raise _Unreadable("the mail cannot be read from the spool")
@@ -94,6 +135,17 @@ class Attempts:
 
     async def _recoded(self, mail: Mail, plan: Plan) -> Sequence[Octets]:
         return await self.ports.sign(mail, render_recoded(mail.raw, plan.prepend, plan.cuts, plan.recodings))
+
+    async def _begin(self, claim: Claim) -> None:
+        await self.alone.enter(claim)
+        try:
+            held = await self.spool.begin(claim)
+        except SpoolBroken:
+            raise
+        except SpoolError as error:
+            raise _NotBegun(str(error)) from error
+        if not held:
+            raise _NotBegun("the claim was lost to another attempt")
 
     async def _mail(self, delivery: Delivery) -> Mail | None:
         mail = self.remembered.get(delivery.queue_id)
@@ -126,7 +178,8 @@ class Attempts:
             return ()
 
     async def _record(self, claim: Claim, transition: Transition, reports: tuple[Mail, ...]) -> bool:
-        """False when the claim was lost to another. A full spool is waited for: the outcome is known, and stays so."""
+        """False when the claim was lost to another, as the spool says: its lease may have been renewed since `claim`
+        was made. A full spool is waited for: the outcome is known, and stays so."""
         while True:
             try:
                 return await self.spool.settle(claim, transition, reports)
@@ -134,8 +187,6 @@ class Attempts:
                 raise
             except SpoolError as error:
                 self._tell(Event.SPOOL_FULL, claim, error=str(error))
-                if self.clock() > claim.lease:
-                    return False
                 await asyncio.sleep(self.again)
 
     def _tell(self, event: Event, claim: Claim, **facts: object) -> None:

@@ -3,6 +3,9 @@
 The rules: claims go to the spool only for what can be attempted at once; a destination fills its own slots only, and
 one that is full or has had its mails of the minute is skipped; whatever fails in one attempt stays in it; a stop claims
 nothing more, finishes what is under way and hands the rest back.
+
+After a crash, what was claimed is unconfirmed. New messages do not wait for it; of it, one delivery at a time is sent
+(relay.delivery.attempt.Solitude), so that only one which ends the process by itself, several times, is ever held.
 """
 
 import asyncio
@@ -10,6 +13,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import Callable, Collection
+from contextlib import suppress
 
 import structlog
 
@@ -51,6 +55,8 @@ class QueueManager:
         self._waits = True  # something may be due for which there is room: it goes before what is new
         self._fresh: set[str] = set()  # destinations of what was stored since the last claim: something is due
         self._short = True  # of room at the last claim: an end may make some
+        self._unconfirmed: set[str] = set()  # destinations for which an unconfirmed delivery is under way
+        self._confirm = asyncio.Event()
         self._wake = asyncio.Event()
         self._stopping = asyncio.Event()
         self._ended = asyncio.Event()
@@ -110,6 +116,7 @@ class QueueManager:
         """Until `drain`, or until the spool is broken (then `ports.broken` has been told)."""
         self._ended.clear()
         renewing = asyncio.create_task(self._renew_leases())
+        confirming = asyncio.create_task(self._attempt_unconfirmed())
         try:
             while not self._stopping.is_set():
                 self.progress = time.monotonic()
@@ -125,13 +132,17 @@ class QueueManager:
                 if not claimed:
                     await self._sleep()
         finally:
-            self._ended.set()
             renewing.cancel()
+            if not self._stopping.is_set():  # `run` itself was cancelled
+                confirming.cancel()
+            await asyncio.wait([confirming])
+            self._ended.set()
 
     async def drain(self, timeout: float) -> int:
         """Claim nothing more and let what is under way end; after `timeout` seconds cut it off. How many were cut."""
         self._stopping.set()
         self._wake.set()
+        self._confirm.set()
         await self._ended.wait()  # a claim on its way to the spool still becomes a task, and is handed back there
         if self._tasks:
             await asyncio.wait(tuple(self._tasks), timeout=timeout)
@@ -191,6 +202,34 @@ class QueueManager:
         due = await self._spool.due(full)
         return due is not None and due <= self._clock()
 
+    async def _attempt_unconfirmed(self) -> None:
+        """Claim what an earlier claim left unconfirmed, one delivery for each destination at a time. Looks when one of
+        them ends, and now and then, for leases that expire while we run."""
+        while not self._stopping.is_set():
+            self._confirm.clear()
+            try:
+                while await self._claim_unconfirmed():
+                    continue
+            except SpoolBroken as error:
+                self._broken(error)
+                return
+            except Exception:
+                log.exception(Event.FAULT, where="queue")
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._limits.lease / 3):
+                    await self._confirm.wait()
+
+    async def _claim_unconfirmed(self) -> bool:
+        if self._stopping.is_set():
+            return False
+        room = dict.fromkeys(self._unconfirmed, 0)
+        claims = await self._spool.claim(self._clock(), self._limits.lease, 1, room, unconfirmed=True)
+        for claim in claims:
+            self._unconfirmed.add(claim.delivery.destination)
+            self._gates.enter(claim.delivery.destination)
+            self._start(claim)
+        return bool(claims)
+
     async def _sleep(self) -> None:
         """Until something is stored or ends; at most one poll, for orders of other processes and what falls due."""
         pause = self._limits.poll
@@ -229,7 +268,10 @@ class QueueManager:
         return False
 
     def _done(self, task: asyncio.Task[None]) -> None:
-        del self._tasks[task]
+        claim = self._tasks.pop(task)
+        if claim.unconfirmed:
+            self._unconfirmed.discard(claim.delivery.destination)
+            self._confirm.set()
         if self._short:
             self._wake.set()
 
@@ -249,4 +291,5 @@ class QueueManager:
     def _broken(self, error: SpoolBroken) -> None:
         self._stopping.set()
         self._wake.set()
+        self._confirm.set()
         self._ports.broken(str(error))

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from relay.lifecycle import Transition, bounced, claimed, clamp, latest, order, settled
+from relay.lifecycle import MAX_UNSETTLED, Transition, begun, bounced, claimed, clamp, latest, order, settled
 from relay.model import Claim, Delivery, Event, Mail, Order, Plan, Sameness, State
 from relay.spool.entry import (
     ORDER_EVENTS,
@@ -35,9 +35,6 @@ class _Entry:
     changed: float
     lease: float = 0.0
     token: str | None = None
-
-    def due(self) -> float | None:
-        return self.lease if self.delivery.state is State.ACTIVE else self.delivery.next_attempt
 
 
 @dataclass(slots=True)
@@ -128,34 +125,54 @@ class MemorySpool:
     def _entries(self) -> Iterable[_Entry]:
         return (entry for kept in self._mails.values() for entry in kept.entries.values())
 
-    async def claim(self, now: float, lease: float, limit: int, room: Mapping[str, int] = FREE) -> tuple[Claim, ...]:
+    async def claim(
+        self, now: float, lease: float, limit: int, room: Mapping[str, int] = FREE, *, unconfirmed: bool = False
+    ) -> tuple[Claim, ...]:
+        if unconfirmed:
+            return self._claim_unconfirmed(now, lease, limit, room)
         for entry in self._entries():
             entry.delivery = clamp(entry.delivery, now, self.ceiling)
-        due = [each for each in self._entries() if (at := each.due()) is not None and at <= now]
+        due = [each for each in self._entries() if (at := each.delivery.next_attempt) is not None and at <= now]
         fresh = [each for each in due if each.delivery.state is State.QUEUED]
         share = newest_share(self._turn, limit)
         self._turn += limit
         by_arrival = sorted(enumerate(fresh), key=lambda item: (item[1].delivery.arrived, item[0]), reverse=True)
         taken: Counter[str] = Counter()
         newest = _fitting([each for _, each in by_arrival], share, limit, room, taken)
-        rest = sorted((each for each in due if each not in newest), key=lambda each: each.due() or 0.0)
+        rest = sorted((each for each in due if each not in newest), key=lambda each: each.delivery.next_attempt or 0.0)
         oldest = _fitting(rest, limit - len(newest), limit, room, taken)
         claims = [self._claim(each, now, lease) for each in oldest + newest]
         return tuple(each for each in claims if each is not None)
 
+    def _claim_unconfirmed(self, now: float, lease: float, limit: int, room: Mapping[str, int]) -> tuple[Claim, ...]:
+        expired = [each for each in self._entries() if each.delivery.state is State.ACTIVE and each.lease <= now]
+        held = [each for each in expired if each.delivery.unsettled >= MAX_UNSETTLED]
+        rest = sorted(
+            (each for each in expired if each not in held), key=lambda each: (each.delivery.unsettled, each.lease)
+        )
+        chosen = _fitting(rest, limit, limit, room, Counter()) + held
+        return tuple(claim for each in chosen if (claim := self._claim(each, now, lease)) is not None)
+
     def _claim(self, entry: _Entry, now: float, lease: float) -> Claim | None:
+        unconfirmed = entry.delivery.state is State.ACTIVE
         entry.delivery, entry.changed = claimed(entry.delivery, now), now
         if entry.delivery.state is not State.ACTIVE:
             entry.token = None
             self._mails[entry.delivery.queue_id].history.append(Event(now, entry.delivery.number, "unsettled"))
             return None
         entry.token, entry.lease = new_token(), now + lease
-        return Claim(entry.delivery, entry.token, entry.lease)
+        return Claim(entry.delivery, entry.token, entry.lease, unconfirmed)
 
     def _held_by(self, claim: Claim) -> _Entry | None:
         kept = self._mails.get(claim.delivery.queue_id)
         entry = kept.entries.get(claim.delivery.number) if kept else None
         return entry if entry is not None and entry.token == claim.token else None
+
+    async def begin(self, claim: Claim) -> bool:
+        entry = self._held_by(claim)
+        if entry is not None:
+            entry.delivery = begun(entry.delivery)
+        return entry is not None
 
     async def renew(self, claim: Claim, lease: float) -> bool:
         entry = self._held_by(claim)
@@ -181,9 +198,8 @@ class MemorySpool:
     async def due(self, full: Collection[str] = ()) -> float | None:
         now = self._clock()
         open_ = [each for each in self._entries() if each.delivery.destination not in full]
-        times = [at for each in open_ if (at := each.due()) is not None]
-        waiting = [each.delivery.next_attempt for each in open_ if each.delivery.next_attempt is not None]
-        if waiting and max(waiting) > latest(now, self.ceiling):
+        times = [at for each in open_ if (at := each.delivery.next_attempt) is not None]
+        if times and max(times) > latest(now, self.ceiling):
             return min(now, *times)
         return min(times, default=None)
 

@@ -163,15 +163,22 @@ class Spool(Protocol):
         dropped or failed, is stored held: DUPLICATE_DOCUMENT; its detail is that mail's queue id and what is shared.
         """
 
-    async def claim(self, now: float, lease: float, limit: int, room: Mapping[str, int] = FREE) -> tuple[Claim, ...]:
+    async def claim(
+        self, now: float, lease: float, limit: int, room: Mapping[str, int] = FREE, *, unconfirmed: bool = False
+    ) -> tuple[Claim, ...]:
         """Lease up to `limit` due deliveries for `lease` seconds, oldest due first; durable before it returns.
 
-        Due: queued or deferred with next_attempt <= now, or active with an expired lease. Each claim counts an attempt
-        and an unsettled claim; a delivery already twice unsettled is set held (UNSETTLED) instead of being claimed.
+        Due: queued or deferred with next_attempt <= now; each claim counts an attempt. With `unconfirmed` others: those
+        active with an expired lease, the least often begun first; that counts nothing. One that was begun alone
+        MAX_UNSETTLED times (relay.lifecycle) is set held (UNSETTLED) instead of being claimed.
         `room`: how many each destination takes now, those that take `limit` left out; no claim goes beyond it. One in
         four goes to the newest arrival never attempted, so that a long queue does not make a new mail wait for its end.
         A next attempt further ahead than `ceiling` (the clock was set back) is brought to now + ceiling.
         """
+
+    async def begin(self, claim: Claim) -> bool:
+        """An unconfirmed delivery is about to be read and sent, alone: a crash from now on counts against it. False
+        when the token no longer holds. What `claim` gives without `unconfirmed` needs no `begin`: it costs a commit."""
 
     async def renew(self, claim: Claim, lease: float) -> bool:
         """Prolong until `lease` (epoch seconds). False when the token no longer holds."""
@@ -189,8 +196,9 @@ class Spool(Protocol):
         aside (all its deliveries held) and counted."""
 
     async def due(self, full: Collection[str] = ()) -> float | None:
-        """When the next delivery is due (epoch seconds) for a destination not in `full`, or None. Cheap, and sees what
-        other processes ordered."""
+        """When the next delivery, unconfirmed ones left out, is due (epoch seconds) for a destination not in `full`, or
+        None. Cheap, and sees what other processes ordered.
+        """
 
     async def find(self, query: Query) -> tuple[Delivery, ...]:
         """Up to `query.limit` deliveries that match, oldest arrival first."""

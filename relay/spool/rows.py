@@ -117,11 +117,12 @@ def update_settled(db: sqlite3.Connection, token: str, after: Delivery, report: 
     report: kind of report sent now, or "". What was reported meanwhile stays.
     """
     cursor = db.execute(
-        "UPDATE deliveries SET state = ?, due = ?, token = NULL, changed = ?, unsettled = 0, last_reply = ?,"
-        " reason = ?, detail = ?, reported = TRIM(reported || ' ' || ?)"
+        "UPDATE deliveries SET state = ?, due = ?, token = NULL, changed = ?, unsettled = 0, attempts = ?,"
+        " last_reply = ?, reason = ?, detail = ?, reported = TRIM(reported || ' ' || ?)"
         f" WHERE {OF_MAIL} AND number = ? AND token = ? AND state = 'active'",
         (
-            *(str(after.state), after.next_attempt, now, text(after.last_reply), after.reason, text(after.detail)),
+            *(str(after.state), after.next_attempt, now, after.attempts),
+            *(text(after.last_reply), after.reason, text(after.detail)),
             *(report, after.queue_id, after.number, token),
         ),
     )

@@ -106,9 +106,16 @@ class SqliteSpool:
             self._full_until = time.monotonic() + _FULL_SECONDS
             raise
 
-    async def claim(self, now: float, lease: float, limit: int, room: Mapping[str, int] = FREE) -> tuple[Claim, ...]:
+    async def claim(
+        self, now: float, lease: float, limit: int, room: Mapping[str, int] = FREE, *, unconfirmed: bool = False
+    ) -> tuple[Claim, ...]:
+        if unconfirmed:
+            return await self._change(lambda db: self._verbs.claim_unconfirmed(db, now, lease, limit, room))
         turn, self._turn = self._turn, self._turn + limit
         return await self._change(lambda db: self._verbs.claim(db, now, lease, limit, room, turn, self.ceiling))
+
+    async def begin(self, claim: Claim) -> bool:
+        return await self._change(lambda db: verbs.begin(db, claim))
 
     async def renew(self, claim: Claim, lease: float) -> bool:
         return await self._change(lambda db: verbs.renew(db, claim, lease))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from relay import wire
-from relay.lifecycle import Transition, bounced, claimed, order, settled
+from relay.lifecycle import Transition, begun, bounced, claimed, order, settled
 from relay.model import Claim, Delivery, Event, Mail, Order, Plan, State
 from relay.spool import rows, waiting
 from relay.spool.entry import ORDER_EVENTS, STAY, new_token, uncovered
@@ -49,7 +49,16 @@ class Verbs:
         ceiling: float,
     ) -> tuple[Claim, ...]:
         waiting.bring_back(db, now, ceiling)
-        chosen = waiting.choose(db, now, limit, room, turn)
+        return self._claim(db, now, lease, waiting.choose(db, now, limit, room, turn))
+
+    def claim_unconfirmed(
+        self, db: sqlite3.Connection, now: float, lease: float, limit: int, room: Mapping[str, int]
+    ) -> tuple[Claim, ...]:
+        return self._claim(db, now, lease, waiting.choose_unconfirmed(db, now, limit, room))
+
+    def _claim(
+        self, db: sqlite3.Connection, now: float, lease: float, chosen: Iterable[tuple[int, Delivery]]
+    ) -> tuple[Claim, ...]:
         found = ((mail, _claim(db, each, now, lease)) for mail, each in chosen)
         claims = [(mail, claim) for mail, claim in found if claim is not None]
         rows.update_claimed(db, claims, now, now + lease)
@@ -129,6 +138,16 @@ def held_by(db: sqlite3.Connection, claim: Claim) -> Delivery | None:
     return found[0] if found else None
 
 
+def begin(db: sqlite3.Connection, claim: Claim) -> bool:
+    held = held_by(db, claim)
+    if held is not None:
+        db.execute(
+            f"UPDATE deliveries SET unsettled = ? WHERE {rows.OF_MAIL} AND number = ?",
+            (begun(held).unsettled, held.queue_id, held.number),
+        )
+    return held is not None
+
+
 def renew(db: sqlite3.Connection, claim: Claim, lease: float) -> bool:
     held = held_by(db, claim)
     if held is not None:
@@ -144,4 +163,4 @@ def _claim(db: sqlite3.Connection, each: Delivery, now: float, lease: float) -> 
         rows.update_delivery(db, after, now)
         rows.insert_events(db, each.queue_id, [Event(now, each.number, "unsettled")])
         return None
-    return Claim(after, new_token(), now + lease)
+    return Claim(after, new_token(), now + lease, unconfirmed=each.state is State.ACTIVE)

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping
 from json import dumps
 
-from relay.lifecycle import latest
+from relay.lifecycle import MAX_UNSETTLED, latest
 from relay.model import Delivery
 from relay.spool import rows
 from relay.spool.entry import newest_share
@@ -20,13 +20,22 @@ _DESTINATIONS = """
         UNION ALL
         SELECT (SELECT MIN(destination) FROM deliveries WHERE due IS NOT NULL AND destination > waiting.name)
         FROM waiting WHERE name IS NOT NULL)
-    SELECT name, (SELECT MIN(due) FROM deliveries WHERE destination = name AND due IS NOT NULL)
+    SELECT name, (SELECT MIN(due) FROM deliveries INDEXED BY deliveries_due
+        WHERE destination = name AND due IS NOT NULL AND state <> 'active')
     FROM waiting WHERE name IS NOT NULL
 """
 _STRAYED = "destination = ? AND due > ? AND state IN ('queued', 'deferred')"
 _OLDEST = (
     "SELECT due, mail, number FROM deliveries INDEXED BY deliveries_due WHERE destination = ? AND due <= ?"
-    " ORDER BY due, mail, number LIMIT ?"
+    " AND state <> 'active' ORDER BY due, mail, number LIMIT ?"
+)
+_UNCONFIRMED = (
+    "SELECT unsettled, due, mail, number FROM deliveries INDEXED BY deliveries_due WHERE destination = ? AND due <= ?"
+    " AND state = 'active' AND unsettled < ? ORDER BY unsettled, due, mail, number LIMIT ?"
+)
+_BEGUN_TOO_OFTEN = (
+    "SELECT mail, number FROM deliveries INDEXED BY deliveries_by_state WHERE state = 'active' AND due <= ?"
+    " AND unsettled >= ?"
 )
 _NEWEST = (
     "SELECT arrived, mail, number FROM deliveries INDEXED BY deliveries_by_state WHERE state = 'queued'"
@@ -47,7 +56,7 @@ def due(db: sqlite3.Connection, now: float, ceiling: float, full: Collection[str
     for a claim to bring it back."""
     times = []
     for name, first in _destinations(db):
-        if name not in full:
+        if name not in full and first is not None:
             times.append(min(now, first) if _strayed(db, name, now, ceiling) else first)
     return min(times, default=None)
 
@@ -66,13 +75,30 @@ def choose(
 ) -> list[tuple[int, Delivery]]:
     """Up to `limit` due deliveries, each with its mail's number: oldest due first, then those that go to the newest
     arrivals; of no destination more than its `room` (of one not named there, `limit`)."""
-    open_ = {name: min(limit, room.get(name, limit)) for name, first in _destinations(db) if first <= now}
+    waits = [name for name, first in _destinations(db) if first is not None and first <= now]
+    open_ = {name: min(limit, room.get(name, limit)) for name in waits}
     newest, taken = _newest(db, now, newest_share(turn, limit), open_)
     oldest: list[tuple[float, int, int]] = []
     for name, most in open_.items():
         found = db.execute(_OLDEST, (name, now, max(0, most))).fetchall()
         oldest += [row for row in found if row[1:] not in newest][: max(0, most - taken[name])]
-    chosen = [(mail, number) for _, mail, number in sorted(oldest)[: limit - len(newest)]] + newest
+    return _deliveries(db, [(mail, number) for _, mail, number in sorted(oldest)[: limit - len(newest)]] + newest)
+
+
+def choose_unconfirmed(
+    db: sqlite3.Connection, now: float, limit: int, room: Mapping[str, int]
+) -> list[tuple[int, Delivery]]:
+    """Up to `limit` deliveries with an expired lease, the least often begun first, within `room` as in `choose`; and
+    all that were begun too often, to be held."""
+    found: list[tuple[int, float, int, int]] = []
+    for name, _ in _destinations(db):
+        most = max(0, min(limit, room.get(name, limit)))
+        found += db.execute(_UNCONFIRMED, (name, now, MAX_UNSETTLED, most)).fetchall()
+    held = db.execute(_BEGUN_TOO_OFTEN, (now, MAX_UNSETTLED)).fetchall()
+    return _deliveries(db, [(mail, number) for *_, mail, number in sorted(found)[:limit]] + held)
+
+
+def _deliveries(db: sqlite3.Connection, chosen: list[_Place]) -> list[tuple[int, Delivery]]:
     return [(mail, rows.delivery(each)) for mail, *each in db.execute(_CHOSEN, (dumps(chosen),))]
 
 
@@ -89,8 +115,8 @@ def _newest(
     return [(mail, number) for _, mail, number, _ in chosen], Counter(name for *_, name in chosen)
 
 
-def _destinations(db: sqlite3.Connection) -> list[tuple[str, float]]:
-    """Each destination something waits for, and when its first is due."""
+def _destinations(db: sqlite3.Connection) -> list[tuple[str, float | None]]:
+    """Each destination something waits for or is claimed for, and when the first that waits is due."""
     return db.execute(_DESTINATIONS).fetchall()
 
 

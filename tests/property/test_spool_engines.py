@@ -133,6 +133,20 @@ class Engines(RuleBasedStateMachine):
         assert not ours or (due is not None and due <= self.now), "what is due for a destination with room is told"
         self.claimed(ours, theirs)
 
+    @rule(
+        limit=st.integers(1, 6),
+        room=st.dictionaries(st.sampled_from(["agiris", "slow"]), st.integers(0, 3), max_size=2),
+        begun=st.booleans(),
+    )
+    def claim_unconfirmed(self, limit: int, room: dict[str, int], begun: bool) -> None:
+        ours, theirs = self.both(lambda spool: spool.claim(self.now, 120.0, limit, room, unconfirmed=True))
+        taken = Counter(each.delivery.destination for each in ours)
+        assert all(count <= room.get(name, limit) for name, count in taken.items()) and taken.total() <= limit
+        assert all(each.unconfirmed for each in (*ours, *theirs))
+        self.claimed(ours, theirs)
+        for claims in zip(ours, theirs, strict=True):
+            assert not begun or self.each_its_own(claims, lambda spool, claim: spool.begin(claim))
+
     def claimed(self, ours: tuple[Claim, ...], theirs: tuple[Claim, ...]) -> None:
         assert [(each.delivery, each.lease) for each in ours] == [(each.delivery, each.lease) for each in theirs]
         for each in ours:
@@ -230,6 +244,7 @@ class Engines(RuleBasedStateMachine):
         for _ in range(100):
             self.now += 2 * RETRY.ceiling
             self.claim(6, {})
+            self.claim_unconfirmed(6, {}, False)
             for claims in self.claims:
                 made = step(claims[0].delivery, Delivered(Reply(250, "2.0.0", "ok")), self.now, RETRY)
                 if self.each_its_own(claims, lambda spool, claim, made=made: spool.settle(claim, made)):

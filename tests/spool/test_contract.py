@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from relay.details import copy_of
-from relay.lifecycle import Transition, step
+from relay.lifecycle import Transition, given_back, step
 from relay.model import Disposition, Event, Order, Retry, State
 from relay.reason import Reason
 from relay.reply import Deferred, Delivered, Failed, Reply, Stage
@@ -71,7 +71,7 @@ class TestStore:
             ("a@x", clock.now + 60),
             ("c@x", clock.now + 60),
         ]
-        assert {each.delivery.attempts for each in stored.claims} == {each.delivery.unsettled for each in stored.claims}
+        assert {(each.delivery.attempts, each.delivery.unsettled) for each in stored.claims} == {(1, 0)}
         assert await states(spool, given.queue_id) == [State.ACTIVE, State.QUEUED, State.ACTIVE, State.QUEUED]
         others = await spool.claim(clock.now, 60, 10)
         assert sorted(each.delivery.recipient or "" for each in others) == ["b@x", "d@x"]
@@ -86,10 +86,10 @@ class TestStore:
         self, spool: Spool, clock: Clock
     ) -> None:
         await spool.store(mail(plan("a@x")), Take(60, {"agiris": 1}))
-        assert await spool.due() == clock.now + 60 and not await spool.claim(clock.now, 60, 1)
+        assert await spool.due() is None and not await spool.claim(clock.now, 60, 1, unconfirmed=True)
         clock.now += 61
-        [again] = await spool.claim(clock.now, 60, 1)
-        assert (again.delivery.attempts, again.delivery.unsettled) == (2, 2)
+        [again] = await spool.claim(clock.now, 60, 1, unconfirmed=True)
+        assert (again.delivery.attempts, again.delivery.unsettled, again.unconfirmed) == (1, 0, True)
 
     async def test_only_what_is_queued_and_due_is_taken(self, spool: Spool, clock: Clock) -> None:
         room = Take(60, {"agiris": 9})
@@ -230,15 +230,16 @@ class TestClaim:
         (claim,) = await spool.claim(clock.now, 60, 1)
         (found,) = await spool.find(Query(queue_id=given.queue_id))
         assert found == claim.delivery
-        assert (found.state, found.attempts, found.unsettled, found.next_attempt) == (State.ACTIVE, 1, 1, None)
-        assert (found.first_attempt, claim.lease, await spool.due()) == (clock.now, clock.now + 60, clock.now + 60)
+        assert (found.state, found.attempts, found.unsettled, found.next_attempt) == (State.ACTIVE, 1, 0, None)
+        assert (found.first_attempt, claim.lease, claim.unconfirmed) == (clock.now, clock.now + 60, False)
+        assert await spool.due() is None
 
     async def test_a_destination_that_takes_nothing_is_passed_over(self, spool: Spool, clock: Clock) -> None:
         await spool.store(mail(plan("a@x", destination="slow")))
         await spool.store(mail(plan("b@x", destination="agiris")))
         claims = await spool.claim(clock.now, 60, 9, {"slow": 0})
         assert [each.delivery.recipient for each in claims] == ["b@x"]
-        assert await spool.due(["slow"]) == clock.now + 60
+        assert await spool.due() == clock.now and await spool.due(["slow"]) is None
         assert await spool.due(["slow", "agiris"]) is None
 
     async def test_no_destination_gets_more_than_its_room(self, spool: Spool, clock: Clock) -> None:
@@ -262,8 +263,8 @@ class TestClaim:
     ) -> None:
         await spool.store(mail())
         (old,) = await spool.claim(clock.now, 60, 1)
-        assert await spool.claim(clock.now + 59, 60, 1) == ()
-        (new,) = await spool.claim(clock.now + 60, 60, 1)
+        assert await spool.claim(clock.now + 59, 60, 1, unconfirmed=True) == ()
+        (new,) = await spool.claim(clock.now + 60, 60, 1, unconfirmed=True)
         assert new.token != old.token
         made = step(old.delivery, Delivered(OK), clock.now, RETRY)
         assert not await spool.settle(old, made)
@@ -288,28 +289,79 @@ class TestClaim:
         await spool.store(mail())
         (claim,) = await spool.claim(clock.now, 60, 1)
         assert await spool.renew(claim, clock.now + 600)
-        assert await spool.claim(clock.now + 599, 60, 1) == ()
-        assert len(await spool.claim(clock.now + 600, 60, 1)) == 1
+        assert await spool.claim(clock.now + 599, 60, 1, unconfirmed=True) == ()
+        assert len(await spool.claim(clock.now + 600, 60, 1, unconfirmed=True)) == 1
 
-    async def test_the_third_claim_without_a_settlement_holds(self, spool: Spool, clock: Clock) -> None:
-        given = mail()
-        await spool.store(given)
-        for _ in range(2):
-            assert len(await spool.claim(clock.now, 60, 1)) == 1
+    async def test_unconfirmed_claims_that_never_began_are_not_counted(self, spool: Spool, clock: Clock) -> None:
+        given = mail(plan("a@x", "b@x"))
+        await spool.store(given, Take(60, {"agiris": 1}))
+        assert len(await spool.claim(clock.now, 60, 1)) == 1
+        for _ in range(30):
             clock.now += 60
-        assert await spool.claim(clock.now, 60, 1) == ()
-        (found,) = await spool.find(Query(queue_id=given.queue_id))
-        assert (found.state, found.reason, found.detail) == (State.HELD, Reason.UNSETTLED, "2")
-        assert await spool.due() is None
+            assert len(await spool.claim(clock.now, 60, 9, unconfirmed=True)) == 2
+        found = await spool.find(Query(queue_id=given.queue_id))
+        assert [(each.state, each.attempts, each.unsettled) for each in found] == [(State.ACTIVE, 1, 0)] * 2
 
-    async def test_settling_between_ends_the_row_of_unsettled_claims(self, spool: Spool, clock: Clock) -> None:
+    async def test_an_unconfirmed_delivery_begun_alone_three_times_is_held(self, spool: Spool, clock: Clock) -> None:
+        given = mail()
+        await spool.store(given, Take(60, {"agiris": 1}))
+        for count in range(1, 4):
+            clock.now += 60
+            (claim,) = await spool.claim(clock.now, 60, 1, unconfirmed=True)
+            assert await spool.begin(claim)
+            (found,) = await spool.find(Query(queue_id=given.queue_id))
+            assert (found.state, found.unsettled, found.attempts) == (State.ACTIVE, count, 1)
+        clock.now += 60
+        assert await spool.claim(clock.now, 60, 1, unconfirmed=True) == ()
+        (found,) = await spool.find(Query(queue_id=given.queue_id))
+        assert (found.state, found.reason, found.detail) == (State.HELD, Reason.UNSETTLED, "3")
+        assert not await spool.begin(claim) and await spool.due() is None
+
+    async def test_the_least_often_begun_goes_first_and_what_is_held_takes_no_place(
+        self, spool: Spool, clock: Clock
+    ) -> None:
+        for recipient in ("a@x", "b@x", "c@x"):
+            await spool.store(mail(plan(recipient)), Take(60, {"agiris": 1}))
+        order = []
+        for _ in range(10):
+            clock.now += 60
+            for claim in await spool.claim(clock.now, 60, 1, unconfirmed=True):
+                assert await spool.begin(claim)
+                order.append(claim.delivery.recipient)
+                clock.now += 60  # as after a crash
+        assert order == ["a@x", "b@x", "c@x"] * 3
+
+    async def test_unconfirmed_and_waiting_deliveries_are_claimed_apart_and_within_the_room(
+        self, spool: Spool, clock: Clock
+    ) -> None:
+        await spool.store(mail(plan("a@x", "b@x"), plan("c@x", destination="slow")), Take(60, {"agiris": 2, "slow": 1}))
+        clock.now += 60
+        await spool.store(mail(plan("new@x"), at=clock.now))
+        assert [each.delivery.recipient for each in await spool.claim(clock.now, 60, 9)] == ["new@x"]
+        only = await spool.claim(clock.now, 60, 9, {"agiris": 0}, unconfirmed=True)
+        assert [each.delivery.recipient for each in only] == ["c@x"]
+        rest = await spool.claim(clock.now, 60, 9, {"agiris": 1}, unconfirmed=True)
+        assert [each.delivery.recipient for each in rest] == ["a@x"]
+
+    async def test_a_claim_given_back_is_no_attempt(self, spool: Spool, clock: Clock) -> None:
+        await spool.store(mail())
+        for _ in range(3):
+            (claim,) = await spool.claim(clock.now, 60, 1)
+            assert claim.delivery.attempts == 1
+            assert await spool.settle(claim, given_back(claim.delivery, clock.now, BUSY))
+        (found,) = await spool.find(Query())
+        assert (found.state, found.attempts, found.next_attempt) == (State.DEFERRED, 0, clock.now)
+
+    async def test_settling_ends_the_count_of_unsettled_attempts(self, spool: Spool, clock: Clock) -> None:
         await spool.store(mail())
         await spool.claim(clock.now, 60, 1)
         clock.now += 60
-        await deliver(spool, clock, Deferred(BUSY, Stage.DATA))
+        (claim,) = await spool.claim(clock.now, 60, 1, unconfirmed=True)
+        assert await spool.begin(claim)
+        assert await spool.settle(claim, step(claim.delivery, Deferred(BUSY, Stage.DATA), clock.now, RETRY))
         clock.now += 7200
         (claim,) = await spool.claim(clock.now, 60, 1)
-        assert (claim.delivery.attempts, claim.delivery.unsettled) == (3, 1)
+        assert (claim.delivery.attempts, claim.delivery.unsettled, claim.unconfirmed) == (2, 0, False)
 
     async def test_a_clock_set_back_a_day_delays_by_the_ceiling_at_most(self, spool: Spool, clock: Clock) -> None:
         await spool.store(mail())
@@ -640,7 +692,7 @@ class TestReports:
         await spool.store(given)
         (claim,) = await spool.claim(clock.now, 60, 1)
         assert await spool.bounced(given.queue_id, 1, "failed 5.2.2 mailbox full", clock.now, failed=True)
-        assert await spool.due() == clock.now + 60
+        assert await spool.due() is None
         assert await spool.renew(claim, clock.now + 90)
         assert await spool.settle(claim, step(claim.delivery, Delivered(OK), clock.now, RETRY))
 

@@ -193,14 +193,15 @@ class TestCrash:
             assert loaded is not None and loaded.raw == b"x" * 50000
         await spool.close()
 
-    async def test_what_was_active_is_due_at_once_for_the_next_daemon(self, path: Path) -> None:
+    async def test_what_was_active_is_unconfirmed_at_once_for_the_next_daemon(self, path: Path) -> None:
         first = opened(path)
         await first.store(mail(at=time.time()))
         (old,) = await first.claim(time.time(), 3600, 1)
         await first.close()
         second = opened(path)
-        (new,) = await second.claim(time.time(), 3600, 1)
-        assert (new.delivery.attempts, new.delivery.unsettled) == (2, 2)
+        assert await second.claim(time.time(), 3600, 1) == ()
+        (new,) = await second.claim(time.time(), 3600, 1, unconfirmed=True)
+        assert (new.delivery.attempts, new.delivery.unsettled, new.unconfirmed) == (1, 0, True)
         assert not await second.settle(old, step(old.delivery, DONE, time.time(), Retry()))
         await second.close()
 
@@ -209,7 +210,7 @@ class TestCrash:
         await daemon.store(mail(at=time.time()))
         (claim,) = await daemon.claim(time.time(), 3600, 1)
         await opened(path, exclusive=False).close()
-        assert await daemon.claim(time.time(), 3600, 1) == ()
+        assert await daemon.claim(time.time(), 3600, 1, unconfirmed=True) == ()
         assert await daemon.settle(claim, step(claim.delivery, DONE, time.time(), Retry()))
         await daemon.close()
 

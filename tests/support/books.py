@@ -69,7 +69,6 @@ class Books:
     sent: dict[str, Sent] = field(default_factory=dict)
     acknowledged: dict[str, tuple[str, float]] = field(default_factory=dict)
     submissions: int = 0
-    released: int = 0
     refused: list[str] = field(default_factory=list)
     later: Counter[int] = field(default_factory=Counter)
     lock: threading.Lock = field(default_factory=threading.Lock)

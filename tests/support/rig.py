@@ -296,6 +296,11 @@ def wait_until(condition: Callable[[], bool], seconds: float, why: Callable[[], 
         pause.wait(0.02)
 
 
+def pause(seconds: float) -> None:
+    """Let the daemon run for so long: the time of a fault, not a wait for something."""
+    threading.Event().wait(seconds)
+
+
 def greeting(port: int, seconds: float) -> bytes:
     """What the door says to a new connection; b"" when nothing comes in time."""
     with suppress(OSError), socket.create_connection(("127.0.0.1", port), seconds) as connection:

@@ -15,10 +15,11 @@ from relay.delivery.remembered import VALUES, Remembered
 from relay.lifecycle import Transition
 from relay.model import Claim, Delivery, Mail, Order, Plan, Recoding, Retry, Span, State
 from relay.ops.events import Event
+from relay.reason import Reason
 from relay.reply import Deferred, Delivered, Failed, Outcome, Reply, Stage, Trouble, failure
 from relay.smarthost import Compose, Letter, Route, Smarthosts, Tls, Unreachable
 from relay.spool.memory import MemorySpool
-from relay.spool.port import Query, SpoolBroken, SpoolFull, Stored
+from relay.spool.port import Query, SpoolBroken, SpoolFull, Stored, Take
 from tests.support.peer import Drop, Peer, Say
 from tests.support.spooled import mail, plan
 
@@ -181,9 +182,10 @@ async def test_the_spool_is_asked_no_more_than_there_is_to_know() -> None:
         calls.append("due")
         return await due(full)
 
-    async def claimed(*given: Any) -> Any:
-        calls.append("claim")
-        return await claim(*given)
+    async def claimed(*given: Any, **which: Any) -> Any:
+        if not which:  # what is unconfirmed is asked for once, at the start
+            calls.append("claim")
+        return await claim(*given, **which)
 
     house.spool.due, house.spool.claim = asked, claimed  # type: ignore[method-assign]
     running = asyncio.create_task(house.manager.run())
@@ -221,8 +223,8 @@ async def test_all_leave_without_waiting_for_a_poll_whatever_ends_when(seed: int
     house = House(MemorySpool(clock=lambda: NOW), answer, limits=limits)
     claim = house.spool.claim
 
-    async def claimed(*given: Any) -> Any:
-        claims = await claim(*given)
+    async def claimed(*given: Any, **which: Any) -> Any:
+        claims = await claim(*given, **which)
         await a_while()
         return claims
 
@@ -254,9 +256,9 @@ async def test_nothing_has_more_than_its_slots_whether_it_is_stored_as_claimed_o
     house = House(MemorySpool(clock=lambda: NOW), answer, limits=limits)
     claim = house.spool.claim
 
-    async def claimed(*given: Any) -> Any:
+    async def claimed(*given: Any, **which: Any) -> Any:
         await a_while()
-        claims = await claim(*given)
+        claims = await claim(*given, **which)
         await a_while()
         return claims
 
@@ -325,8 +327,10 @@ async def test_a_claim_on_its_way_leaves_places_to_what_is_stored_meanwhile() ->
     await settled_down(house)
     real, inside = house.spool.claim, []
 
-    async def claim(now: float, lease: float, limit: int, *room: Any) -> tuple[Claim, ...]:
-        claims = await real(now, lease, limit, *room)
+    async def claim(now: float, lease: float, limit: int, *room: Any, **which: Any) -> tuple[Claim, ...]:
+        claims = await real(now, lease, limit, *room, **which)
+        if which:
+            return claims
         inside.append((limit, len(claims)))
         asked.set()
         await gate.wait()
@@ -511,10 +515,10 @@ async def test_a_witness_that_fails_keeps_nothing_from_leaving(house: House) -> 
 async def test_a_spool_that_fails_once_is_asked_again(house: House) -> None:
     real, failures = house.spool.claim, [OSError("once")]
 
-    async def claim(*arguments: Any) -> tuple[Claim, ...]:
-        if failures:
+    async def claim(*arguments: Any, **which: Any) -> tuple[Claim, ...]:
+        if failures and not which:
             raise failures.pop()
-        return await real(*arguments)
+        return await real(*arguments, **which)
 
     house.spool.claim = claim  # type: ignore[method-assign]
     await house.store(mail(at=NOW))
@@ -536,9 +540,26 @@ async def test_a_full_spool_is_waited_for_rather_than_the_outcome_lost(house: Ho
     assert len(house.sent) == 1
 
 
+async def test_an_outcome_is_recorded_though_the_lease_it_was_claimed_with_ended_while_the_spool_was_full(
+    house: House,
+) -> None:
+    real, failures = house.spool.settle, [SpoolFull("no space"), SpoolFull("no space")]
+
+    async def settle(*arguments: Any) -> bool:
+        if failures:
+            house.now += house.limits.lease  # the lease is renewed meanwhile
+            raise failures.pop()
+        return await real(*arguments)
+
+    house.spool.settle = settle  # type: ignore[method-assign]
+    await house.store(mail(at=NOW))
+    await house.until(lambda: bool(house.happened(Event.DELIVERED)))
+    assert await house.states() == {State.DELIVERED: 1}
+
+
 @pytest.mark.parametrize("verb", ["claim", "due", "load", "settle"])
 async def test_a_broken_spool_is_told_to_the_daemon_and_ends_the_manager(house: House, verb: str) -> None:
-    async def broken(*_: Any) -> Any:
+    async def broken(*_: Any, **which: Any) -> Any:
         raise SpoolBroken("fsync failed")
 
     await house.spool.store(mail(at=NOW))
@@ -560,6 +581,150 @@ async def test_a_lost_claim_is_told_and_nothing_is_recorded(house: House) -> Non
     await house.store(mail(at=NOW))
     await house.until(lambda: bool(house.happened(Event.UNSETTLED)))
     assert not house.happened(Event.DELIVERED)
+
+
+# After a crash: what was claimed then is unconfirmed.
+
+CRASHED = Take(-1.0, {"agiris": 48, "slow": 48})
+"""Claimed in the commit that stored it, and its lease is over: as if the process had died since."""
+
+
+async def restarted(house: House) -> asyncio.Task[None]:
+    return asyncio.create_task(house.build().run())
+
+
+async def crash(house: House, running: asyncio.Task[None]) -> None:
+    """The process is gone: what was under way is heard of no more, and every lease ends."""
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    for entry in house.spool._entries():
+        entry.lease = 0.0
+
+
+async def test_unconfirmed_deliveries_are_sent_one_at_a_time_and_new_messages_do_not_wait_for_them() -> None:
+    gates = {each: asyncio.Event() for each in ("a@x", "b@x", "c@x")}
+
+    async def answer(recipient: str, smarthost: str) -> Outcome:
+        if recipient in gates:
+            await gates[recipient].wait()
+        return TAKEN
+
+    house = House(MemorySpool(clock=lambda: house.now), answer)
+    for recipient in gates:
+        name = "slow" if recipient == "c@x" else "agiris"
+        await house.spool.store(mail(plan(recipient, destination=name), at=NOW), CRASHED)
+    running = await restarted(house)
+    await house.until(lambda: house.sent == ["a@x"])
+    await house.store(mail(plan("new@x"), at=NOW))
+    await house.until(lambda: len(house.happened(Event.DELIVERED)) == 1)
+    assert house.sent == ["a@x", "new@x"], "another destination's unconfirmed delivery waits too"
+    for count, recipient in enumerate(("a@x", "c@x", "b@x"), 2):
+        await house.until(lambda recipient=recipient: house.sent[-1] == recipient or recipient == "a@x")
+        gates[recipient].set()
+        await house.until(lambda count=count: len(house.happened(Event.DELIVERED)) == count)
+    assert sorted(house.sent) == ["a@x", "b@x", "c@x", "new@x"]
+    assert {each.attempts for each in await house.spool.find(Query())} == {1}
+    await house.manager.drain(1)
+    await running
+
+
+async def test_waiting_for_a_connection_does_not_count_as_begun() -> None:
+    house = House(MemorySpool(clock=lambda: house.now), takes)
+    await house.spool.store(mail(at=NOW), CRASHED)
+    asked = asyncio.Event()
+
+    async def send(route: Route, compose: Compose) -> Any:
+        asked.set()
+        await asyncio.Event().wait()
+
+    house._send = send  # type: ignore[method-assign]
+    for _ in range(10):
+        asked.clear()
+        running = await restarted(house)
+        async with asyncio.timeout(5):
+            await asked.wait()
+        [found] = await house.spool.find(Query())
+        assert (found.state, found.unsettled) == (State.ACTIVE, 0)
+        await crash(house, running)
+
+
+async def test_only_the_message_that_ends_the_process_by_itself_is_held() -> None:
+    """Twenty messages were claimed; one of them ends the process whenever it is sent."""
+    died = asyncio.Event()
+
+    async def answer(recipient: str, smarthost: str) -> Outcome:
+        if recipient == "bad@x":
+            died.set()
+            await asyncio.Event().wait()
+        return TAKEN
+
+    house = House(MemorySpool(clock=lambda: house.now), answer)
+    for number in range(20):
+        recipient = "bad@x" if number == 3 else f"{number}@x"
+        await house.spool.store(mail(plan(recipient), at=NOW), CRASHED)
+    for _ in range(3):
+        died.clear()
+        running = await restarted(house)
+        async with asyncio.timeout(5):
+            await died.wait()
+        await crash(house, running)
+    running = await restarted(house)
+    await house.until(lambda: len(house.happened(Event.DELIVERED)) == 19)
+    async with asyncio.timeout(5):
+        while State.ACTIVE in await house.states():
+            await asyncio.sleep(0)
+    assert await house.states() == {State.DELIVERED: 19, State.HELD: 1}
+    [held] = await house.spool.find(Query(frozenset({State.HELD})))
+    assert (held.recipient, held.reason, held.detail) == ("bad@x", Reason.UNSETTLED, "3")
+    await house.manager.drain(1)
+    await running
+
+
+async def test_a_start_that_fails_again_and_again_counts_nothing() -> None:
+    """Started and stopped at once, as when a port is taken."""
+    house = House(MemorySpool(clock=lambda: house.now), takes, rates={"agiris": 1})
+    given = [mail(plan(f"{number}@x"), at=NOW) for number in range(5)]
+    for each in given:
+        await house.spool.store(each)
+    house.rates["agiris"] = 1
+    for _ in range(10):
+        running = await restarted(house)
+        await house.manager.drain(0)
+        await running
+    found = await house.spool.find(Query())
+    assert all(each.state in (State.QUEUED, State.DEFERRED, State.DELIVERED) for each in found)
+    assert all(each.attempts <= 1 and each.unsettled == 0 for each in found)
+
+
+async def test_a_stop_gives_an_unconfirmed_delivery_back_as_unconfirmed() -> None:
+    house = House(MemorySpool(clock=lambda: house.now), takes, rates={"agiris": 1})
+    await house.spool.store(mail(at=NOW), CRASHED)
+    await house.spool.store(mail(at=NOW), CRASHED)
+    running = await restarted(house)
+    await house.until(lambda: bool(house.happened(Event.DELIVERED)))
+    async with asyncio.timeout(5):
+        while not house.manager.under_way:
+            await asyncio.sleep(0)
+    await house.manager.drain(1)
+    await running
+    assert await house.states() == {State.DELIVERED: 1, State.ACTIVE: 1}
+    [again] = await house.spool.claim(NOW, 60, 1, unconfirmed=True)
+    assert (again.delivery.attempts, again.delivery.unsettled) == (1, 0)
+
+
+async def test_an_unconfirmed_delivery_that_the_spool_cannot_begin_is_deferred_with_an_alert() -> None:
+    async def begin(claim: Claim) -> bool:
+        raise SpoolFull("no space")
+
+    house = House(MemorySpool(clock=lambda: house.now), takes)
+    house.spool.begin = begin  # type: ignore[method-assign]
+    await house.spool.store(mail(at=NOW), CRASHED)
+    running = await restarted(house)
+    await house.until(lambda: bool(house.happened(Event.DEFERRED)))
+    [facts] = house.happened(Event.DEFERRED)
+    assert facts["alert"] and not house.sent
+    await house.manager.drain(1)
+    await running
 
 
 # Isolation and pace.
@@ -701,10 +866,10 @@ async def test_a_stop_hands_back_what_waits_for_its_minute(house: House) -> None
 async def test_a_stop_while_a_claim_is_on_its_way_loses_nothing(house: House) -> None:
     real, asked, gate = house.spool.claim, asyncio.Event(), asyncio.Event()
 
-    async def claim(*arguments: Any) -> tuple[Claim, ...]:
+    async def claim(*arguments: Any, **which: Any) -> tuple[Claim, ...]:
         asked.set()
         await gate.wait()
-        return await real(*arguments)
+        return await real(*arguments, **which)
 
     house.spool.claim = claim  # type: ignore[method-assign]
     await house.store(mail(at=NOW))

@@ -4,7 +4,20 @@ from dataclasses import replace
 
 import pytest
 
-from relay.lifecycle import JITTER, claimed, clamp, latest, least_attempts, order, step, wait
+from relay.lifecycle import (
+    JITTER,
+    MAX_UNSETTLED,
+    begun,
+    claimed,
+    clamp,
+    given_back,
+    latest,
+    least_attempts,
+    order,
+    settled,
+    step,
+    wait,
+)
 from relay.model import Delivery, Order, Retry, State
 from relay.ops.events import Event
 from relay.reason import Reason
@@ -150,12 +163,28 @@ def test_an_unknown_order() -> None:
         order(delivery(), Order("burn"), NOW)
 
 
-def test_the_third_claim_in_a_row_holds() -> None:
+def test_claims_that_never_settled_and_never_began_are_one_attempt() -> None:
     first = claimed(delivery(state=State.QUEUED, attempts=0), NOW)
-    second = claimed(first, NOW + 1)
-    third = claimed(second, NOW + 2)
-    assert (second.attempts, second.unsettled, second.first_attempt) == (2, 2, NOW)
-    assert (third.state, third.reason, third.attempts) == (State.HELD, Reason.UNSETTLED, 2)
+    again = first
+    for second in range(50):
+        again = claimed(again, NOW + second)
+    assert again == first
+    assert (first.attempts, first.unsettled, first.first_attempt) == (1, 0, NOW)
+
+
+def test_an_unconfirmed_delivery_begun_alone_three_times_is_held_at_the_next_claim() -> None:
+    each = claimed(delivery(state=State.QUEUED, attempts=0), NOW)
+    for _ in range(MAX_UNSETTLED):
+        each = begun(claimed(each, NOW))
+    assert each.state is State.ACTIVE
+    held = claimed(each, NOW)
+    assert (held.state, held.reason, held.detail, held.attempts) == (State.HELD, Reason.UNSETTLED, "3", 1)
+
+
+def test_a_claim_given_back_is_due_at_once_and_no_attempt() -> None:
+    active = claimed(delivery(state=State.QUEUED, attempts=2), NOW)
+    after = settled(active, given_back(active, NOW + 1, Reply(451, "4.3.2", "stopped")))
+    assert (after.state, after.next_attempt, after.attempts) == (State.DEFERRED, NOW + 1, 2)
 
 
 def test_a_clock_set_back_is_clamped() -> None:
