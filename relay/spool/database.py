@@ -21,6 +21,10 @@ mails are not in it."""
 APPLICATION_ID = 0x41475253  # "AGRS"
 
 
+class Outdated(Exception):
+    """The schema is of an older release. str() says of which, and which this release knows."""
+
+
 class Damaged(Exception):
     """The file is no database that can be read. str() says why."""
 
@@ -45,11 +49,12 @@ def connect(path: Path, *, query_only: bool = False) -> sqlite3.Connection:
     return connection
 
 
-def prepare(path: Path) -> None:
-    """Make the database ready: WAL, and the schema of this version.
+def prepare(path: Path, *, migrate: bool = True) -> None:
+    """Make the database ready: WAL, and the schema of this version. Only whoever holds the lock may migrate it: the
+    daemon that does may be of an older release, which does not know the new schema.
 
-    Raises Damaged for a file that cannot be read as a database, SpoolError for one of a newer relay or one that this
-    user may not open.
+    Raises Outdated when it would have to be migrated and `migrate` is False; Damaged for a file that cannot be read as
+    a database; SpoolError for one of a newer relay or one that this user may not open.
     """
     if path.is_dir():
         raise Damaged("a folder stands in its place")
@@ -63,7 +68,7 @@ def prepare(path: Path) -> None:
     except sqlite3.DatabaseError as error:
         raise Damaged(str(error)) from error
     try:
-        _make(connection, path)
+        _make(connection, path, migrate)
         _probe(connection, suspect(path).exists() or path.stat().st_size <= WHOLE)
     except sqlite3.OperationalError as error:
         raise SpoolError(f"the spool {path} cannot be opened: {error}") from error
@@ -82,10 +87,11 @@ def _is_empty(path: Path) -> bool:
     return not path.exists() or path.stat().st_size == 0
 
 
-def _make(connection: sqlite3.Connection, path: Path) -> None:
-    connection.execute(f"PRAGMA page_size = {PAGE}")
-    connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
-    connection.execute("PRAGMA journal_mode = WAL")
+def _make(connection: sqlite3.Connection, path: Path, migrate: bool) -> None:
+    if migrate:
+        connection.execute(f"PRAGMA page_size = {PAGE}")
+        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+        connection.execute("PRAGMA journal_mode = WAL")
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     newest = max(number for number, _ in migrations())
     if version > newest:
@@ -93,6 +99,8 @@ def _make(connection: sqlite3.Connection, path: Path) -> None:
             f"the spool {path} was written by a newer agiris-relay (schema {version}, this one knows {newest}):"
             " install that version again"
         )
+    if version < newest and not migrate:
+        raise Outdated(f"schema {version}, this one has {newest}")
     for number, script in sorted(migrations()):
         if number > version:
             connection.executescript(

@@ -8,7 +8,7 @@ from pathlib import Path
 from relay.spool import database, place
 from relay.spool.faults import told
 from relay.spool.memory import MemorySpool
-from relay.spool.port import Spool, SpoolError, Windows
+from relay.spool.port import Spool, SpoolBusy, SpoolError, Windows
 from relay.spool.reserve import make_way
 from relay.spool.salvage import Salvaged, salvage
 from relay.spool.segments import Segments, folder_of
@@ -60,7 +60,7 @@ def _open(path: Path, exclusive: bool, clock: Callable[[], float], windows: Wind
         return SqliteSpool(path, lock=None, clock=clock, windows=windows, ceiling=ceiling)
     place.make_private(path.parent)
     place.refuse_remote(path.parent)
-    lock = place.Lock(path.with_name(f"{path.name}.lock"))
+    lock = place.Lock(_lock_file(path))
     try:
         make_way(path)
         notices = _prepare_own(path)
@@ -72,9 +72,28 @@ def _open(path: Path, exclusive: bool, clock: Callable[[], float], windows: Wind
 
 def _prepare_shared(path: Path) -> None:
     try:
-        database.prepare(path)
+        database.prepare(path, migrate=False)
+    except database.Outdated as older:
+        _migrate_unused(path, older)
     except database.Damaged as damage:
         raise SpoolError(f"the spool {path} is damaged ({damage}): the daemon sets it aside when it starts") from damage
+
+
+def _migrate_unused(path: Path, older: database.Outdated) -> None:
+    try:
+        lock = place.Lock(_lock_file(path))
+    except SpoolBusy as busy:
+        raise SpoolError(
+            f"the spool {path} is of an older agiris-relay ({older}), which runs: restart the daemon with this release"
+        ) from busy
+    try:
+        database.prepare(path)
+    finally:
+        lock.release()
+
+
+def _lock_file(path: Path) -> Path:
+    return path.with_name(f"{path.name}.lock")
 
 
 def _prepare_own(path: Path) -> tuple[str, ...]:

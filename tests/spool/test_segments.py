@@ -20,6 +20,7 @@ from relay.reply import Delivered, Reply
 from relay.spool import appender, blocks, database, reclaim
 from relay.spool.backup import backup
 from relay.spool.open import open_spool
+from relay.spool.place import Lock
 from relay.spool.port import Query, SpoolBroken, SpoolError, SpoolFull
 from relay.spool.segments import Segments, folder_of
 from relay.spool.sqlite import SqliteSpool
@@ -564,6 +565,33 @@ class TestOlder:
         asyncio.run(run())
         with closing(sqlite3.connect(path)) as db:
             assert db.execute("SELECT COUNT(*) FROM content").fetchone() == (0,)
+
+    @pytest.mark.parametrize("schema", [1, 2])
+    def test_no_command_migrates_it_while_a_daemon_runs(
+        self, path: Path, schema: int, older: Callable[[int], Mail], tmp_path: Path
+    ) -> None:
+        """The daemon may be of the older release, which would not know the new schema."""
+        old = older(schema)
+        lock = Lock(path.with_name(f"{path.name}.lock"))
+        before = path.read_bytes()
+        for command in (["queue", "list"], ["queue", "show", old.queue_id], ["trace", old.queue_id]):
+            done = CliRunner().invoke(main, [*command, "--spool", f"sqlite://{path}"])
+            assert done.exit_code == 1, done.output
+            assert "restart the daemon with this release" in done.stderr
+        with pytest.raises(SpoolError, match=f"older agiris-relay .schema {schema}"):
+            open_spool(f"sqlite://{path}", exclusive=False)
+        backup(path, tmp_path / "copy.db", 1.0)  # reads the older schema as it is
+        assert path.read_bytes() == before
+        lock.release()
+
+    @pytest.mark.parametrize("schema", [1, 2])
+    def test_a_command_migrates_it_when_no_daemon_runs_and_lets_go_of_it(
+        self, path: Path, schema: int, older: Callable[[int], Mail]
+    ) -> None:
+        old = older(schema)
+        done = CliRunner().invoke(main, ["queue", "show", old.queue_id, "--spool", f"sqlite://{path}"])
+        assert done.exit_code == 0, done.output
+        asyncio.run(opened(path).close())
 
     @pytest.mark.parametrize("schema", [1, 2])
     def test_it_is_checked_backed_up_and_restored_before_it_is_brought_up_to_date(
