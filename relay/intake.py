@@ -216,10 +216,8 @@ class Intake:
         take, stored = self._queue.reserve(mail), None
         try:
             stored = await self._spool.store(mail, take)
-        except (SpoolFull, SpoolBroken) as error:
-            if isinstance(error, SpoolBroken):
-                self._broken(str(error))
-            return self._later(mail.queue_id, mail.envelope, _cause(error), str(error), begun)
+        except SpoolError as error:
+            return self._not_stored(mail.queue_id, mail.envelope, error, begun)
         finally:
             if take is not None and (stored is None or stored.duplicate):
                 self._queue.give_back(take)
@@ -246,10 +244,15 @@ class Intake:
             try:
                 known = about and await self._spool.bounced(*about, told.text, self._clock(), failed=told.failed)
             except SpoolError as error:
-                return self._later(new_queue_id(), envelope, _cause(error), str(error), begun)
+                return self._not_stored(new_queue_id(), envelope, error, begun)
             if about and known:
                 self._witness.came_home(about[0], told.failed)
         return Reply(250, "2.0.0", "taken note of")
+
+    def _not_stored(self, queue_id: str, envelope: Envelope, error: SpoolError, begun: float) -> Reply:
+        if isinstance(error, SpoolBroken):
+            self._broken(str(error))
+        return self._later(queue_id, envelope, _cause(error), str(error), begun)
 
     def _refuse(
         self, queue_id: str, envelope: Envelope, refusal: Refusal, begun: float, reports: Sequence[Report] = ()

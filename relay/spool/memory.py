@@ -334,6 +334,9 @@ class MemorySpool:
     def unhealthy(self) -> SpoolError | None:
         return None
 
+    def degraded(self) -> str | None:
+        return None
+
     async def close(self) -> None:
         return None
 

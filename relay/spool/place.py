@@ -114,14 +114,11 @@ class Free:
 
 
 def octets(path: Path) -> int:
-    """Octets that the database and its companions take; of segments, what is left of them."""
+    """Octets that the database and its companions take, its segments left out."""
     total = 0
     for each in path.parent.glob(f"{path.name}*"):
         with contextlib.suppress(FileNotFoundError):  # a log or the ballast may go meanwhile
             total += each.stat().st_size
-    for each in path.parent.glob(f"{path.name}.segments/*"):
-        with contextlib.suppress(FileNotFoundError):
-            total += each.stat().st_blocks * 512
     return total
 
 

@@ -197,7 +197,7 @@ class Spool(Protocol):
 
     async def due(self, full: Collection[str] = ()) -> float | None:
         """When the next delivery, unconfirmed ones left out, is due (epoch seconds) for a destination not in `full`, or
-        None. Cheap, and sees what other processes ordered.
+        None. Cheap, and sees what other processes ordered. Raises SpoolBroken once durability is lost, whoever met it.
         """
 
     async def find(self, query: Query) -> tuple[Delivery, ...]:
@@ -259,6 +259,9 @@ class Spool(Protocol):
 
     def unhealthy(self) -> SpoolError | None:
         """Why nothing can be stored now, as the error `store` would raise, or None."""
+
+    def degraded(self) -> str | None:
+        """What is wrong though messages are stored, or None: it needs a person before it becomes worse."""
 
     async def close(self) -> None:
         """Finish what waits and let go."""

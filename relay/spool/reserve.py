@@ -64,10 +64,10 @@ class Room:
 
 
 def drop_ballast(path: Path) -> bool:
-    """Give the room of the ballast beside the database back; False when it was not taken."""
+    """Give the room of the ballast beside the database back; False when it was not taken, or cannot be given."""
     try:
         _ballast(path).unlink()
-    except FileNotFoundError:
+    except OSError:
         return False
     return True
 

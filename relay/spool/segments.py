@@ -77,6 +77,35 @@ class Segments:
         return found.st_size if stat.S_ISREG(found.st_mode) and found.st_nlink == 1 else None
 
 
+class Sizes:
+    """Octets that the segments take on disk. Those written no more are looked at once, for there may be thousands."""
+
+    def __init__(self, segments: Segments) -> None:
+        self._folder = segments.folder
+        self._known: dict[str, int] = {}
+
+    def total(self, current: int) -> int:
+        """current: number of the segment that is written now; whatever follows it is looked at each time too."""
+        known, found = self._known, dict[str, int]()
+        total = 0
+        with contextlib.suppress(FileNotFoundError), os.scandir(self._folder) as entries:
+            for each in entries:
+                size = known.get(each.name)
+                if size is None:
+                    with contextlib.suppress(FileNotFoundError):
+                        size = each.stat(follow_symlinks=False).st_blocks * 512
+                total += size or 0
+                if size is not None and each.name.isdigit() and int(each.name) < current:
+                    found[each.name] = size
+        if self._known is known:  # nobody called `forget` meanwhile
+            self._known = found
+        return total
+
+    def forget(self) -> None:
+        """Holes were made in some."""
+        self._known = {}
+
+
 def folder_of(path: Path) -> Path:
     """Where the segments of the database at `path` are."""
     return path.with_name(f"{path.name}.segments")

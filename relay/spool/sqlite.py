@@ -1,7 +1,8 @@
 """The default engine: one SQLite file in WAL mode and segments of raw octets beside it, made for one daemon on one
 machine, and the commands beside it.
 
-Threads: one writes (group commit), one reads, one copies the log back; the event loop never waits for the disk.
+Threads: one writes (group commit), one reads, one counts for figures (no delivery waits for those), one copies the log
+back; the event loop never waits for the disk.
 Every verb that changes something is durable when it returns. See the modules beside this one for the parts.
 """
 
@@ -24,7 +25,7 @@ from relay.spool import database, place, purge, queries, reclaim, rows, verbs, w
 from relay.spool.appender import Appender
 from relay.spool.checkpoint import Checkpointer
 from relay.spool.content import Content, next_place
-from relay.spool.faults import meaning
+from relay.spool.faults import meaning, told
 from relay.spool.port import (
     FREE,
     OperatorAction,
@@ -41,7 +42,7 @@ from relay.spool.port import (
     Windows,
 )
 from relay.spool.reserve import Room, drop_ballast
-from relay.spool.segments import Segments
+from relay.spool.segments import Segments, Sizes
 from relay.spool.storing import Incoming, Storing
 from relay.spool.tally import Tallies
 from relay.spool.writer import Job, Verb, Writer, one_by_one
@@ -90,6 +91,9 @@ class SqliteSpool:
         self._storing = Storing(self._windows, self._content)
         self._verbs = verbs.Verbs(self._storing)
         self._reader = ThreadPoolExecutor(1, "spool-reader")
+        self._counting = database.connect(path, query_only=True)
+        self._counter = ThreadPoolExecutor(1, "spool-counter")
+        self._sizes = Sizes(self._segments)
         self._checkpoints = Checkpointer(path, lambda error: self._writer.fail(error), self._keep_room)
         self._writer = Writer(self._connection, self._appender, self._checkpoints.committed)
         self._keep_room()
@@ -141,6 +145,10 @@ class SqliteSpool:
             log.error(events.Event.MAIL_CORRUPT, queue_id=queue_id)
 
     async def due(self, full: Collection[str] = ()) -> float | None:
+        if (
+            self._writer.broken is not None
+        ):  # found by a purge, a notice or a checkpoint: whoever polls must learn of it
+            raise self._writer.broken
         now = self._clock()
         return await self._read(lambda db: waiting.due(db, now, self.ceiling, full))
 
@@ -186,33 +194,47 @@ class SqliteSpool:
             settled = self._appender.settled
             work = await self._read(lambda db: reclaim.look(db, self._segments, settled, emptied))
             await asyncio.to_thread(reclaim.carry_out, self._segments, work)
-            await asyncio.to_thread(self._keep_room)
+            if work.holes:
+                self._sizes.forget()
+            try:
+                await asyncio.to_thread(self._keep_room)
+            except OSError as error:
+                raise SpoolError(f"no room can be reserved for the spool: {told(error)}") from error
         return len(emptied)
 
     async def stats(self) -> Stats:
-        octets = place.octets(self._path)
-        free, corrupt = self._free.octets(), self._corrupt
-        return await self._read(lambda db: queries.stats(db, octets, free, corrupt))
+        return await self._count(self._figures)
+
+    def _figures(self, db: sqlite3.Connection) -> Stats:
+        octets = place.octets(self._path) + self._sizes.total(self._appender.settled.segment)
+        return queries.stats(db, octets, place.free_octets(self._path.parent), self._corrupt)
 
     async def tally(self, since: float, until: float) -> Mapping[str | None, Tally]:
         """In steps: a month of plans is long to read, and other readers wait in the same line."""
         tallies, after = Tallies(), 0
-        while found := await self._read(partial(queries.arrived, since=since, until=until, after=after)):
+        while found := await self._count(partial(queries.arrived, since=since, until=until, after=after)):
             for _, plans, deliveries in found:
                 tallies.add(plans, deliveries)
             after = found[-1][0]
-        for firm, reason, count in await self._read(queries.held):
+        for firm, reason, count in await self._count(queries.held):
             tallies.hold(firm, reason, count)
         return tallies.result()
 
     def unhealthy(self) -> SpoolError | None:
         if self._writer.broken is not None:
             return self._writer.broken
-        if self._free.octets() < RESERVE:
+        try:
+            free = self._free.octets()
+        except OSError as error:
+            return SpoolError(f"the spool's folder {self._path.parent} cannot be read: {told(error)}")
+        if free < RESERVE:
             return SpoolFull(f"less than {RESERVE} octets are free under {self._path.parent}")
         if time.monotonic() < self._full_until:
             return SpoolFull("the spool could not be written a moment ago")
         return None
+
+    def degraded(self) -> str | None:
+        return self._checkpoints.failure
 
     async def _change(self, job: Job[T]) -> T:
         return await self._must(one_by_one, job)
@@ -234,10 +256,21 @@ class SqliteSpool:
             self._room.keep()
 
     async def _read(self, query: Callable[[sqlite3.Connection], T]) -> T:
+        return await self._ask(self._reader, query, self._reading)
+
+    async def _count(self, query: Callable[[sqlite3.Connection], T]) -> T:
+        """What may take long: other readers do not wait for it."""
+        return await self._ask(self._counter, query, self._counting)
+
+    async def _ask(
+        self, thread: ThreadPoolExecutor, query: Callable[[sqlite3.Connection], T], connection: sqlite3.Connection
+    ) -> T:
         if self._closed:
             raise SpoolError("the spool is closed")
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._reader, query, self._reading)
+            return await asyncio.get_running_loop().run_in_executor(thread, query, connection)
+        except OSError as error:
+            raise SpoolError(f"the spool cannot be read: {told(error)}") from error
         except sqlite3.Error as error:
             known = meaning(error)
             if isinstance(known, SpoolBroken):
@@ -255,6 +288,8 @@ class SqliteSpool:
         self._checkpoints.close()
         self._reader.shutdown()
         self._reading.close()
+        self._counter.shutdown()
+        self._counting.close()
         with contextlib.suppress(sqlite3.Error):
             self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
         with contextlib.suppress(sqlite3.Error):
