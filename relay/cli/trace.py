@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Callable
 
 import click
 
@@ -20,19 +21,24 @@ from relay.spool.port import Query, Record, Spool
 @options
 def trace(context: Context, term: str, limit: int, language: str, url: str | None) -> None:
     """Every mail that TERM names: a queue id, Message-ID, invoice number, SIREN, sha256 or dossier. Exit 1: none."""
-    records = on_spool(context, url, lambda spool: _records(spool, term, limit))
-    for record in records:
+
+    def show(record: Record) -> None:
         if context.as_json:
             click.echo(json.dumps(record_json(record)))
         else:
             click.echo("\n".join(record_lines(record, language)) + "\n")
-    if not records:
+
+    if not on_spool(context, url, lambda spool: _each(spool, term, limit, show)):
         click.echo(say("nothing known", language, term), err=True)
         sys.exit(NO)
 
 
-async def _records(spool: Spool, term: str, limit: int) -> list[Record]:
+async def _each(spool: Spool, term: str, limit: int, show: Callable[[Record], None]) -> int:
+    """Show one record after the other, for each holds the message's content; how many."""
     found = await spool.find(Query(term=term))
-    queue_ids = list(dict.fromkeys(delivery.queue_id for delivery in found))[-limit:]
-    shown = [await spool.show(queue_id) for queue_id in queue_ids]
-    return [record for record in shown if record is not None]
+    shown = 0
+    for queue_id in list(dict.fromkeys(delivery.queue_id for delivery in found))[-limit:]:
+        if (record := await spool.show(queue_id)) is not None:
+            show(record)
+            shown += 1
+    return shown
