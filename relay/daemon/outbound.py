@@ -59,10 +59,16 @@ class Outbound:
         return self._settings().terms.destination(destination).max_mails_per_minute
 
     def sender(self, delivery: Delivery, plan: Plan) -> str:
-        """A return path of its own for each delivery, so that a late bounce finds its mail; none for mails of ours."""
+        """A return path of its own for each delivery, so that a late bounce finds its mail; none for mails of ours.
+
+        Untagged where no tag fits: `config check` refuses such a return path, an older release accepted it.
+        """
         if not plan.return_path:
             return ""
-        return verp(plan.return_path, delivery.queue_id, delivery.number, self._secret)
+        try:
+            return verp(plan.return_path, delivery.queue_id, delivery.number, self._secret)
+        except ValueError:
+            return plan.return_path
 
     def reports(self, mail: Mail, delivery: Delivery, transition: Transition) -> tuple[Mail, ...]:
         """What the platform's sender is told of a failure or a delay."""

@@ -10,12 +10,15 @@ _TAG = re.compile(r"([0-9A-Z]{1,40})-([1-9][0-9]{0,8})-([A-Z2-7]{16})")
 MAX_LOCAL = 64
 """Octets of a local part (rfc5321#4.5.3.1.1)."""
 
+MAX_RETURN_PATH_LOCAL = 24
+"""Octets of the local part of a return path to which a tag can be added, whatever the number of the delivery."""
+
 
 def verp(return_path: str, queue_id: str, number: int, secret: bytes) -> str:
     """`bounces@relay.example` -> `bounces+<queue id>-<number>-<80 bits of HMAC-SHA-256>@relay.example`.
 
     Letters and digits that survive a change of case on the way. Raises ValueError when `return_path` is no address or
-    its local part leaves no room (24 octets always fit), or the secret is empty.
+    its local part leaves no room (MAX_RETURN_PATH_LOCAL octets always fit), or the secret is empty.
     """
     local, at, domain = return_path.rpartition("@")
     tag = f"{queue_id}-{number}".upper()

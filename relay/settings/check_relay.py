@@ -5,6 +5,7 @@ import re
 from itertools import combinations
 from pathlib import Path
 
+from relay.mail.verp import MAX_RETURN_PATH_LOCAL
 from relay.settings.check_smarthost import check_smarthost
 from relay.settings.faults import TOP, Position
 from relay.settings.hosts import Endpoint, overlap
@@ -27,6 +28,13 @@ def check_relay(file: File, relay: RelayYaml, directory: Path) -> None:
         at = nearest(file.root, "return_path") if "return_path" in relay.model_fields_set else TOP
         what = f"return_path {relay.return_path} is not among accept.recipients: late bounces would not come home"
         file.warning(at, what, "choose an address of accept.recipients")
+    local = relay.return_path.rpartition("@")[0]
+    if len(local) > MAX_RETURN_PATH_LOCAL:
+        what = (
+            f'the part before the "@" of return_path has {len(local)} characters: no room is left for the tag of a mail'
+        )
+        fix = f"write at most {MAX_RETURN_PATH_LOCAL} characters before the @"
+        file.error(nearest(file.root, "return_path"), what, fix)
     if relay.retry.ceiling < relay.retry.first:
         file.error(nearest(file.root, "retry", "ceiling"), '"ceiling" is shorter than "first"', "make it longer")
     if relay.retry.give_up <= relay.retry.warn_after:

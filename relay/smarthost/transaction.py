@@ -15,6 +15,8 @@ HELO_ATTEMPTS = 3
 """Before this attempt, a next hop that refused EHLO is expected to take it again."""
 
 _UNSAFE = re.compile(r"[\x00-\x20\x7f<>]")
+_QUOTED_LOCAL = re.compile(r'"(?:[^\x00-\x1f\x7f"\\]|\\[ -~])*"@')
+"""Between its quotes a local part may hold what cannot stand elsewhere (rfc5321#4.1.2)."""
 
 
 class Stale(Exception):
@@ -216,7 +218,7 @@ class Transaction:
 
 
 def _path(verb: str, address: str, *words: str) -> bytes:
-    if _UNSAFE.search(address):
+    if _UNSAFE.search(_QUOTED_LOCAL.sub("", address, 1) if address.startswith('"') else address):
         raise ValueError(f"an address of the envelope cannot stand in a command: {address!a}")
     return " ".join((f"{verb}<{address}>", *words)).encode() + b"\r\n"
 

@@ -35,6 +35,14 @@ CASES = [
         ],
     ),
     (
+        "a return path that leaves no room for the tag",
+        "",
+        "return_path: retours-de-la-plateforme-@export.relay.example\n",
+        [
+            'relay.yaml:3:14: error: the part before the "@" of return_path has 25 characters: no room is left for the tag of a mail. Fix: write at most 24 characters before the @',
+        ],
+    ),
+    (
         "port 0",
         "2526",
         "0",
