@@ -2,7 +2,10 @@
 
 import asyncio
 import json
+import signal
 import sys
+from collections.abc import Coroutine
+from typing import Any
 
 import click
 
@@ -20,10 +23,18 @@ def demo(keep: bool, as_json: bool) -> None:
         raise click.UsageError("--keep speaks to a person: leave --json out")
     playing = play(_unheard, tell=_print) if values else play(click.echo, keep=keep)
     try:
-        right = asyncio.run(playing)
-    except KeyboardInterrupt:
+        right = asyncio.run(_until_stopped(playing))
+    except (KeyboardInterrupt, asyncio.CancelledError):
         right = True
     sys.exit(0 if right else NO)
+
+
+async def _until_stopped(playing: Coroutine[Any, Any, bool]) -> bool:
+    """By Ctrl-C, SIGTERM or the end of the terminal: each ends the daemon and removes the folder."""
+    task = asyncio.ensure_future(playing)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+    return await task
 
 
 def _print(value: dict[str, object]) -> None:

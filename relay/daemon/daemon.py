@@ -4,16 +4,25 @@ import asyncio
 import gc
 import signal
 import sys
-from collections.abc import Coroutine
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 from relay.daemon.configuration import Configuration
 from relay.daemon.digest import Digests
 from relay.daemon.notices import Notices
 from relay.daemon.operator_log import log_operator_actions
 from relay.daemon.outbound import Outbound
-from relay.daemon.start import IO_ERROR, OK, TRY_LATER, NotStarted, listen, open_the_spool, start_workers
+from relay.daemon.start import (
+    IO_ERROR,
+    OK,
+    TRY_LATER,
+    NotStarted,
+    listen,
+    open_the_spool,
+    repeat_self_test,
+    start_workers,
+)
+from relay.daemon.supervisor import Supervisor
 from relay.daemon.watch import Watch, housekeeping
 from relay.daemon.witness import Witness
 from relay.delivery import QueueManager
@@ -34,6 +43,13 @@ from relay.workers import Pool
 DRAIN_SECONDS = 25.0
 """Shorter than TimeoutStopSec of the unit."""
 
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
+IGNORED_SIGNALS = (
+    *(signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM, signal.SIGVTALRM),
+    *(signal.SIGPROF, signal.SIGIO, signal.SIGPWR, signal.SIGXCPU),
+)
+"""What would end the process, though nobody asks it to stop by them: logged, and nothing else."""
+
 GARBAGE = 5000
 """New objects between two looks for garbage, in place of 700: of a mail only its session's are left, about thirty, and
 each look goes over those of all mails in hand."""
@@ -47,11 +63,11 @@ async def serve(folder: Path) -> int:
     except NotStarted as error:
         print(error, file=sys.stderr)
         daemon.failed(str(error))
-        await daemon.close()
+        await daemon.give_up()
         return error.code
     except Exception as error:
         event_log(Event.FAULT, where="start", exception=error)
-        await daemon.close()
+        await daemon.give_up()
         return TRY_LATER
     return await daemon.until_stopped()
 
@@ -67,21 +83,24 @@ class Daemon:
         self._smarthosts = Smarthosts()
         self._stop = asyncio.Event()
         self._code = OK
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._supervisor = Supervisor()
+        self._started = self._joined = self._reload_wanted = False
         self._spool: Spool | None = None
         self._pool: Pool | None = None
         self._http: Http | None = None
 
     async def start(self) -> None:
-        """Bring everything up; mails are taken when it returns. Raises NotStarted."""
+        """Bring everything up; mails are taken when it returns. Raises NotStarted.
+
+        Nothing is claimed before every port is ours: a start that fails for one leaves the queue as it was.
+        """
+        self._watch_signals()
         settings = await self._configuration.first()
         spool = self._spool = await open_the_spool(settings)
         pool = self._pool = await start_workers(settings, self._witness)
         await self._join(settings, spool, pool)
-        self._task(self._queue.run())
         await listen(settings, self._door, self._http)
-        self._background(settings, spool)
-        self._watch_signals(spool, pool)
+        self._background(settings, spool, pool)
         addresses = [f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in self._door.addresses]
         event_log(Event.STARTED, listen=addresses, http=self._http.address if self._http else None)
         # What lives as long as the daemon is no garbage: the collector need not look at 10,000 clients again and again.
@@ -89,6 +108,9 @@ class Daemon:
         gc.freeze()
         gc.set_threshold(GARBAGE)
         self._systemd.ready(f"listening on {', '.join(addresses)}")
+        self._started = True
+        if self._reload_wanted:
+            self._reload_soon()
 
     def failed(self, why: str) -> None:
         """Tell the service manager why there was no start: the first line of what the log says whole."""
@@ -105,11 +127,16 @@ class Daemon:
         event_log(Event.STOPPED, unfinished=cut, code=self._code)
         return self._code
 
+    async def give_up(self) -> None:
+        """After a start that failed: let sessions end, give claims back, put everything away."""
+        if self._joined:
+            await self._door.drain(DRAIN_SECONDS)
+            await self._queue.drain(DRAIN_SECONDS)
+        await self.close()
+
     async def close(self) -> None:
         """Let go of whatever was brought up."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._supervisor.close()
         await self._smarthosts.close()
         if self._http is not None:
             await self._http.close()
@@ -145,33 +172,49 @@ class Daemon:
             systemd=self._systemd,
             sessions=witness.sessions,
             trouble=lambda: configuration.trouble,
+            failures=self._supervisor.failures,
         )
+        self._joined = True
         if settings.http is not None:
             watch = self._watch
             self._http = Http(str(settings.http), self._metrics, watch.healthy, watch.ready, watch.scrape)
 
-    def _background(self, settings: Settings, spool: Spool) -> None:
+    def _background(self, settings: Settings, spool: Spool, pool: Pool) -> None:
         lag = Lag()
         self._metrics.event_loop_lag(lag.worst)
         digests = Digests(spool, lambda: self._configuration.settings, self._witness, self._queue.notify)
-        for work in (
-            lag.run(),
-            Watchdog(self._systemd, lambda: not self._watch.healthy()).run(),
-            self._watch.report_status(),
-            self._notices.run(),
-            digests.run(),
-            log_operator_actions(spool, self._witness),
-            housekeeping(spool, lambda: settings.keep_delivered),
-        ):
-            self._task(work)
+        for name, work in {
+            "queue manager": self._queue.run,
+            "event loop lag": lag.run,
+            "watchdog": Watchdog(self._systemd, lambda: not self._watch.healthy()).run,
+            "status": self._watch.report_status,
+            "notices": self._notices.run,
+            "digests": digests.run,
+            "log of operators' orders": lambda: log_operator_actions(spool, self._witness),
+            "housekeeping": lambda: housekeeping(spool, lambda: settings.keep_delivered),
+            "self-test": lambda: repeat_self_test(pool, self._witness),
+        }.items():
+            self._supervisor.run(name, work)
 
-    def _watch_signals(self, spool: Spool, pool: Pool) -> None:
+    def _watch_signals(self) -> None:
+        """From the first moment on: by default each of them ends the process without a word."""
         loop = asyncio.get_running_loop()
-        loop.add_signal_handler(signal.SIGHUP, lambda: self._task(self._reload(spool, pool)))
-        for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(signal.SIGHUP, self._reload_soon)
+        for number in STOP_SIGNALS:
             loop.add_signal_handler(number, self._stop.set)
+        for number in IGNORED_SIGNALS:
+            loop.add_signal_handler(number, partial(event_log, Event.SIGNAL_IGNORED, signal=number.name))
 
-    async def _reload(self, spool: Spool, pool: Pool) -> None:
+    def _reload_soon(self) -> None:
+        """Now, or when the start is done: what it has read may have changed since."""
+        if self._started:
+            self._supervisor.once("reload", self._reload)
+        else:
+            self._reload_wanted = True
+
+    async def _reload(self) -> None:
+        spool, pool = self._spool, self._pool
+        assert spool is not None and pool is not None
         self._systemd.reloading("reading the configuration")
         done = await self._configuration.reload(spool, pool, self._door)
         self._systemd.ready("running" if done else "running with the old configuration: the new one has faults")
@@ -186,13 +229,3 @@ class Daemon:
             event_log(Event.SPOOL_BROKEN, why=why)
         self._code = IO_ERROR
         self._stop.set()
-
-    def _task(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._ended)
-
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            event_log(Event.FAULT, where=task.get_name(), exception=error)

@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import os
+from contextlib import suppress
 
 from relay.daemon.witness import Witness
 from relay.ops.events import Event
@@ -12,7 +13,10 @@ from relay.settings.settings import Settings
 from relay.smtpd import Door, NotBound, PostFault
 from relay.spool.open import open_spool
 from relay.spool.port import Spool, SpoolError, SpoolNewer
-from relay.workers import Pool
+from relay.workers import Pool, PoolBusy
+
+SELF_TEST_PAUSE = 15.0
+"""Seconds between two self-tests while the engine has not passed one."""
 
 OK, IO_ERROR, TRY_LATER, CONFIG_FAULT = 0, 74, 75, 78
 """Exit codes of sysexits(3)."""
@@ -53,12 +57,20 @@ async def start_workers(settings: Settings, witness: Witness) -> Pool:
     return pool
 
 
+async def repeat_self_test(pool: Pool, witness: Witness, pause: float = SELF_TEST_PAUSE) -> None:
+    """Test the engine every `pause` seconds until it passes: one slow start must not leave the daemon unready."""
+    while pool.self_test is not None:
+        await asyncio.sleep(pause)
+        with suppress(PoolBusy):
+            witness.self_test(await pool.run_self_test())
+
+
 async def listen(settings: Settings, door: Door, http: Http | None) -> None:
-    """Open every port, SMTP and HTTP. Raises NotStarted."""
+    """Open every port, HTTP first: no message is taken by a daemon that cannot start. Raises NotStarted."""
     try:
-        await door.start()
         if http is not None:
             await http.start()
+        await door.start()
     except NotBound as error:
         raise NotStarted(TRY_LATER, _not_bound("listen", str(error.listener), error)) from error
     except OSError as error:

@@ -20,7 +20,10 @@ PURGE_STEP = 100
 
 
 class Watch:
-    """Answers /healthz, /readyz and the scrape; tells systemd a line a person can read."""
+    """Answers /healthz, /readyz and the scrape; tells systemd a line a person can read.
+
+    trouble: what is wrong with the configuration files. failures: of the background tasks.
+    """
 
     def __init__(
         self,
@@ -32,8 +35,9 @@ class Watch:
         systemd: Systemd,
         sessions: Callable[[], int],
         trouble: Callable[[], str | None],
+        failures: Callable[[], Sequence[str]] = tuple,
     ) -> None:
-        self._trouble = trouble
+        self._trouble, self._failures = trouble, failures
         self._spool, self._pool, self._queue, self._sessions = spool, pool, queue, sessions
         self._metrics, self._systemd = metrics, systemd
 
@@ -45,7 +49,8 @@ class Watch:
         """Each condition for taking and checking mails: "ok", or why not."""
         return {
             "queue": "ok" if self._queue.alive() else "the queue manager makes no progress",
-            "spool": str(self._spool.unhealthy() or "ok"),
+            "spool": str(self._spool.unhealthy() or self._spool.degraded() or "ok"),
+            "tasks": "; ".join(self._failures()) or "ok",
             "check": f"the self-test failed: {self._pool.self_test}" if self._pool.self_test else "ok",
         }
 

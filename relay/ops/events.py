@@ -18,6 +18,7 @@ class Event(StrEnum):
     SELF_TEST_PASSED = "self_test_passed"
     SELF_TEST_FAILED = "self_test_failed"
     STALLED = "stalled"
+    SIGNAL_IGNORED = "signal_ignored"
     FAULT = "fault"
     LIBRARY = "library"
     # the door
@@ -70,6 +71,7 @@ MEANINGS: dict[Event, str] = {
     Event.SELF_TEST_PASSED: "the sample Factur-X was checked as it should be",
     Event.SELF_TEST_FAILED: "the sample Factur-X was not checked as it should be: verdicts cannot be trusted",
     Event.STALLED: "the event loop or the queue manager makes no progress",
+    Event.SIGNAL_IGNORED: "a signal came that asks for nothing this daemon does",
     Event.FAULT: "something unforeseen happened: a bug, answered 4xx or deferred, with its traceback in this record",
     Event.LIBRARY: "a library had something to say (a stdlib logger at WARNING or above)",
     Event.CONNECTION_REFUSED: "a connection was turned away before its first command",
@@ -123,6 +125,7 @@ _ERRORS = frozenset(
 _WARNINGS = frozenset(
     {
         Event.CONFIG_WARNING,
+        Event.SIGNAL_IGNORED,
         Event.LIBRARY,
         Event.CONNECTION_REFUSED,
         Event.AUTHENTICATION_FAILED,
