@@ -32,6 +32,9 @@ _MENDS = {
     errno.EACCES: "give the folder and what is in it to the daemon's user (chown -R)",
     errno.EPERM: "give the folder and what is in it to the daemon's user (chown -R)",
     errno.EROFS: "mount that file system for writing",
+    errno.EISDIR: "move away the directory that stands where a file belongs",
+    errno.ENOTDIR: "move away the file that stands where a directory belongs",
+    errno.EEXIST: "move away the file that stands where a directory belongs",
 }
 
 

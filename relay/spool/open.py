@@ -36,9 +36,10 @@ def open_spool(
     if url == "memory:":
         return MemorySpool(clock=clock, windows=windows, ceiling=ceiling)
     path = path_of(url)
-    if not exclusive and not path.is_file():
-        raise SpoolError(f"there is no spool at {path}: the daemon makes it at its first start")
     try:
+        if not exclusive and not path.is_file():
+            raise SpoolError(f"there is no spool at {path}: the daemon makes it at its first start")
+        place.refuse_unusable(path)
         return _open(path, exclusive, clock, windows or Windows(), ceiling)
     except OSError as error:
         raise SpoolError(f"the spool {path} cannot be opened: {told(error)}") from error

@@ -3,6 +3,7 @@
 import contextlib
 import fcntl
 import os
+import pwd
 import time
 import weakref
 from pathlib import Path
@@ -20,13 +21,7 @@ class Lock:
     """
 
     def __init__(self, path: Path) -> None:
-        self._fd: int | None = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            pid = os.pread(self._fd, 32, 0).decode("ascii", "replace").strip() or "unknown"
-            self.release()
-            raise SpoolBusy(f"spool {path.with_suffix('')} is used by pid {pid}: stop that daemon first") from None
+        self._fd: int | None = _locked(path)
         os.ftruncate(self._fd, 0)
         os.pwrite(self._fd, f"{os.getpid()}\n".encode(), 0)
         _close_in_children(self)
@@ -35,6 +30,23 @@ class Lock:
         if self._fd is not None:
             os.close(self._fd)
             self._fd = None
+
+
+def _locked(path: Path) -> int:
+    """A descriptor of the file at `path`, locked. The lock of one replaced meanwhile would keep nobody away."""
+    while True:
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            with contextlib.suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(fd), path.stat()):
+                    return fd
+        except BlockingIOError:
+            pid = os.pread(fd, 32, 0).strip().decode("ascii", "replace")
+            named = pid if pid.isdecimal() else "unknown"
+            os.close(fd)
+            raise SpoolBusy(f"spool {path.with_suffix('')} is used by pid {named}: stop that daemon first") from None
+        os.close(fd)
 
 
 def _close_in_children(lock: Lock) -> None:
@@ -57,6 +69,26 @@ def make_private(folder: Path) -> None:
             sync_folder(each.parent)
     except OSError as error:
         raise SpoolError(f"the spool's folder {folder} cannot be made: {told(error)}") from error
+
+
+def refuse_unusable(path: Path) -> None:
+    """Raise SpoolError, naming it, for a file of the database at `path` that this user may not read and write, or in
+    whose place stands a directory: SQLite says of either only that it is unable to open the database."""
+    companions = [path.with_name(f"{path.name}{each}") for each in ("-wal", "-shm", ".lock")]
+    for each in (*companions, suspect(path)):
+        if each.is_dir():
+            raise SpoolError(f"{each} is a directory. Fix: move it away")
+    for each in (path, *companions, path.with_name(f"{path.name}.segments")):
+        if each.exists() and not os.access(each, os.R_OK | os.W_OK, effective_ids=True):
+            mend = f"give {path.parent} and what is in it to the daemon's user (chown -R)"
+            raise SpoolError(f"{each} cannot be read and written by user {_user()}. Fix: {mend}")
+
+
+def _user() -> str:
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return str(os.geteuid())
 
 
 def refuse_remote(folder: Path) -> None:

@@ -69,10 +69,13 @@ class Segments:
                     punch(file.fileno(), start, stop - start)
 
     def length(self, number: int) -> int | None:
-        """Octets of a segment that can be made longer; None when it is not there, no file, or kept as evidence."""
+        """Octets of a segment that can be made longer; None when it is not there, no file, closed to us, or kept as
+        evidence."""
         try:
             found = self.file(number).stat()
         except FileNotFoundError:
+            return None
+        if not os.access(self.file(number), os.R_OK | os.W_OK, effective_ids=True):
             return None
         return found.st_size if stat.S_ISREG(found.st_mode) and found.st_nlink == 1 else None
 

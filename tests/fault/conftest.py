@@ -61,8 +61,8 @@ def sinks(tmp_path: Path) -> Iterator[Callable[..., NextHop]]:
     """Make next hops, all noting in one journal."""
     made: list[NextHop] = []
 
-    def make(faults: float = 0.0, seed: int = 1, port: int = 0) -> NextHop:
-        made.append(NextHop(tmp_path / "arrivals.jsonl", faults, seed, port))
+    def make(faults: float = 0.0, seed: int = 1, port: int = 0, pace: float = 0.0) -> NextHop:
+        made.append(NextHop(tmp_path / "arrivals.jsonl", faults, seed, port, pace))
         return made[-1]
 
     yield make

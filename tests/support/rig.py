@@ -72,10 +72,11 @@ def firm_yaml(address: Callable[[int], str] = lambda number: f"{number:08d}@agir
 class NextHop:
     """The sink in its own process (tests/support/sink.py)."""
 
-    def __init__(self, journal: Path, faults: float = 0.0, seed: int = 1, port: int = 0) -> None:
+    def __init__(self, journal: Path, faults: float = 0.0, seed: int = 1, port: int = 0, pace: float = 0.0) -> None:
         self.journal = journal
         self._read = self._counted = 0
         words = ["--journal", str(journal), "--faults", str(faults), "--seed", str(seed), "--port", str(port)]
+        words += ["--pace", str(pace)]
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.support.sink", *words],
             stdout=subprocess.PIPE,

@@ -1,9 +1,10 @@
 """The next hop of the fault tests, in a process of its own: takes mails, notes each one, and misbehaves by chance.
 
-    python -m tests.support.sink --journal FILE [--faults 0.05] [--seed 1] [--port 0]
+    python -m tests.support.sink --journal FILE [--faults 0.05] [--seed 1] [--port 0] [--pace 0.0]
 
 Each stage that a mail passes fails with probability `--faults`: 421, 451, 450, a dropped connection, a reset in DATA, a
-silence after the dot (the mail is kept). SIGUSR1 ends the faults, SIGUSR2 refuses all mails with 451 until SIGUSR1.
+silence after the dot (the mail is kept). `--pace`: seconds before MAIL is answered. SIGUSR1 ends faults and pace,
+SIGUSR2 refuses all mails with 451 until SIGUSR1.
 A mail is in the journal before it is answered.
 """
 
@@ -39,9 +40,9 @@ class Vanish(Exception):
 class Sink:
     """journal: one JSON line an arrival. faults: probability at each stage. script: what each stage always does."""
 
-    def __init__(self, journal: Path, faults: float, seed: int) -> None:
+    def __init__(self, journal: Path, faults: float, seed: int, pace: float = 0.0) -> None:
         self._fd = os.open(journal, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-        self.faults = faults
+        self.faults, self.pace = faults, pace
         self.refusing = False
         self.script: dict[str, str] = {}
         self.released = asyncio.Event()
@@ -50,7 +51,7 @@ class Sink:
         self._chance = random.Random(seed)
 
     def behave(self) -> None:
-        self.faults, self.refusing = 0.0, False
+        self.faults, self.pace, self.refusing = 0.0, 0.0, False
         self.script.clear()
         self.released.set()
         self.released = asyncio.Event()
@@ -103,6 +104,7 @@ class Session:
                 case "EHLO":
                     await self.answer("ehlo", "250-sink\r\n250-PIPELINING\r\n250-8BITMIME\r\n250 SIZE 104857600")
                 case "MAIL":
+                    await asyncio.sleep(self.sink.pace)
                     if await self.answer("mail", "250 2.1.0 ok"):
                         self.sender, self.recipients = path(argument), []
                 case "RCPT":
@@ -199,8 +201,9 @@ async def main() -> None:
     parser.add_argument("--faults", type=float, default=0.0)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--pace", type=float, default=0.0)
     options = parser.parse_args()
-    sink = Sink(options.journal, options.faults, options.seed)
+    sink = Sink(options.journal, options.faults, options.seed, options.pace)
     server = await asyncio.start_server(sink.serve, "127.0.0.1", options.port, limit=1 << 26, backlog=512)
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGUSR1, sink.behave)
