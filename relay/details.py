@@ -61,6 +61,40 @@ _DEFECTS = {
         "a part has two Content-Transfer-Encoding fields: two readers may find different documents in it",
         "une partie a deux champs Content-Transfer-Encoding : deux lecteurs peuvent y trouver des pièces différentes",
     ),
+    "duplicate-boundary": (
+        "a multipart names two boundaries: two readers may find different documents in it",
+        "un multipart indique deux délimiteurs : deux lecteurs peuvent y trouver des pièces différentes",
+    ),
+    "no-blank-line": (
+        "a header is interrupted by a line that is no field: two readers may find different documents behind it",
+        "un en-tête est interrompu par une ligne qui n'est pas un champ : deux lecteurs peuvent y trouver des pièces "
+        "différentes",
+    ),
+    "mislabeled-encoding": (
+        "a document is encoded otherwise than its Content-Transfer-Encoding says",
+        "une pièce est codée autrement que ne le dit son champ Content-Transfer-Encoding",
+    ),
+    "ambiguous-encoding": (
+        "the encoding of a part holds two documents, of which a reader may open either",
+        "le codage d'une partie contient deux pièces, dont un lecteur peut ouvrir l'une ou l'autre",
+    ),
+    "document-in-text": (
+        "a text holds a document that some mail programs show as an attachment (uuencode, yEnc, BinHex, base64, PDF)",
+        "un texte contient une pièce que certains logiciels montrent comme pièce jointe (uuencode, yEnc, BinHex, "
+        "base64, PDF)",
+    ),
+    "parts-in-text": (
+        "a text holds parts that some mail programs show as attachments",
+        "un texte contient des parties que certains logiciels montrent comme pièces jointes",
+    ),
+    "fields-in-body": (
+        "a part begins with header fields: an empty line stands too early",
+        "une partie commence par des champs d'en-tête : une ligne vide se trouve trop haut",
+    ),
+    "document-outside-parts": (
+        "a document stands before the first part of a multipart or after the last one",
+        "une pièce se trouve avant la première partie d'un multipart ou après la dernière",
+    ),
     DAMAGED: (DAMAGED, "ses octets dans la file sont endommagés"),
 }
 _UNSEEN = (
@@ -81,6 +115,12 @@ _COPIES = {
     ),
 }
 
+_AUTOMATIC = (
+    (" (delivery status notification)", " (avis de remise ou de non-remise)"),
+    (" (read receipt)", " (accusé de lecture)"),
+    (" (automatic reply)", " (réponse automatique)"),
+    (" (automatic message)", " (message automatique)"),
+)
 _LINKS = (" (links: {})", " (liens : {})")
 
 _WAYS = {
@@ -140,7 +180,7 @@ def french(detail: str) -> str:
 @cache
 def _kept() -> tuple[tuple[re.Pattern[str], str], ...]:
     """Each English wording, as a pattern of what it may have been made with, and its French one."""
-    pairs = (*_DEFECTS.values(), _UNSEEN, _GAVE_UP, _LINKS, *_COPIES.values())
+    pairs = (*_DEFECTS.values(), _UNSEEN, _GAVE_UP, _LINKS, *_COPIES.values(), *_AUTOMATIC)
     return tuple(
         (re.compile("(.*)".join(map(re.escape, en.split("{}"))), re.DOTALL), french_spacing(fr)) for en, fr in pairs
     )

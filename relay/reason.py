@@ -36,6 +36,7 @@ class Reason(StrEnum):
     SIGNED_MAIL = "signed_mail"
     PARTIAL_MAIL = "partial_mail"
     TNEF_MAIL = "tnef_mail"
+    UNKNOWN_ENCODING = "unknown_encoding"
     MALFORMED_MAIL = "malformed_mail"
     LOOP = "loop"
     UNSETTLED = "unsettled"
@@ -122,8 +123,10 @@ _SENTENCES: dict[Reason, Sentence] = {
     Reason.NO_DOCUMENT: Sentence(
         "the mail has no document attached{detail}",
         "le message ne contient aucune pièce jointe{detail}",
-        "check the export on the platform; release it if Agiris wants it all the same",
-        "vérifiez l'export sur la plateforme ; libérez le message s'il doit partir quand même",
+        "check the export on the platform; release it if Agiris wants it all the same, or set "
+        "`check.on_no_document: relay`",
+        "vérifiez l'export sur la plateforme ; libérez le message s'il doit partir quand même, ou mettez "
+        "`check.on_no_document: relay`",
         (550, "5.6.0"),
     ),
     Reason.NO_FACTURX: Sentence(
@@ -202,6 +205,12 @@ _SENTENCES: dict[Reason, Sentence] = {
         "les pièces sont encapsulées dans winmail.dat (format Outlook){detail}",
         "have it sent as ordinary MIME",
         "faites-le envoyer en MIME ordinaire",
+    ),
+    Reason.UNKNOWN_ENCODING: Sentence(
+        "a part of the message has an unknown transfer encoding and cannot be read: {detail}",
+        "une partie du message porte un codage de transfert inconnu et ne peut être lue : {detail}",
+        "have it sent again with the document in base64",
+        "faites renvoyer le message, sa pièce codée en base64",
     ),
     Reason.MALFORMED_MAIL: Sentence(
         "the mail cannot be read: {detail}",

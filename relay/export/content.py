@@ -6,7 +6,8 @@ from functools import lru_cache
 
 from relay.file_type import PDF, SNIFF, file_type
 from relay.file_type import is_pdf as is_pdf_by_octets
-from relay.mail.message import Entity, Message
+from relay.mail.images import is_decorative
+from relay.mail.message import Entity, Message, is_document
 from relay.mail.transfer_decoder import head
 from relay.report import PDF_WITHIN, Kind, Report, Verdict
 
@@ -16,25 +17,31 @@ _BODY_TYPES = frozenset(
         "text/html",
         "text/calendar",
         "text/x-amp-html",
-        "application/pgp-signature",
-        "application/pkcs7-signature",
-        "application/x-pkcs7-signature",
+        "text/enriched",
+        "text/watch-html",
+        "text/rfc822-headers",
     }
 )
+_SIGNATURES = frozenset({"application/pgp-signature", "application/pkcs7-signature", "application/x-pkcs7-signature"})
 _PDF_KINDS = frozenset({Kind.FACTURX, Kind.ORDERX, Kind.ZUGFERD1, Kind.PDF})
 _PLAINER = ("image/", "text/", "application/xml")
 """Of these types a file shows all it holds: no container is one of them."""
+_XML_KINDS = frozenset({Kind.CII, Kind.UBL, Kind.XRECHNUNG})
 _XML_TYPES = frozenset({"application/xml", "text/xml"})
 
 
-def is_body(entity: Entity, report: Report) -> bool:
-    """Is it part of the letter and not a document: text, a signature, an image shown inside the HTML?"""
-    if is_pdf(message=None, entity=entity, report=report) or report.kind is Kind.CII or is_container(report):
+def is_body(message: Message, entity: Entity, report: Report) -> bool:
+    """Is it part of the letter and not a document: text, a report, a signature, an image that decorates the text?
+
+    By its octets, too: what begins as a document is none of these, whatever it is called.
+    """
+    if is_pdf(message=None, entity=entity, report=report) or report.kind in _XML_KINDS or is_container(report):
         return False
-    if entity.media_type in _BODY_TYPES or entity.media_type.startswith("message/"):
+    if entity.media_type in _SIGNATURES:
         return True
-    shown = entity.first("content-id") is not None and entity.disposition != "attachment"
-    return entity.media_type.startswith("image/") and shown
+    if entity.media_type in _BODY_TYPES or entity.media_type.startswith("message/"):
+        return not is_document(_head(message, entity), entity.media_type)
+    return is_decorative(message, entity)
 
 
 def is_pdf(message: Message | None, entity: Entity, report: Report) -> bool:

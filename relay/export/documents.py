@@ -60,7 +60,7 @@ def sort_documents(
     rest: list[int] = []
     for index, entity in enumerate(entities):
         report = reports[index]
-        (body if is_body(entity, report) else candidates if _is_facturx(report) else rest).append(index)
+        (body if is_body(message, entity, report) else candidates if _is_facturx(report) else rest).append(index)
     invoices = _invoices(candidates, reports)
     plain = [each for each in rest if is_plain(reports[each], checked) and not is_statement(names[each], kinds)]
     pairs, steps = pair(invoices, plain, reports, names, always_paired)

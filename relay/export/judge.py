@@ -10,6 +10,7 @@ from dataclasses import replace
 from relay.export.content import allowed, content_type
 from relay.export.documents import Invoice, can_stand_alone
 from relay.export.identify import Identified, contradicted
+from relay.export.links import why_no_document
 from relay.export.role import (
     ELIMINATION,
     Address,
@@ -209,13 +210,14 @@ def _unread(case: Case, index: int) -> bool:
 
 
 def _missing(case: Case) -> Ruling:
-    """A mail without any Factur-X: unread documents follow `on_undetermined`, all else `on_missing`."""
+    """A mail without any Factur-X: without any document it follows `on_no_document`, with one that could not be read
+    `on_undetermined`, else `on_missing`."""
     check = case.directory.terms.check
     unread = [index for index in case.sorting.others if _unread(case, index)]
     if unread:
         return by_policy(check.on_undetermined, Reason.UNDETERMINED, rules(case.reports[unread[0]]))
     if not case.documents:
-        return by_policy(check.on_missing, Reason.NO_DOCUMENT)
+        return by_policy(check.on_no_document, Reason.NO_DOCUMENT, why_no_document(case.message))
     return by_policy(check.on_missing, Reason.NO_FACTURX)
 
 

@@ -1,9 +1,10 @@
-"""Links that stand where a document should: found and named, never fetched."""
+"""A message without any document: what it is instead, and the links in it, found and named, never fetched."""
 
 import re
 
 from relay.export.content import body_text
 from relay.mail.message import Message
+from relay.mail.traits import automatic_kind
 
 _URL = re.compile(r"https?://[^\s\"'<>\\^`{|}\x00-\x20\x7f]{4,500}", re.IGNORECASE)
 _DOCUMENT = re.compile(
@@ -24,3 +25,10 @@ def document_links(message: Message) -> tuple[str, ...]:
             if _DOCUMENT.search(path):
                 found.setdefault(f"{host}/{re.split('[?#]', path)[0]}"[:120])
     return tuple(list(found)[:MOST])
+
+
+def why_no_document(message: Message) -> str:
+    """What a message without a document is, as the detail of its reason; "" when nothing tells."""
+    if kind := automatic_kind(message):
+        return f" ({kind})"
+    return f" (links: {len(links)})" if (links := document_links(message)) else ""

@@ -18,7 +18,7 @@ from relay.export.role import address_for
 from relay.export.sealed import sealed_by
 from relay.export.steps import Step
 from relay.export.terms import Level
-from relay.export.unit import Case, Ruling, hold, parts_of
+from relay.export.unit import Case, parts_of
 from relay.mail.message import Message
 from relay.model import Disposition, Envelope, Plan, Refusal, Role
 from relay.reason import Reason
@@ -91,7 +91,7 @@ def _case(
 def _plans(case: Case, group: Group) -> tuple[tuple[Plan, ...], tuple[Step, ...]]:
     """All plans of one client."""
     client = group.who.client
-    if (sealed := sealed_by(case.message)) is not None:
+    if (sealed := sealed_by(case)) is not None:
         address = address_for(client.addresses, Role.UNKNOWN)
         rulings = (sharing(client), sealed, destination_of(case, address))
         ruling = next(each for each in rulings if not each.passes)
@@ -106,17 +106,8 @@ def _plans(case: Case, group: Group) -> tuple[tuple[Plan, ...], tuple[Step, ...]
     steps += told
     if not case.documents and (links := document_links(case.message)):
         steps.append(Step("links", ", ".join(links)))
-        all_units = tuple(replace(unit, ruling=_linked(unit.ruling, len(links))) for unit in all_units)
     plans, told = assemble(case, group, all_units)
     return plans, (*steps, *told)
-
-
-def _linked(ruling: Ruling, links: int) -> Ruling:
-    """A link instead of a document: relayed, nothing would arrive in Agiris and nobody would know."""
-    if not ruling.passes and ruling.reason is not Reason.NO_DOCUMENT:
-        return ruling
-    found = hold(Reason.NO_DOCUMENT, f" (links: {links})")
-    return found if ruling.passes else replace(found, disposition=ruling.disposition)
 
 
 def _answer(plans: tuple[Plan, ...], steps: tuple[Step, ...]) -> Decision:

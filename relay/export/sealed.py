@@ -1,30 +1,68 @@
-"""Mails whose documents cannot be told: what is not seen is not judged, and what is not judged does not leave."""
+"""Messages whose documents cannot be told: what is not seen is not judged, and what is not judged does not leave."""
 
-from relay.export.unit import Ruling, hold
-from relay.mail.message import Entity, Message
-from relay.mail.traits import has_tnef, is_encrypted, is_partial, is_signed
+from relay.export.links import why_no_document
+from relay.export.terms import Policy
+from relay.export.unit import Case, Ruling, hold
+from relay.mail.charset import printable
+from relay.mail.message import Entity
+from relay.mail.traits import has_tnef, is_encrypted, is_partial, is_report, is_signed
+from relay.mail.transfer_decoder import KNOWN, Problem
+from relay.mail.undeclared import undeclared
 from relay.reason import Reason
+from relay.report import Report
 
-# Two parsers may read such a mail in two ways; ours must not pass what the next one finds a document in.
-_AMBIGUOUS = frozenset({"encoded-multipart", "duplicate-content-type", "duplicate-content-transfer-encoding"})
+# Two parsers may read such a message in two ways; ours must not pass what the next one finds a document in.
+_AMBIGUOUS = frozenset(
+    {"encoded-multipart", "duplicate-content-type", "duplicate-content-transfer-encoding", "duplicate-boundary"}
+    | {"no-blank-line"}
+)
 _PKCS7 = frozenset({"application/pkcs7-mime", "application/x-pkcs7-mime"})
+_REPORTS = frozenset(
+    {"message/delivery-status", "message/disposition-notification", "message/feedback-report"}
+    | {"message/global-delivery-status", "message/global-disposition-notification", "message/global-headers"}
+    | {"message/tracking-status", "message/rfc822-headers"}
+)
+"""Types of message/ that hold fields and no document."""
+
+_ENCODING_FLAWS = {
+    f"ENCODING-{problem.value.upper()}": f"{problem.value}-encoding"
+    for problem in (Problem.MISLABELED, Problem.AMBIGUOUS)
+}
 
 
-def sealed_by(message: Message) -> Ruling | None:
-    """What keeps us from seeing all documents of the mail, as a ruling to hold it; None when all can be seen."""
+def sealed_by(case: Case) -> Ruling | None:
+    """What keeps us from seeing all documents of the message, as a ruling to hold it; None when all can be seen."""
+    message = case.message
     if is_partial(message):
         return hold(Reason.PARTIAL_MAIL)
     if is_encrypted(message) or (is_signed(message) and message.root.media_type in _PKCS7):
         return hold(Reason.ENCRYPTED_MAIL)
     if has_tnef(message):
         return hold(Reason.TNEF_MAIL)
+    if is_report(message) and case.directory.terms.check.on_no_document is Policy.HOLD:
+        return hold(Reason.NO_DOCUMENT, why_no_document(message))  # a returned invoice is not one that was sent to us
+    if unknown := next((each for each in message.entities if _is_undecoded(each)), None):
+        return hold(Reason.UNKNOWN_ENCODING, printable(unknown.encoding)[:40] or "?")
     defects = [each for each in message.defects if each in _AMBIGUOUS]
     defects += [entity.media_type for entity in message.entities if _unseen(entity)]
+    defects += [flaw for report in case.reports for flaw in _encoding_flaws(report)]
+    defects += undeclared(message) if not defects else ()
     return hold(Reason.MALFORMED_MAIL, defects[0]) if defects else None
 
 
+def _is_undecoded(entity: Entity) -> bool:
+    return not entity.children and entity.encoding not in KNOWN
+
+
 def _unseen(entity: Entity) -> bool:
-    """A multipart that could not be divided, a forwarded mail that was not looked into (the second level, or coded)."""
+    """A multipart that could not be divided, a forwarded mail that was not looked into (the second level, or coded), a
+    reference to a body elsewhere (message/external-body)."""
     if entity.children:
         return False
-    return entity.media_type.startswith("multipart/") or entity.media_type in ("message/rfc822", "message/global")
+    if entity.media_type.startswith("message/"):
+        return entity.media_type not in _REPORTS
+    return entity.media_type.startswith("multipart/")
+
+
+def _encoding_flaws(report: Report) -> list[str]:
+    return [_ENCODING_FLAWS[each.rule] for each in report.findings if each.rule in _ENCODING_FLAWS]

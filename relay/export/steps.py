@@ -143,6 +143,10 @@ SENTENCES: dict[str, tuple[str, str]] = {
         "no Factur-X in the mail; relayed by the setting `on_missing`",
         "aucune Factur-X dans le message ; relayé selon le réglage `on_missing`",
     ),
+    "no_document_relayed": (
+        "no document in the message; relayed by the setting `on_no_document`",
+        "aucune pièce dans le message ; relayé selon le réglage `on_no_document`",
+    ),
     "wrong_client_relayed": (
         "the client is no party of the invoice ({}); relayed by the setting `on_wrong_client`",
         "le client n'est pas partie à la facture ({}) ; relayée selon le réglage `on_wrong_client`",

@@ -58,6 +58,9 @@ def others_steps(case: Case, units: Sequence[Unit], role: Role, address: Address
     unread = [index for index in case.sorting.others if case.reports[index].verdict is Verdict.UNDETERMINED]
     if case.checked and unread and check.on_undetermined == "relay":
         yield Step("undetermined_relayed", ", ".join(str(index + 1) for index in unread))
+    elif not case.documents:
+        if check.on_no_document == "relay":
+            yield Step("no_document_relayed")
     elif check.on_missing == "relay":
         yield Step("missing_relayed")
     yield Step("role", role.value)

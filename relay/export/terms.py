@@ -31,6 +31,7 @@ class Check:
     on_signed: a signed mail from which a part would have to be cut: relay it whole, hold or refuse it; never cut.
     on_unidentified_party: the role is told by elimination, for the client bears no identifier in the invoice: relay or
     hold it. What elimination cannot tell is held in any case.
+    on_no_document: a message without any document (a bounce, an absence notice, a bare link): hold or relay it.
     always_paired: the platform always sends an original with its Factur-X, so that the only plain PDF beside the only
     Factur-X is its original even when its text proves nothing; not when its text says something else.
     """
@@ -39,6 +40,7 @@ class Check:
     french_rules: str = "warning"
     on_invalid: Policy = Policy.RELAY
     on_missing: Policy = Policy.RELAY
+    on_no_document: Policy = Policy.HOLD
     on_undetermined: Policy = Policy.RELAY
     on_wrong_client: Policy = Policy.HOLD
     on_duplicate: Policy = Policy.HOLD

@@ -1,11 +1,20 @@
 """Message: a mail as spans over its raw octets. Nothing is decoded or copied until somebody asks."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
 
+from relay.file_type import SNIFF, file_type, is_pdf
+from relay.mail.transfer_decoder import head
 from relay.model import Span
+
+SHOWN_TEXTS = frozenset(
+    {"text/plain", "text/html", "text/enriched", "text/calendar", "text/x-amp-html", "text/watch-html"}
+    | {"text/rfc822-headers"}
+)
+"""Texts that mail programs show as the message itself; any other is an attachment to them."""
 
 
 class Header(NamedTuple):
@@ -73,12 +82,48 @@ class Message:
         return frozenset([entity.media_type for entity in self.entities])
 
     @cached_property
+    def related(self) -> frozenset[Span]:
+        """Spans of the leaves that accompany the root of a multipart/related, its first part (RFC 2387 §3.2)."""
+        found: set[Span] = set()
+        for entity in self.entities:
+            if entity.media_type == "multipart/related":
+                found |= {leaf.span for part in entity.children[1:] for leaf in part.walk() if not leaf.children}
+        return frozenset(found)
+
+    @cached_property
     def attachments(self) -> tuple[Entity, ...]:
-        """Leaves that may be documents: everything but text bodies without a file name. One level of rfc822."""
-        return tuple([entity for entity in self.entities if not entity.children and _may_be_document(entity)])
+        """Leaves that may be documents: all but texts and reports that are neither named nor documents by their octets.
+
+        One level of message/rfc822.
+        """
+        return tuple([each for each in self.entities if not each.children and self._may_be_document(each)])
+
+    def head(self, entity: Entity) -> bytes:
+        """The first octets of the body of `entity`, decoded: enough to tell what it is."""
+        return head(memoryview(self.raw)[entity.body.start : entity.body.end], entity.encoding, SNIFF)
+
+    def _may_be_document(self, entity: Entity) -> bool:
+        if entity.filename is not None or entity.disposition == "attachment":
+            return True
+        if entity.media_type.startswith("multipart/"):
+            return False
+        if entity.media_type not in SHOWN_TEXTS and not entity.media_type.startswith("message/"):
+            return True
+        return is_document(self.head(entity), entity.media_type)
 
 
-def _may_be_document(entity: Entity) -> bool:
-    if entity.filename is not None or entity.disposition == "attachment":
-        return True
-    return not entity.media_type.startswith(("text/", "multipart/", "message/"))
+def is_document(octets: bytes, media_type: str) -> bool:
+    """Do these first octets of a text, or of a report, begin a document that its label does not tell?
+
+    Plain text, HTML, header fields and a PGP block are what a text holds; XML that is no invoice may be XHTML.
+    """
+    kind = file_type(octets)
+    if kind == "text/xml":
+        return media_type != "text/html" or _INVOICE.search(octets) is not None
+    if kind in (None, "text/html", "message/rfc822", "application/pgp-encrypted"):
+        return is_pdf(octets) or octets.startswith(_UTF16_MARKUP)
+    return True
+
+
+_INVOICE = re.compile(rb"<(?:[A-Za-z_][\w.-]{0,30}:)?(?:CrossIndustry\w{0,40}|Invoice|CreditNote|Order\w{0,30})[\s>]")
+_UTF16_MARKUP = (b"\xff\xfe<\x00", b"\xfe\xff\x00<")

@@ -4,6 +4,7 @@ Nothing is decoded or copied but header fields. A message/rfc822 is looked into 
 are CRLF; a bare LF counts as one too, as the file of an operator may have them.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -13,6 +14,7 @@ from relay.mail.fields import MAX_HEADER, MAX_LINES, Fields, as_octets, read_hea
 from relay.mail.malformed import MalformedMail
 from relay.mail.message import Entity, Header, Message
 from relay.mail.params import display_name, parse_value
+from relay.mail.transfer_decoder import IDENTITY
 from relay.model import Span
 
 __all__ = ["MAX_DEPTH", "MAX_HEADER", "MAX_LINES", "MAX_PARTS", "MalformedMail", "parse"]
@@ -26,7 +28,7 @@ MAX_HEADERS = 8 * MAX_HEADER
 _ONLY_ONCE = frozenset({"content-type", "content-transfer-encoding", "content-disposition"})
 _ONLY_ONCE_ON_TOP = frozenset({"from", "sender", "reply-to", "to", "cc", "subject", "date", "message-id"})
 _FORWARDED = frozenset({"message/rfc822", "message/global"})
-_IDENTITY = frozenset({"7bit", "8bit", "binary"})
+_BOUNDARY = re.compile(r";\s*boundary(?:\*0?\*?)?\s*=", re.IGNORECASE)
 
 
 @dataclass(slots=True)
@@ -65,7 +67,8 @@ def parse(raw: bytes) -> Message:
 
     Message.defects: "missing-final-boundary", "no-boundary-parameter", "no-delimiter" (a multipart without any),
     "no-blank-line" (a header ended by something else), "duplicate-<field>", "encoded-multipart" (a transfer encoding
-    where RFC 2045 §6.4 forbids one), "invalid-content-type", "nested-message" (a message/rfc822 not looked into).
+    where RFC 2045 §6.4 forbids one), "duplicate-boundary",
+    "invalid-content-type", "nested-message" (a message/rfc822 not looked into).
 
     Raises MalformedMail where a limit is passed ("header-too-large", "headers-too-large", "too-many-parts",
     "nesting-too-deep") or there is no octet at all ("empty"): a mail that is not read whole is not judged.
@@ -120,6 +123,8 @@ def _media_type(reading: _Reading, value: str | None, default: str) -> tuple[str
     if value is None:
         return default, {}
     media_type, params = parse_value(value)
+    if media_type.startswith("multipart/") and len(_BOUNDARY.findall(value)) > 1:
+        reading.remark("duplicate-boundary")
     kind, _, subtype = media_type.partition("/")
     if not kind or not subtype or "/" in subtype:
         reading.remark("invalid-content-type")
@@ -136,11 +141,11 @@ def _children(
     reading: _Reading, body: Span, media_type: str, params: dict[str, str], encoding: str, depth: int, forwarded: bool
 ) -> tuple[Entity, ...]:
     if media_type.startswith("multipart/"):
-        if encoding not in _IDENTITY:
+        if encoding not in IDENTITY:
             reading.remark("encoded-multipart")
         default = "message/rfc822" if media_type == "multipart/digest" else "text/plain"
         return _parts(reading, body, params.get("boundary", ""), depth, default, forwarded)
-    if media_type in _FORWARDED and encoding in _IDENTITY:
+    if media_type in _FORWARDED and encoding in IDENTITY:
         if not forwarded:
             return (_entity(reading, body, body, depth=depth + 1, default="text/plain", forwarded=True),)
         reading.remark("nested-message")

@@ -1,10 +1,13 @@
 """What kind of mail it is, where that forbids to cut or to read it."""
 
 from relay.mail.message import Entity, Message
+from relay.mail.params import parse_value
 from relay.mail.transfer_decoder import head
 
 _PKCS7 = frozenset({"application/pkcs7-mime", "application/x-pkcs7-mime"})
 _TNEF = frozenset({"application/ms-tnef", "application/vnd.ms-tnef"})
+_DELIVERY_STATUS = frozenset({"message/delivery-status", "message/global-delivery-status"})
+_READ_RECEIPTS = frozenset({"message/disposition-notification", "message/global-disposition-notification"})
 _PGP = b"-----BEGIN PGP MESSAGE-----"
 
 # Content types of a CMS object (RFC 5652 §5.1, §6.1; RFC 5083 §2), as they stand in DER.
@@ -52,6 +55,33 @@ def is_auto_submitted(message: Message) -> bool:
     if message.root.first("list-id") is not None or message.root.first("x-autoreply") is not None:
         return True
     return (message.root.first("return-path") or "").strip() == "<>" or message.root.media_type == "multipart/report"
+
+
+def automatic_kind(message: Message) -> str | None:
+    """What kind of report or automatic reply it is, in words; None for an ordinary message.
+
+    RFC 3464 and RFC 8098 (multipart/report), RFC 3834 (Auto-Submitted), and the fields that programs used before.
+    """
+    report = message.root.params.get("report-type", "").lower() if message.root.media_type == "multipart/report" else ""
+    types = message.media_types
+    if report == "disposition-notification" or not types.isdisjoint(_READ_RECEIPTS):
+        return "read receipt"
+    if report or message.root.media_type == "multipart/report" or not types.isdisjoint(_DELIVERY_STATUS):
+        return "delivery status notification"
+    sender = (message.root.first("from") or "").lower()
+    if "mailer-daemon@" in sender or sender.strip() == "mailer-daemon":
+        return "delivery status notification"
+    submitted = parse_value(message.root.first("auto-submitted") or "")[0]
+    precedence = (message.root.first("precedence") or "").strip().lower()
+    replied = any(message.root.first(name) is not None for name in ("x-autoreply", "x-autorespond", "x-autoresponder"))
+    if submitted == "auto-replied" or precedence == "auto_reply" or replied:
+        return "automatic reply"
+    return "automatic message" if submitted not in ("", "no") else None
+
+
+def is_report(message: Message) -> bool:
+    """Does it tell of another message (RFC 6522)? The documents in it are that message's, returned and not sent."""
+    return message.root.media_type == "multipart/report"
 
 
 def _pkcs7(message: Message, smime_type: str, objects: tuple[bytes, ...]) -> bool:

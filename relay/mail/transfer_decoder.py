@@ -12,12 +12,11 @@ from typing import NamedTuple
 
 import pybase64
 
+from relay.file_type import SNIFF
+
 IDENTITY = frozenset({"7bit", "8bit", "binary"})
 UUENCODE = frozenset({"x-uuencode", "x-uue", "uuencode", "uue"})
 KNOWN = IDENTITY | UUENCODE | {"base64", "quoted-printable"}
-
-MAGIC_WITHIN = 1024
-"""Octets at the start of a document in which its format shows (a PDF header: ISO 32000-1, implementation note 13)."""
 
 _NOT_BASE64 = bytes(
     octet for octet in range(256) if octet not in b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/="
@@ -71,7 +70,7 @@ def _actual(body: bytes, encoding: str) -> str:
     """The encoding that the first octets show where they exclude the declared one, else the declared one."""
     if encoding not in KNOWN:
         return encoding
-    start = body[:MAGIC_WITHIN].lstrip(_BLANK)
+    start = body[:SNIFF].lstrip(_BLANK)
     if encoding in IDENTITY:
         if _BASE64_OF.match(start):
             return "base64"

@@ -107,6 +107,7 @@ class CheckYaml(Strict):
     french_rules: Annotated[str, one_of("off", "warning", "error")] = "warning"
     on_invalid: Disposition = "relay"
     on_missing: Disposition = "relay"
+    on_no_document: Annotated[str, one_of("hold", "relay")] = "hold"
     on_undetermined: Disposition = "relay"
     on_wrong_client: Disposition = "hold"
     on_unidentified_party: Annotated[str, one_of("relay", "hold")] = "relay"

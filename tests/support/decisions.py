@@ -5,7 +5,7 @@ The world of every row: two firms and five clients, see `CLIENTS`. A row changes
 
 import base64
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -275,6 +275,8 @@ def _leaf(index: int, kind: str, fields: Mapping[str, Any]) -> bytes:
         if media_type == "application/xml"
         else b"PK\x03\x04"
         if kind in ("file", "liar", "container")
+        else b"\x89PNG\r\n\x1a\n"
+        if kind == "image"
         else b"%PDF-1.7\n"
     )
     mark = f"{index}{fields['salt']}".encode() if fields.get("salt") else b""
@@ -316,6 +318,14 @@ def _shape(structure: str, text: bytes, leaves: Sequence[bytes]) -> bytes:
         coded = base64.encodebytes(_forwarded(leaves)).replace(b"\n", b"\r\n")
         head = b"Content-Type: message/rfc822\r\nContent-Transfer-Encoding: base64\r\n\r\n"
         return multipart("mixed", [text, head + coded], "outer")
+    if structure in ("dsn", "mdn"):
+        kind = "delivery-status" if structure == "dsn" else "disposition-notification"
+        status = f"Content-Type: message/{kind}\r\n\r\nReporting-MTA: dns; mx.example\r\n\r\nAction: failed\r\n"
+        inner = b"From: a@b.example\r\nSubject: F\r\n" + (
+            multipart("mixed", leaves, "inner") if leaves else b"\r\nx\r\n"
+        )
+        back = b"Content-Type: message/rfc822\r\n\r\n" + inner
+        return multipart("report", [text, status.encode(), back], "outer", f"; report-type={kind}")
     if structure == "undivided":
         return b"Content-Type: multipart/mixed\r\n\r\n" + leaves[0]
     if structure == "two-types":
@@ -341,4 +351,47 @@ def _shape(structure: str, text: bytes, leaves: Sequence[bytes]) -> bytes:
     if structure == "tnef":
         dat = b"Content-Type: application/ms-tnef; name=winmail.dat\r\n\r\nxxxx\r\n"
         return multipart("mixed", [text, dat, *leaves], "outer")
+    if structure in STRUCTURES:
+        return STRUCTURES[structure](text, leaves)
     raise ValueError(structure)
+
+
+def _related(text: bytes, leaves: Sequence[bytes]) -> bytes:
+    """The first part in a multipart/related with its HTML, the others beside it."""
+    html = b'Content-Type: text/html\r\n\r\n<p>Bonjour <img src="cid:shown%40x"></p>\r\n'
+    return multipart("mixed", [multipart("related", [html, leaves[0]], "inner"), *leaves[1:]], "outer")
+
+
+def _with_html(text: bytes, leaves: Sequence[bytes]) -> bytes:
+    html = b'Content-Type: text/html\r\n\r\n<p>Bonjour <img src="cid:shown%40x"></p>\r\n'
+    return multipart("mixed", [html, *leaves], "outer")
+
+
+def _interrupted(text: bytes, leaves: Sequence[bytes]) -> bytes:
+    return b"this line is no field\r\n" + multipart("mixed", [text, *leaves], "outer")
+
+
+def _encoded_as(encoding: bytes) -> Callable[[bytes, Sequence[bytes]], bytes]:
+    def made(text: bytes, leaves: Sequence[bytes]) -> bytes:
+        return multipart("mixed", [text, *(leaf.replace(b"base64", encoding) for leaf in leaves)], "outer")
+
+    return made
+
+
+STRUCTURES = {
+    "related": _related,
+    "html": _with_html,
+    "interrupted": _interrupted,
+    "unknown-encoding": _encoded_as(b"x-enigma"),
+    "two-boundaries": lambda text, leaves: multipart("mixed", [text, *leaves], "outer", "; boundary=inner"),
+    "elsewhere": lambda text, leaves: multipart(
+        "mixed",
+        [text, b'Content-Type: message/external-body; access-type=URL; URL="http://x"\r\n\r\nx\r\n', *leaves],
+        "o",
+    ),
+    "yenc": lambda text, leaves: multipart(
+        "mixed", [text + b"=ybegin line=128 size=9 name=f.pdf\r\nabc\r\n", *leaves], "o"
+    ),
+    "epilogue": lambda text, leaves: multipart("mixed", [text], "outer") + b"--outer\r\n" + b"".join(leaves),
+    "early-blank": lambda text, leaves: b"\r\n" + multipart("mixed", [text, *leaves], "outer"),
+}

@@ -45,8 +45,8 @@ def test_what_is_held_is_explained_with_its_mend() -> None:
 
 
 def test_a_refusal_is_one() -> None:
-    told = explained({"mail": {"parts": []}, "settings": {"check": {"on_missing": "refuse"}}})
-    assert (told["disposition"], told["reason"]) == ("refuse", "no_document")
+    told = explained({"mail": {"parts": [{"pdf": {}}]}, "settings": {"check": {"on_missing": "refuse"}}})
+    assert (told["disposition"], told["reason"]) == ("refuse", "no_facturx")
 
 
 def test_the_gravest_of_several_mails_speaks_for_all() -> None:
