@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from relay.export.content import is_body, is_pdf, is_xml
 from relay.export.pairing import pair
 from relay.export.role import is_statement
+from relay.export.split_invoice import SplitInvoice, split_invoices
 from relay.export.steps import Step
 from relay.export.terms import Kinds
 from relay.mail.message import Message
@@ -33,12 +34,16 @@ class Invoice:
 
 @dataclass(frozen=True, slots=True)
 class Sorting:
-    """All attachments sorted. others: documents of no invoice. body: text, signatures, images of the letter."""
+    """All attachments sorted. others: documents of no invoice. body: text, signatures, images of the letter.
+
+    split: invoices in two parts, PDF and XML.
+    """
 
     invoices: tuple[Invoice, ...]
     others: tuple[int, ...]
     body: tuple[int, ...]
     steps: tuple[Step, ...] = ()
+    split: tuple[SplitInvoice, ...] = ()
 
 
 def sort_documents(
@@ -79,8 +84,11 @@ def sort_documents(
     found += [Invoice(index) for index in broken.get(None, ())]
     taken = {each for invoice in found for each in members(invoice)}
     others = tuple([index for index in rest if index not in taken])
+    split = split_invoices(message, reports, names, others, alone=not found)
+    taken = {each for invoice in split for each in invoice.members}
+    others = tuple([index for index in others if index not in taken])
     told = [*steps, *_named(message, others, reports)]
-    return Sorting(tuple(found), others, tuple(body), tuple(told))
+    return Sorting(tuple(found), others, tuple(body), tuple(told), split)
 
 
 def members(invoice: Invoice) -> tuple[int, ...]:

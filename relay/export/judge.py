@@ -21,6 +21,7 @@ from relay.export.role import (
     role_in,
     role_of_mail,
 )
+from relay.export.split_invoice import SplitInvoice
 from relay.export.steps import Step
 from relay.export.telling import address_steps, others_steps, role_steps, rules, verdict_steps
 from relay.export.terms import Client, Policy
@@ -62,6 +63,30 @@ def judge_invoice(case: Case, who: Identified, invoice: Invoice) -> tuple[Unit, 
         *verdict_steps(case, report, invoice.facturx),
     )
     return Unit(core, invoice.others, removed, known, address.to, _first(rulings), by), steps
+
+
+def judge_split(case: Case, who: Identified, split: SplitInvoice) -> tuple[Unit, tuple[Step, ...]]:
+    """The unit of an invoice in two parts: whose it is, its XML tells for both; neither leaves without the other, but
+    for an XML that the destination does not take beside the PDF that says it is this invoice."""
+    client, report = who.client, case.reports[split.xml]
+    role = role_in(report, client, who.addressed)
+    known, by = (Role.UNKNOWN, "") if isinstance(role, NoRole) else (role.role, role.by)
+    address = address_for(client.addresses, known, report.is_credit_note)
+    drop = split.told and not _types(case, client, (split.xml,)).passes
+    core = split.pdfs if drop else split.members
+    rulings = (
+        _whose(case, client, report, role),
+        sharing(client),
+        _without_facturx(case, split.pdfs),
+        _types(case, client, core),
+        destination_of(case, address),
+    )
+    shown = ", ".join(str(index + 1) for index in split.pdfs)
+    steps = [Step("split_invoice", f"{shown} + {split.xml + 1}")]
+    if drop:
+        steps.append(Step("xml_removed", str(split.xml + 1)))
+    steps += role_steps(case, report, role, address)
+    return Unit(core, (), (split.xml,) if drop else (), known, address.to, _first(rulings), by), tuple(steps)
 
 
 def judge_others(
@@ -212,12 +237,18 @@ def _unread(case: Case, index: int) -> bool:
 def _missing(case: Case) -> Ruling:
     """A mail without any Factur-X: without any document it follows `on_no_document`, with one that could not be read
     `on_undetermined`, else `on_missing`."""
+    if not case.documents:
+        policy = case.directory.terms.check.on_no_document
+        return by_policy(policy, Reason.NO_DOCUMENT, why_no_document(case.message))
+    return _without_facturx(case, case.sorting.others)
+
+
+def _without_facturx(case: Case, indexes: Iterable[int]) -> Ruling:
+    """Documents of which none is a Factur-X: one that could not be read might be."""
     check = case.directory.terms.check
-    unread = [index for index in case.sorting.others if _unread(case, index)]
+    unread = [index for index in indexes if _unread(case, index)]
     if unread:
         return by_policy(check.on_undetermined, Reason.UNDETERMINED, rules(case.reports[unread[0]]))
-    if not case.documents:
-        return by_policy(check.on_no_document, Reason.NO_DOCUMENT, why_no_document(case.message))
     return by_policy(check.on_missing, Reason.NO_FACTURX)
 
 

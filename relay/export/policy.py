@@ -12,7 +12,7 @@ from relay.export.content import is_xml
 from relay.export.directory import Directory
 from relay.export.documents import sort_documents
 from relay.export.identify import Unidentified, identify
-from relay.export.judge import destination_of, judge_invoice, judge_others, sharing
+from relay.export.judge import destination_of, judge_invoice, judge_others, judge_split, sharing
 from relay.export.links import document_links
 from relay.export.role import address_for
 from relay.export.sealed import sealed_by
@@ -100,6 +100,10 @@ def _plans(case: Case, group: Group) -> tuple[tuple[Plan, ...], tuple[Step, ...]
     units = []
     for invoice in case.sorting.invoices:
         unit, told = judge_invoice(case, group.who, invoice)
+        units.append(unit)
+        steps += told
+    for split in case.sorting.split:
+        unit, told = judge_split(case, group.who, split)
         units.append(unit)
         steps += told
     all_units, told = judge_others(case, group.who, group.answers, units)

@@ -100,6 +100,10 @@ SENTENCES: dict[str, tuple[str, str]] = {
         "a PDF names the invoice and is not its original, for its text does not state the amounts of the invoice: {}",
         "un PDF cite la facture sans en être l'original, car son texte n'indique pas les montants de la facture : {}",
     ),
+    "split_invoice": (
+        "PDF and XML of one invoice in two parts, judged together: {}",
+        "PDF et XML d'une même facture en deux pièces, jugés ensemble : {}",
+    ),
     "unreadable": (
         "attachment {} is encrypted or could not be read: kept",
         "la pièce {} est chiffrée ou illisible : conservée",

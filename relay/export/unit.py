@@ -79,6 +79,8 @@ class Case:
 def parts_of(sorting: Sorting, xml: frozenset[int]) -> dict[int, DocumentPart]:
     """The part each document plays. `xml`: bare XML invoices among the others."""
     parts = {index: DocumentPart.XML if index in xml else DocumentPart.OTHER for index in sorting.others}
+    for split in sorting.split:
+        parts |= {split.xml: DocumentPart.XML} | dict.fromkeys(split.pdfs, DocumentPart.OTHER)
     for invoice in sorting.invoices:
         parts |= dict.fromkeys(invoice.others, DocumentPart.OTHER)
         parts |= dict.fromkeys(invoice.xml, DocumentPart.XML)

@@ -121,9 +121,12 @@ def is_document(octets: bytes, media_type: str) -> bool:
     if kind == "text/xml":
         return media_type != "text/html" or _INVOICE.search(octets) is not None
     if kind in (None, "text/html", "message/rfc822", "application/pgp-encrypted"):
-        return is_pdf(octets) or octets.startswith(_UTF16_MARKUP)
+        before, header, _ = octets.partition(b"%PDF-")
+        named_in_prose = header and _CONTROL.search(before) is None and before.strip()
+        return (is_pdf(octets) and not named_in_prose) or octets.startswith(_UTF16_MARKUP)
     return True
 
 
 _INVOICE = re.compile(rb"<(?:[A-Za-z_][\w.-]{0,30}:)?(?:CrossIndustry\w{0,40}|Invoice|CreditNote|Order\w{0,30})[\s>]")
+_CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1f\x7f]")
 _UTF16_MARKUP = (b"\xff\xfe<\x00", b"\xfe\xff\x00<")

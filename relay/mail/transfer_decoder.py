@@ -124,7 +124,7 @@ def _in_pieces(letters: bytes) -> Decoded:
             continue
         if number >= _MOST_PIECES:
             return Decoded(bytes(octets), Problem.AMBIGUOUS)
-        if octets and _BASE64_OF.match(piece):
+        if octets and piece.startswith(b"JVBERi0"):
             ambiguous = True  # who stops at the first padding opens another document than who reads on
         extra = len(piece) % 4
         if extra == 1:

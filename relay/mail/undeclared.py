@@ -7,7 +7,7 @@ linear, whatever they hold.
 import re
 from collections.abc import Iterator
 
-from relay.mail.message import Entity, Message
+from relay.mail.message import Entity, Message, is_document
 from relay.mail.transfer_decoder import IDENTITY, decode
 from relay.model import Span
 
@@ -60,8 +60,8 @@ def _flaw(message: Message, entity: Entity) -> str | None:
     is_text, is_report = entity.media_type.startswith("text/"), entity.media_type.startswith("message/")
     if not is_report and entity.encoding in IDENTITY and _FIELDS.match(body[:_FIELDS_WITHIN]):
         return "fields-in-body"
-    if not (is_text or is_report):
-        return None
+    if not (is_text or is_report) or is_document(message.head(entity), entity.media_type):
+        return None  # a document by its octets is judged as one
     lines = b"\n" + decode(body, entity.encoding).octets
     if _holds_document(lines):
         return "document-in-text"
