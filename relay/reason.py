@@ -208,7 +208,7 @@ _SENTENCES: dict[Reason, Sentence] = {
     ),
     Reason.UNKNOWN_ENCODING: Sentence(
         "a part of the message has an unknown transfer encoding and cannot be read: {detail}",
-        "une partie du message porte un codage de transfert inconnu et ne peut être lue : {detail}",
+        "une partie du message porte un codage de transfert inconnu et ne peut pas être lue : {detail}",
         "have it sent again with the document in base64",
         "faites renvoyer le message, sa pièce codée en base64",
     ),
