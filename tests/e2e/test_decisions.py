@@ -11,7 +11,7 @@ import json
 import re
 from collections import defaultdict
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from email import message_from_bytes
 from email.policy import default
 from hashlib import sha256
@@ -24,6 +24,7 @@ import yaml
 from relay import wire
 from relay.demo.receiver import Arrival, Receiver
 from relay.export.policy import Decision
+from relay.export.terms import Policy, Terms
 from relay.mail.rewrite import render
 from relay.model import Action, Disposition, Plan
 from relay.reason import SENTENCES, Reason
@@ -72,6 +73,11 @@ def reports(table: list[Row]) -> dict[str, str]:
     return told
 
 
+def without_duplicates(terms: Terms) -> Terms:
+    """`terms`, under which the spool holds no row for bearing the invoice of another row: a row stands for itself."""
+    return replace(terms, check=replace(terms.check, on_duplicate=Policy.RELAY))
+
+
 async def run(stage: TableStage, receiver: Receiver, table: list[Row]) -> None:
     """Every row through the daemon, one reload for each group of settings."""
     groups: dict[str, list[Row]] = defaultdict(list)
@@ -79,7 +85,7 @@ async def run(stage: TableStage, receiver: Receiver, table: list[Row]) -> None:
         groups[json.dumps(each.row.get("settings", {}), sort_keys=True)].append(each)
     started = False
     for group in groups.values():
-        stage.take(group[0].case.directory.terms)
+        stage.take(without_duplicates(group[0].case.directory.terms))
         if not started:
             started = await stage.start()
             assert started, stage.log.read_text("utf-8")
