@@ -10,7 +10,7 @@ from relay.ops.events import Event
 from relay.ops.log import event_log
 from relay.reports.digest import Figures, digest
 from relay.settings.settings import Settings
-from relay.spool.port import Spool, SpoolError, Tally
+from relay.spool.port import Query, Spool, SpoolError, Tally
 
 HOUR = 7
 """Of the machine's local time, when the firm's day begins; a weekly one on Mondays."""
@@ -59,13 +59,16 @@ class Digests:
         for firm in settings.terms.firms.values():
             if firm.operator is None:
                 continue
+            tally = tallies.get(firm.key, Tally())
+            if tally == Tally() and not await self._known_before(firm.key, until):
+                continue
             mail = digest(
-                _figures(tallies.get(firm.key, Tally())),
+                _figures(tally),
                 firm=firm.name,
                 to=firm.operator,
                 language=settings.language,
                 hostname=settings.terms.hostname,
-                smarthost=next(iter(settings.smarthosts), "default"),
+                smarthost=settings.own_smarthost,
                 period=f"{every} {until:.0f} {firm.key}",
                 since=since,
                 until=until,
@@ -78,6 +81,11 @@ class Digests:
         if sent:
             self._stored()
         return sent
+
+    async def _known_before(self, firm: str, until: float) -> bool:
+        """Has the relay had messages of the firm before? Until then, all figures 0 say nothing but that it is new."""
+        first = await self._spool.find(Query(firm=firm, limit=1))
+        return bool(first) and first[0].arrived < until
 
 
 def period(every: str, now: float) -> tuple[float, float]:

@@ -1,13 +1,13 @@
-"""Tells each firm's operator what waits for a person: grouped, at most one mail in `QUIET` seconds, nothing twice."""
+"""Tells the operators what waits for a person: grouped, at most one message in `QUIET` seconds, nothing twice."""
 
 import asyncio
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, replace
 from typing import Protocol
 
-from relay.export.terms import Firm
 from relay.model import Delivery, State
 from relay.ops.events import Event
 from relay.ops.log import event_log
@@ -22,7 +22,10 @@ GATHER = 3.0
 """Seconds that an announced look waits, so that a burst is one notice."""
 
 QUIET = 3600.0
-"""Seconds between two notices to one firm: a thousand failures of an hour are one notice."""
+"""Seconds between two notices to one operator: a thousand failures of an hour are one notice."""
+
+_HOST = ""
+"""Key of the host's operator among those of the firms."""
 
 _LIMIT = 5000
 _WATCHED = {"held": State.HELD, "failed": State.FAILED, "late": State.DEFERRED}
@@ -70,21 +73,22 @@ class Notices:
     async def tell(self) -> int:
         """One round; how many notices were put in the queue. Notice and mark are one commit: nothing is told twice."""
         settings, now = self._settings(), self._clock()
-        firms = settings.terms.firms
+        # A clock set back must not silence the notices.
+        operators = {
+            each.key: each for each in _operators(settings) if not 0 <= now - self._last.get(each.key, -QUIET) < QUIET
+        }
         sent = 0
-        for key, items in (await self._untold(firms)).items():
-            firm = firms[key]
-            # A clock set back must not silence the notices.
-            if firm.operator is None or 0 <= now - self._last.get(key, -QUIET) < QUIET:
-                continue
+        for key, items in (await self._untold(settings, operators)).items():
+            operator = operators[key]
             mail = notice(
                 items,
-                firm=firm.name,
-                to=firm.operator,
+                firm=operator.name,
+                to=operator.address,
                 language=settings.language,
                 hostname=settings.terms.hostname,
-                smarthost=next(iter(settings.smarthosts), "default"),
+                smarthost=settings.own_smarthost,
                 now=now,
+                host=key == _HOST,
             )
             await self._spool.report([(item.delivery, _kind(item.about)) for item in items], [mail], now)
             self._last[key] = now
@@ -94,29 +98,62 @@ class Notices:
             self._stored()
         return sent
 
-    async def _untold(self, firms: Mapping[str, Firm]) -> Mapping[str, Sequence[Item]]:
-        """What each firm's operator has not been told of yet."""
+    async def _untold(self, settings: Settings, operators: Mapping[str, "_Operator"]) -> Mapping[str, Sequence[Item]]:
+        """What each of `operators` has not been told of yet. Nothing is read that none of them can be told of, so that
+        however much of that there is, it stops no other notice."""
         found: dict[str, list[Item]] = defaultdict(list)
+        firms = frozenset(settings.terms.firms)
+        unknown = next(iter(firms)) if len(firms) == 1 else _HOST
         for about, state in _WATCHED.items():
-            query = Query(frozenset({state}), unreported=_kind(about), limit=_LIMIT)
-            for delivery in await self._spool.find(query):
-                key = _addressee(delivery, firms)
-                if key in firms and (about != "late" or "late" in delivery.reported):
-                    found[key].append(Item(about, delivery))
+            query = Query(
+                frozenset({state}),
+                unreported=_kind(about),
+                reported="late" if about == "late" else None,
+                generated=False,
+                limit=_LIMIT,
+            )
+            for delivery in await self._of_firms(query, frozenset(operators) - {_HOST}):
+                found[str(delivery.firm)].append(Item(about, delivery))
+            if unknown in operators:
+                nobodys = await self._spool.find(replace(query, no_firm=True))
+                found[unknown] += [Item(about, delivery) for delivery in nobodys]
+            if _HOST in operators:
+                removed = await self._spool.find(replace(query, other_firms=firms))
+                found[_HOST] += [Item(about, delivery) for delivery in removed]
+        return {key: items for key, items in found.items() if items}
+
+    async def _of_firms(self, query: Query, firms: frozenset[str]) -> Sequence[Delivery]:
+        """Deliveries of each of `firms`: one that has more than a query gives leaves the others theirs."""
+        found: list[Delivery] = []
+        while firms:
+            page = await self._spool.find(replace(query, firms=firms))
+            found += page
+            if len(page) < query.limit:
+                break
+            firms -= {str(delivery.firm) for delivery in page}
         return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Operator:
+    """key: of the firm, or _HOST. name: of the firm, or the host's. address: where its notices go."""
+
+    key: str
+    name: str
+    address: str
+
+
+def _operators(settings: Settings) -> Sequence[_Operator]:
+    """Who can be told: each firm's operator, and the host's of what is of no firm, or of one not configured any more.
+
+    Of a host's many firms none may learn of another's message.
+    """
+    firms = settings.terms.firms.values()
+    found = [_Operator(each.key, each.name, each.operator) for each in firms if each.operator is not None]
+    if settings.operator is not None:
+        found.append(_Operator(_HOST, settings.terms.hostname, settings.operator))
+    return found
 
 
 def _kind(about: str) -> str:
     return f"notice-{about}"
-
-
-def _addressee(delivery: Delivery, firms: Mapping[str, Firm]) -> str:
-    """The firm of the delivery; a mail of no known client concerns the firm only where there is but one.
-
-    Of a host's many firms none may learn of another's mail: there the metric `held` and its alert tell the host.
-    """
-    if delivery.generated:
-        return ""
-    if delivery.firm is not None:
-        return delivery.firm
-    return next(iter(firms)) if len(firms) == 1 else ""

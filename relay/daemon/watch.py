@@ -97,10 +97,11 @@ def status_line(stats: Stats, troubles: Sequence[str] = ()) -> str:
 
 
 async def housekeeping(spool: Spool, keep: Callable[[], float]) -> None:
-    """Forget mails delivered more than `keep()` seconds ago, in small steps, until cancelled."""
+    """Forget mails that ended, or were withheld, more than `keep()` seconds ago, in small steps, until cancelled."""
     while True:
         try:
-            purged = await spool.purge(time.time() - keep(), PURGE_STEP)
+            before = time.time() - keep()
+            purged = await spool.purge(before, PURGE_STEP, withheld=before)
         except SpoolError as error:
             event_log(Event.FAULT, where="purge", exception=error)
             purged = 0

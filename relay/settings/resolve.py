@@ -46,6 +46,7 @@ def settings(directory: Path, relay: RelayYaml, firms: Iterable[Firm], clients: 
         language=relay.language,
         digest=relay.digest,
         dkim=_dkim(directory, relay.dkim),
+        operator=relay.defaults.operator,
     )
 
 

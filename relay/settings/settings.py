@@ -141,7 +141,7 @@ class Dkim:
 class Settings:
     """What is in force. spool: `sqlite:///absolute/path`. keep_delivered: seconds. http: None when off.
 
-    digest: off | daily | weekly.
+    digest: off | daily | weekly. operator: of the host, `defaults.operator`, or None.
     """
 
     terms: Terms
@@ -156,6 +156,12 @@ class Settings:
     language: str = "fr"
     digest: str = "off"
     dkim: Dkim | None = None
+    operator: str | None = None
+
+    @property
+    def own_smarthost(self) -> str:
+        """By which smarthost messages of our own leave: "default", else the one that `smarthosts` names first."""
+        return "default" if "default" in self.smarthosts else next(iter(self.smarthosts), "default")
 
 
 STATIC = ("listen", "spool", "keep_delivered", "http", "log")

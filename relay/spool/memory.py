@@ -27,6 +27,9 @@ from relay.spool.entry import (
 from relay.spool.port import FREE, OperatorAction, Query, Record, SpoolError, Stats, Stored, Take, Tally, Windows
 from relay.spool.tally import Tallies
 
+_NEVER_SENT = frozenset({State.FAILED, State.DROPPED, State.WITHHELD})
+"""States that a purge ends without anything having been delivered."""
+
 
 @dataclass(slots=True)
 class _Entry:
@@ -78,6 +81,9 @@ class MemorySpool:
         kept = self._mails.get(queue_id)
         states = {each.delivery.state for each in kept.entries.values()} if kept else set()
         return bool(states) and states <= {State.FAILED, State.DROPPED}
+
+    def _unsent(self, queue_id: str) -> bool:
+        return all(each.delivery.state in _NEVER_SENT for each in self._mails[queue_id].entries.values())
 
     def _plant(
         self,
@@ -219,6 +225,10 @@ class MemorySpool:
             and query.queue_id in (None, delivery.queue_id)
             and query.generated in (None, delivery.generated)
             and query.unreported not in delivery.reported
+            and (query.reported is None or query.reported in delivery.reported)
+            and (query.firms is None or delivery.firm in query.firms)
+            and (query.other_firms is None or delivery.firm not in query.other_firms | {None})
+            and (not query.no_firm or delivery.firm is None)
             and (query.term is None or self._named(delivery, bare(query.term)))
         )
 
@@ -296,10 +306,10 @@ class MemorySpool:
         over = [queue_id for queue_id, kept in by_arrival if _over(kept, before, withheld)][:limit]
         for queue_id in over:
             for number in self._mails[queue_id].entries:
-                if self._gone(queue_id, number):
+                if self._mails[queue_id].entries[number].delivery.state in _NEVER_SENT:
                     self._forget(queue_id, number)
             fingerprint = self._mails[queue_id].mail.fingerprint
-            if self._undone(queue_id) and self._fingerprints.get(fingerprint, ("", 0.0))[0] == queue_id:
+            if self._unsent(queue_id) and self._fingerprints.get(fingerprint, ("", 0.0))[0] == queue_id:
                 del self._fingerprints[fingerprint]
             del self._mails[queue_id]
         now = self._clock()

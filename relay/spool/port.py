@@ -87,9 +87,10 @@ class OperatorAction:
 class Query:
     """Which deliveries: all conditions given hold.
 
-    term: queue id, Message-ID, invoice number, sha256, SIREN of a party, dossier. unreported: kind of report not sent.
-    generated: only the relay's own messages (notices, DSN), or none of them; None: both. newest: where there are more
-    than `limit`, those that arrived last.
+    term: queue id, Message-ID, invoice number, sha256, SIREN of a party, dossier. unreported, reported: kind of report
+    not sent, and sent. generated: only the relay's own messages (notices, DSN), or none of them; None: both. newest:
+    where there are more than `limit`, those that arrived last. firms: of one of these, none when empty. other_firms: of
+    a firm that is none of these. no_firm: of no firm.
     """
 
     states: frozenset[State] = frozenset()
@@ -100,6 +101,10 @@ class Query:
     unreported: str | None = None
     generated: bool | None = None
     newest: bool = False
+    reported: str | None = None
+    firms: frozenset[str] | None = None
+    other_firms: frozenset[str] | None = None
+    no_firm: bool = False
     limit: int = 1000
 
 
@@ -248,7 +253,7 @@ class Spool(Protocol):
         """Forget up to `limit` mails all of whose deliveries ended before `before`; how many. Never a held one.
 
         withheld: when given, a delivery withheld since before that time counts as ended. Fingerprints and digests of
-        documents outlive the mail until their windows close.
+        documents outlive the mail until their windows close, unless all it stands for was never sent.
         """
 
     async def stats(self) -> Stats:

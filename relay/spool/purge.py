@@ -14,6 +14,7 @@ _OVER = """
         AND NOT (d.state = 'withheld' AND d.changed < :withheld))
     ORDER BY arrived, id LIMIT :limit
 """
+_NEVER_SENT = "('failed', 'dropped', 'withheld')"
 _NEVER = -1e300
 _ROUND = 10_000
 
@@ -39,12 +40,10 @@ def forget(db: sqlite3.Connection, number: int) -> None:
 
 
 def _forget_undone(db: sqlite3.Connection, number: int, queue_id: str, fingerprint: str) -> None:
-    """What failed or was dropped must not stand in the way of the same document later; what was delivered must."""
-    undone = "SELECT number FROM deliveries WHERE mail = ? AND state IN ('failed', 'dropped')"
+    """What was never sent must not stand in the way of the same document later; what was delivered must."""
+    undone = f"SELECT number FROM deliveries WHERE mail = ? AND state IN {_NEVER_SENT}"
     db.execute(f"DELETE FROM documents WHERE queue_id = ? AND number IN ({undone})", (queue_id, number))
-    lives = db.execute(
-        "SELECT 1 FROM deliveries WHERE mail = ? AND state NOT IN ('failed', 'dropped')", (number,)
-    ).fetchone()
+    lives = db.execute(f"SELECT 1 FROM deliveries WHERE mail = ? AND state NOT IN {_NEVER_SENT}", (number,)).fetchone()
     if lives is None:
         db.execute("DELETE FROM fingerprints WHERE fingerprint = ? AND queue_id = ?", (fingerprint, queue_id))
 

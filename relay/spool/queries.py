@@ -1,6 +1,7 @@
 # ruff: noqa: S608 (statements are put together from constants of this package; values are always bound)
 """The reading verbs on one connection: what is there, and how much of it."""
 
+import json
 import sqlite3
 
 from relay.model import Delivery, Plan, State
@@ -46,6 +47,17 @@ def _conditions(query: Query) -> tuple[str, list[str | bool]]:
     if query.unreported is not None:
         conditions.append("' ' || reported || ' ' NOT LIKE ?")
         values.append(f"% {query.unreported} %")
+    if query.reported is not None:
+        conditions.append("' ' || reported || ' ' LIKE ?")
+        values.append(f"% {query.reported} %")
+    if query.firms is not None:
+        conditions.append("firm IN (SELECT value FROM json_each(?))")
+        values.append(json.dumps(sorted(query.firms)))
+    if query.other_firms is not None:
+        conditions.append("firm IS NOT NULL AND firm NOT IN (SELECT value FROM json_each(?))")
+        values.append(json.dumps(sorted(query.other_firms)))
+    if query.no_firm:
+        conditions.append("firm IS NULL")
     if query.term is not None:
         term = bare(query.term)
         conditions.append(f"mail IN ({_MAILS_OF_TERM}) AND {_TERM}")

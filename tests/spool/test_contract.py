@@ -615,6 +615,18 @@ class TestPurge:
         assert await spool.purge(clock.now) == 0
         assert await spool.purge(clock.now - 100, withheld=clock.now) == 1
 
+    async def test_what_was_withheld_and_forgotten_stands_in_nobodys_way(self, spool: Spool, clock: Clock) -> None:
+        document = facturx("F-77")
+        withheld = plan(CLIENT, documents=(document,), disposition=Disposition.WITHHOLD, reason=Reason.NOT_SHARED)
+        first = mail(withheld, at=clock.now)
+        await spool.store(first)
+        clock.now += 10
+        assert await spool.purge(clock.now, withheld=clock.now) == 1
+        assert not (await spool.store(mail(fingerprint=first.fingerprint))).duplicate
+        again = mail(plan(CLIENT, documents=(document,)), hold_duplicates=True)
+        await spool.store(again)
+        assert await states(spool, again.queue_id) == [State.QUEUED]
+
     async def test_forgetting_what_was_given_up_leaves_what_came_in_its_place(self, spool: Spool, clock: Clock) -> None:
         first, second = mail(fingerprint="same"), mail(fingerprint="same", at=2_000_000.0)
         await spool.store(first)
@@ -745,3 +757,34 @@ class TestTally:
         for _ in range(1201):
             await spool.store(mail(plan("a@x")))
         assert (await spool.tally(0.0, 2e6))["cabinet"].mails == 1201
+
+
+class TestQueriesByFirm:
+    @pytest.mark.parametrize(
+        ("query", "found"),
+        [
+            (Query(firms=frozenset({"a", "b"})), ["a", "b"]),
+            (Query(firms=frozenset({"a", "it's"})), ["a", "it's"]),
+            (Query(firms=frozenset()), []),
+            (Query(other_firms=frozenset({"a", "b"})), ["it's"]),
+            (Query(other_firms=frozenset()), ["a", "b", "it's"]),
+            (Query(no_firm=True), [None, None]),
+            (Query(no_firm=True, generated=False), [None]),
+            (Query(generated=True), [None]),
+            (Query(firms=frozenset({"a", "b"}), limit=1), ["a"]),
+        ],
+    )
+    async def test_of_which_firm(self, spool: Spool, query: Query, found: list[str | None]) -> None:
+        for at, firm in enumerate(("a", "b", "it's", None)):
+            await spool.store(mail(plan(CLIENT, firm=firm), at=float(at)))
+        await spool.store(mail(plan("op@x", firm=None, dossier=None), at=9.0, generated=True))
+        assert [each.firm for each in await spool.find(query)] == found
+
+    async def test_reported_finds_what_that_report_was_sent_of(self, spool: Spool, clock: Clock) -> None:
+        late, other = mail(plan("a@x")), mail(plan("b@x"))
+        await spool.store(late)
+        (claim,) = await spool.claim(clock.now, 60, 1)
+        await spool.settle(claim, Transition(State.DEFERRED, clock.now + 60, "451", "deferred", report="late"))
+        await spool.store(other)
+        assert [each.queue_id for each in await spool.find(Query(reported="late"))] == [late.queue_id]
+        assert [each.queue_id for each in await spool.find(Query(unreported="late"))] == [other.queue_id]

@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 
-from relay.daemon.watch import Watch, status_line
-from relay.model import State
+from relay.daemon.watch import Watch, housekeeping, status_line
+from relay.model import Disposition, State
 from relay.ops.metrics import Metrics
 from relay.spool.memory import MemorySpool
 from relay.spool.port import Stats
+from tests.support.spooled import mail, plan
 
 
 def test_the_line_counts_what_waits_and_begins_with_what_is_wrong() -> None:
@@ -44,3 +45,21 @@ async def test_the_line_says_what_is_wrong(
     telling.cancel()
     await asyncio.gather(telling, return_exceptions=True)
     await spool.close()
+
+
+async def test_what_was_withheld_is_forgotten_with_what_was_delivered() -> None:
+    spool, purged = MemorySpool(clock=lambda: 1_000_000.0), asyncio.Event()
+    await spool.store(mail(plan("a@x", disposition=Disposition.WITHHOLD), at=1_000_000.0))
+    purge = spool.purge
+
+    async def purging(before: float, limit: int = 100, *, withheld: float | None = None) -> int:
+        done = await purge(before, limit, withheld=withheld)
+        if done:
+            purged.set()
+        return done
+
+    spool.purge = purging  # type: ignore[method-assign]
+    keeping = asyncio.create_task(housekeeping(spool, lambda: 3600.0))
+    await asyncio.wait_for(purged.wait(), 30)
+    keeping.cancel()
+    await asyncio.gather(keeping, return_exceptions=True)

@@ -152,8 +152,55 @@ async def test_each_firm_learns_its_own_figures_once_whatever_restarts() -> None
 
 async def test_off_sends_nothing_and_a_digest_missed_for_a_day_is_not_sent() -> None:
     assert await Desk("off", at("2026-11-24 07:01")).digests.send() == 0
-    assert await Desk("weekly", at("2026-11-23 20:00")).digests.send() == 2
-    assert await Desk("weekly", at("2026-11-24 08:00")).digests.send() == 0
+    for now, sent in (("2026-11-23 20:00", 1), ("2026-11-24 08:00", 0)):
+        desk = Desk("weekly", at(now))
+        await desk.spool.store(mail(plan(CLIENT, firm="a"), at=at("2026-11-17 15:00")))
+        assert await desk.digests.send() == sent
+
+
+async def test_a_firm_of_which_nothing_has_come_yet_gets_no_digest() -> None:
+    """At the first start all figures are 0 and mean nothing; later a day without messages is told as such."""
+    desk = Desk("daily", at("2026-11-24 07:01"))
+    assert await desk.digests.send() == 0
+    await desk.spool.store(mail(plan(CLIENT, firm="a"), at=at("2026-11-24 07:02")))
+    desk.again()
+    assert await desk.digests.send() == 0
+    desk.now = at("2026-11-25 07:01")
+    assert await desk.digests.send() == 1
+    desk.now = at("2026-11-26 07:01")
+    assert await desk.digests.send() == 1
+    texts = await desk.texts()
+    assert set(texts) == {"op@a.example"}
+
+
+@pytest.mark.parametrize(
+    ("count", "french", "english"),
+    [
+        (0, "0  message accepté\n", "0  mails accepted\n"),
+        (1, "1  message accepté\n", "1  mail accepted\n"),
+        (2, "2  messages acceptés\n", "2  mails accepted\n"),
+    ],
+)
+def test_figures_have_their_plurals(count: int, french: str, english: str) -> None:
+    rules = {f"BR-{number:02}": 9 for number in range(MAX_RULES + count)}
+    figures = Figures(mails=count, invalid=rules | {"BR-00": 1000 * count})
+    for language, told in (("fr", french), ("en", english)):
+        text = parts(figures, language)[1].replace("\r\n", "\n")
+        assert told in text
+        assert ("1 more rule\n" in text or "1 règle de plus\n" in text) == (count == 1)
+        assert ("2 more rules\n" in text or "2 règles de plus\n" in text) == (count == 2)
+
+
+@pytest.mark.parametrize(("count", "told"), [(1, "BR-1\u00a0: 1 pièce"), (2, "BR-1\u00a0: 2 pièces")])
+def test_documents_have_their_plurals(count: int, told: str) -> None:
+    assert told in parts(Figures(invalid={"BR-1": count}), "fr")[1].splitlines()[-3]
+
+
+def test_no_french_figure_of_one_is_in_the_plural() -> None:
+    states = dict.fromkeys(State, 1)
+    text = parts(Figures(1, {**states, State.QUEUED: 1, State.DEFERRED: 0, State.ACTIVE: 0}, 1), "fr")[1]
+    for line in text.splitlines()[2:9]:
+        assert line.startswith("      1  ") and not line.split("  ")[-1].split(" ")[0].endswith("s"), line
 
 
 def _plain(html: str) -> str:
