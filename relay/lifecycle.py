@@ -26,7 +26,7 @@ _WAITING = frozenset({State.QUEUED, State.DEFERRED})
 
 @dataclass(frozen=True, slots=True)
 class Transition:
-    """What settles a claim. `event`: name of the history line; `report`: "failed" | "late" | None to be sent.
+    """What settles a claim. `event`: name of the history line; `report`: to send, failed | late | delivered.
 
     attempted: False when the claim was given back before the attempt began; it does not count then.
     """

@@ -202,6 +202,12 @@ class Mail:
     generated: bool = False
     seal: bytes = field(default=b"", compare=False, repr=False)
 
+    def confirms(self, plan: int) -> bool:
+        """Is its sender to be told when the plan of this index was relayed (NOTIFY=SUCCESS, rfc3461#4.1)?"""
+        answers = self.plans[plan].answers
+        asking = [each.address for each in self.envelope.recipients if "SUCCESS" in each.notify]
+        return bool(self.envelope.sender) and not self.generated and any(each in answers for each in asking)
+
 
 class State(StrEnum):
     QUEUED = "queued"

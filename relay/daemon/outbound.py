@@ -71,10 +71,16 @@ class Outbound:
             return plan.return_path
 
     def reports(self, mail: Mail, delivery: Delivery, transition: Transition) -> tuple[Mail, ...]:
-        """What the platform's sender is told of a failure or a delay."""
+        """What the platform's sender is told of a failure, a delay, or (on request) a success."""
         settings = self._settings()
         reports = status_report(
-            mail, delivery, transition, hostname=settings.terms.hostname, retry=settings.retry, now=time.time()
+            mail,
+            delivery,
+            transition,
+            hostname=settings.terms.hostname,
+            retry=settings.retry,
+            now=time.time(),
+            smarthost=settings.own_smarthost,
         )
         for report in reports:
             self._witness.told(transition.report or "failed", report.queue_id, 1)

@@ -62,6 +62,8 @@ class Attempts:
     jitter: Callable[[], float]
     again: float
     alone: Solitude = field(default_factory=Solitude)
+    confirming: set[str] = field(default_factory=set)
+    """Ids of the deliveries under way whose sender asked to be told of success."""
 
     async def run(self, claim: Claim) -> bool:
         """Attempt and settle; True when the settlement put new mails (reports) in the queue. Raises SpoolBroken.
@@ -127,6 +129,8 @@ class Attempts:
         mail = await self._mail(delivery)
         if mail is None:
             raise _Unreadable("the mail cannot be read from the spool")
+        if mail.confirms(delivery.plan):
+            self.confirming.add(delivery.id)
         plan = mail.plans[delivery.plan]
         chunks = await self.ports.sign(mail, self.ports.render(mail, plan))
         made = letter(self.ports.sender(delivery, plan), (recipient,), chunks, mail.envelope.smtputf8)
@@ -156,6 +160,10 @@ class Attempts:
     async def _settle(self, claim: Claim, outcome: Outcome, seconds: float) -> bool:
         delivery = claim.delivery
         transition = step(delivery, outcome, self.clock(), self.ports.retry(), self.jitter())
+        if delivery.id in self.confirming:
+            self.confirming.discard(delivery.id)
+            if transition.event == "delivered":
+                transition = replace(transition, report="delivered")
         reports = await self._reports(delivery, transition) if transition.report is not None else ()
         self.remembered.attempted(delivery.queue_id)
         held = await self._record(claim, transition, reports)

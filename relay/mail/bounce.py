@@ -1,6 +1,7 @@
 """Read the delivery status notifications of others (RFC 3464 §2): what became of a mail that we relayed."""
 
 import re
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -67,7 +68,19 @@ def _bounce(action: str, fields: Mapping[str, str]) -> Bounce:
 def _untyped(value: str) -> str:
     """`rfc822; a@b` -> `a@b`."""
     kind, semicolon, rest = value.partition(";")
+    if kind.strip().lower() == "utf-8":
+        return printable(from_utf8_xtext(decode_words(rest)))
     return printable(decode_words(rest if semicolon and " " not in kind.strip() else value))
+
+
+def from_utf8_xtext(address: str) -> str:
+    """An address in utf-8-addr-xtext or utf-8-addr-unitext (rfc6533#3), decoded. Of what is no character it is kept."""
+
+    def letter(match: re.Match[str]) -> str:
+        number = int(match[1], 16)
+        return chr(number) if number <= sys.maxunicode and not 0xD800 <= number <= 0xDFFF else match[0]
+
+    return re.sub(r"\\x\{([0-9A-Fa-f]{2,6})\}", letter, address)
 
 
 def _fields(group: str) -> dict[str, str]:

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 
-from relay.demo.scenes import BAKERY, SUPPLIER, Attached, Scene
+from relay.demo.scenes import BAKERY, FIRM_YAML, STRANGER, SUPPLIER, Attached, Scene
 from relay.demo.stage import Stage
 from relay.facturx.samples import facturx_pdf, invoice_xml
 from relay.mail.bounce import parse_dsn
@@ -15,6 +15,14 @@ from tests.support.peer_script import Say
 
 MARTIN = "martin@export.relay.example"
 SENDER = "noreply@jefacture.example"
+SECOND_FIRM = """\
+firm: Second cabinet
+operator: chef@second.example
+connections:
+  agiris: {type: email}
+clients:
+  - {dossier: "7", connection: agiris, agiris_address: sept@agiris.example, recipients: [sept@export.relay.example]}
+"""
 
 
 @pytest.fixture
@@ -45,6 +53,47 @@ async def test_a_refusal_of_the_next_hop_is_reported_to_the_platform(stage: Stag
     assert (bounce.action, bounce.status, bounce.recipient) == ("failed", "5.1.1", MARTIN)
     (delivery,) = [each for each in await stage.command("queue", "list", "--all") if each["queue_id"] == reply.text]
     assert (delivery["state"], delivery["last_reply"]) == ("failed", "550 5.1.1 no such mailbox")
+
+
+async def test_dsn_parameters_are_honoured(stage: Stage, peer: Peer) -> None:
+    peer.on("rcpt", Say("550 5.1.1 no mailbox 00012345@agiris.example"), when=lambda line: "00012345@" in line)
+    sent = scene("DSN-2").mail()
+    with smtplib.SMTP("127.0.0.1", stage.smtp, timeout=30) as client:
+        client.sendmail(
+            SENDER, [MARTIN], sent, ["RET=FULL", "ENVID=a+2Bb"], ["NOTIFY=FAILURE,SUCCESS", "ORCPT=rfc822;m+2Bx@y"]
+        )
+    (mail,) = await peer.wait(1, 30)
+    assert mail.recipients == (SENDER,)
+    for told in (b"Original-Envelope-Id: a+b\r\n", b"Original-Recipient: rfc822;m+x@y\r\n", b"message/rfc822"):
+        assert told in mail.content
+    assert b"agiris.example" not in mail.content.replace(sent, b"")
+    assert sent.strip() in mail.content
+
+
+async def test_a_sender_who_asks_is_told_of_a_relayed_message(stage: Stage, peer: Peer) -> None:
+    with smtplib.SMTP("127.0.0.1", stage.smtp, timeout=30) as client:
+        client.sendmail(SENDER, [MARTIN], scene("DSN-3").mail(), [], ["NOTIFY=SUCCESS"])
+    mails = await peer.wait(2, 30)
+    (told,) = [each for each in mails if each.recipients == (SENDER,)]
+    bounce = parse_dsn(told.content)
+    assert bounce is not None
+    assert (told.sender, bounce.action, bounce.recipient) == ("", "relayed", MARTIN)
+    assert b"agiris.example" not in told.content
+
+
+async def test_the_hosts_operator_is_told_of_an_unknown_client(stages: Callable[..., Stage], peer: Peer) -> None:
+    stage = stages(
+        peer.port,
+        firms={"cabinet-demo": FIRM_YAML, "second": SECOND_FIRM},
+        more="defaults: {operator: ops@host.example}\n",
+    )
+    assert await stage.start(), stage.log.read_text(encoding="utf-8")
+    pdf = facturx_pdf(invoice_xml(number="N-9", seller_siren=SUPPLIER, buyer_siren=STRANGER), text="N-9")
+    unknown = Scene("", MARTIN, (Attached("x.pdf", pdf),), None).mail()
+    queue_id = stage.submit("inconnu@export.relay.example", unknown).text
+    (mail,) = await peer.wait(1, 60)
+    assert mail.recipients == ("ops@host.example",)
+    assert queue_id.encode() in mail.content
 
 
 async def test_a_late_bounce_finds_its_mail(stage: Stage, peer: Peer) -> None:

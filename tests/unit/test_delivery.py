@@ -13,7 +13,7 @@ from relay.delivery import Limits, Ports, QueueManager, RouteError
 from relay.delivery.gates import Gates
 from relay.delivery.remembered import VALUES, Remembered
 from relay.lifecycle import Transition
-from relay.model import Claim, Delivery, Mail, Order, Plan, Recoding, Retry, Span, State
+from relay.model import Claim, Delivery, Envelope, Mail, Order, Plan, Recipient, Recoding, Retry, Span, State
 from relay.ops.events import Event
 from relay.reason import Reason
 from relay.reply import Deferred, Delivered, Failed, Outcome, Reply, Stage, Trouble, failure
@@ -959,3 +959,29 @@ def test_stored_twice_is_remembered_once() -> None:
     memory.attempted(one.queue_id)
     assert len(memory) == 0
     assert Stored(one.queue_id).duplicate is False
+
+
+@pytest.mark.parametrize("remember", [True, False])
+async def test_a_sender_who_asks_is_told_of_success(house: House, remember: bool) -> None:
+    asking = Recipient("acme@export.relay.example", frozenset({"SUCCESS"}))
+    envelope = Envelope("platform@jefacture.example", (asking,))
+    house.reports = [replace(mail(plan("platform@jefacture.example"), at=NOW), generated=True)]
+    asked = mail(plan("a@x", answers=(asking.address,)), at=NOW, envelope=envelope)
+    await house.store(asked, mail(plan("b@x"), at=NOW), remember=remember)
+    await house.until(lambda: len(house.happened(Event.DELIVERED)) == 3)
+    assert Counter(house.sent) == {"a@x": 1, "b@x": 1, "platform@jefacture.example": 1}
+    reported = {each.recipient: each.reported for each in await house.spool.find(Query())}
+    assert reported["a@x"] == {"delivered"} and reported["b@x"] == frozenset()
+
+
+async def test_a_sender_who_asks_for_success_is_not_told_of_it_after_a_failure(house: House) -> None:
+    house.answer = refuses
+    asking = Recipient("acme@export.relay.example", frozenset({"SUCCESS"}))
+    envelope = Envelope("platform@jefacture.example", (asking,))
+    await house.store(mail(plan("a@x", answers=(asking.address,)), at=NOW, envelope=envelope))
+    await house.until(lambda: len(house.happened(Event.FAILED)) == 1)
+    assert [each.reported for each in await house.spool.find(Query())] == [{"failed"}]
+
+
+async def refuses(recipient: str, smarthost: str) -> Outcome:
+    return NO

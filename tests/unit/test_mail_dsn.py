@@ -151,3 +151,118 @@ def test_auto_submitted(headers, automatic):
 def test_the_french_of_a_report(action: str, said: str):
     letter = next(iter(python(ours(Notice("a@b.example", action, "4.4.1"))).iter_parts()))
     assert said in letter.get_content()
+
+
+def fields(*notices: Notice, **more: object) -> list[email.message.Message]:
+    """The groups of the status part: of the message, then of each recipient."""
+    given = {"hostname": "r", "queue_id": "Q", "to": "a@b", "at": 0, "arrived": 0, "original": mail(), **more}
+    raw = report(notices=notices or (NOTICE,), **given)  # type: ignore[arg-type]
+    assert raw.isascii()
+    return list(next(p for p in python(raw).walk() if p.get_content_type() == "message/delivery-status").get_payload())
+
+
+@pytest.mark.parametrize(
+    ("envid", "said"),
+    [
+        ("QQ314159", "QQ314159"),
+        ("a+2Bb+3Dc", "a+b=c"),
+        ("a+20b", "a b"),
+        ("a+0D+0AAction:x", "a+0D+0AAction:x"),
+        ("a+E9", "a+E9"),
+        ("a+00", "a+00"),
+    ],
+)
+def test_xtext_of_envid_is_decoded(envid: str, said: str):
+    about, *_ = fields(envid=envid)
+    assert about["Original-Envelope-Id"] == said
+    assert about["Action"] is None
+
+
+@pytest.mark.parametrize(
+    ("orcpt", "said"),
+    [
+        (None, None),
+        ("rfc822;martin@x.example", "rfc822;martin@x.example"),
+        ("rfc822;martin+2Btag@x.example", "rfc822;martin+tag@x.example"),
+        ("RFC822;a+3Db+2Bc@x", "RFC822;a=b+c@x"),
+        ('rfc822;"john+20doe"@x', 'rfc822;"john doe"@x'),
+        ("rfc822;a+0D+0AStatus:+202@x", "rfc822;a+0D+0AStatus:+202@x"),
+        ("utf-8;m\\x{E9}l@x.example", "utf-8;m\\x{E9}l@x.example"),
+        ("utf-8;mél@éx.example", "utf-8;m\\x{E9}l@\\x{E9}x.example"),
+        ("utf-8;a\\x{2B}b@x", "utf-8;a\\x{2B}b@x"),
+    ],
+)
+def test_the_original_recipient_is_decoded(orcpt: str | None, said: str | None):
+    _, group = fields(Notice("a@b.example", "failed", "5.1.1", orcpt=orcpt))
+    assert group["Original-Recipient"] == said
+
+
+@pytest.mark.parametrize(
+    ("recipient", "said"),
+    [
+        ("martin@x.example", "rfc822; martin@x.example"),
+        ('"john doe"@x.example', 'rfc822; "john doe"@x.example'),
+        ("mél@x.example", "utf-8; m\\x{E9}l@x.example"),
+        ("été+a=b@x.example", "utf-8; \\x{E9}t\\x{E9}\\x{2B}a\\x{3D}b@x.example"),
+        ("日@例.example", "utf-8; \\x{65E5}@\\x{4F8B}.example"),
+        ("\U0001f4e8@x.example", "utf-8; \\x{1F4E8}@x.example"),
+    ],
+)
+def test_a_final_recipient_outside_ascii_is_told_in_seven_bits(recipient: str, said: str):
+    _, group = fields(Notice(recipient, "failed", "5.1.1"))
+    assert group["Final-Recipient"] == said
+    assert parse_dsn(ours(Notice(recipient, "failed", "5.1.1"))).recipient == recipient
+
+
+def test_characters_that_do_not_exist_are_kept_as_they_came():
+    assert parse_dsn(dsn("Action: failed\nFinal-Recipient: utf-8; a\\x{D800}\\x{FFFFFF}@b")).recipient == (
+        "a\\x{D800}\\x{FFFFFF}@b"
+    )
+
+
+ORIGINAL = mail([text("SECRET")], subject="Test")
+EIGHT = ORIGINAL.replace(b"SECRET", "pièce".encode())
+
+
+@pytest.mark.parametrize(
+    ("original", "action", "whole", "returned"),
+    [
+        (ORIGINAL, "failed", True, "message/rfc822"),
+        (EIGHT, "failed", True, "message/rfc822"),
+        (ORIGINAL, "failed", False, "text/rfc822-headers"),
+        (ORIGINAL, "delayed", True, "text/rfc822-headers"),
+        (ORIGINAL, "relayed", True, "text/rfc822-headers"),
+        (ORIGINAL + b"x" * 999 + b"\r\n", "failed", True, "text/rfc822-headers"),
+        (ORIGINAL + b"\0\r\n", "failed", True, "text/rfc822-headers"),
+        (ORIGINAL + b"x\r\n" * 4_000_000, "failed", True, "text/rfc822-headers"),
+        (b"", "failed", True, "message/rfc822"),
+    ],
+    ids=["7bit", "8bit", "HDRS", "delayed", "relayed", "long line", "NUL", "large", "empty"],
+)
+def test_a_failed_message_goes_back_whole_on_request(original: bytes, action: str, whole: bool, returned: str):
+    raw = report(
+        hostname="r", queue_id="q", to="a@b", at=0, arrived=0, notices=[Notice("a@b", action, "4.0.0")],
+        original=original, whole=whole,
+    )  # fmt: skip
+    part = list(python(raw).iter_parts())[-1]
+    assert part.get_content_type() == returned
+    assert (original in raw) == (returned == "message/rfc822")
+    bits = "8bit" if returned == "message/rfc822" and not original.isascii() else "7bit"
+    assert python(raw)["Content-Transfer-Encoding"] == bits and raw.isascii() == (bits == "7bit")
+    assert parse(raw).defects == () and parse_dsn(raw).action == action
+
+
+@pytest.mark.parametrize("to", ['"john doe"@x.example', '"john  \\"doe"@x.example', "mél@x.example"])
+def test_any_sender_that_can_be_accepted_can_be_told(to: str):
+    raw = report(hostname="r", queue_id="q", to=to, at=0, arrived=0, notices=[NOTICE], original=mail())
+    top, _, _ = raw.partition(b"\r\n\r\n")
+    assert f"\r\nTo: {' '.join(to.split())}\r\n".encode() in top
+    assert parse_dsn(raw).action == "failed"
+
+
+def test_a_relayed_message_is_told_as_such():
+    raw = ours(Notice("a@b.example", "relayed", "2.0.0"))
+    assert "Relayed" in python(raw)["Subject"]
+    letter = next(iter(python(raw).iter_parts())).get_content()
+    assert "a été transmis" in letter and "was relayed" in letter
+    assert parse_dsn(raw) == Bounce("relayed", "2.0.0", "a@b.example", "")

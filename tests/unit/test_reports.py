@@ -1,5 +1,6 @@
 """Status notifications and notices: to whom, about what, and to whom never."""
 
+from dataclasses import replace
 from email import message_from_bytes, policy
 
 import pytest
@@ -28,6 +29,8 @@ def delivery(**kwargs: object) -> Delivery:
 
 FAILED = Transition(State.FAILED, None, "550 5.1.1 no such user", "failed", report="failed")
 LATE = Transition(State.DEFERRED, NOW + 60, "451 4.4.1 no connection", "deferred", report="late")
+
+RELAYED = Transition(State.DELIVERED, None, "250 2.0.0 Ok: queued as 4F1", "delivered", report="delivered")
 
 
 def send(about: Mail, transition: Transition) -> tuple[Mail, ...]:
@@ -62,10 +65,61 @@ def test_a_delay_is_reported_as_such() -> None:
         (mail(notify=frozenset({"FAILURE"})), LATE),
         (mail(notify=frozenset({"SUCCESS"})), FAILED),
         (mail(), Transition(State.DELIVERED, None, "250 ok", "delivered")),
+        (mail(), RELAYED),
+        (mail(notify=frozenset({"FAILURE", "DELAY"})), RELAYED),
+        (mail(notify=frozenset({"NEVER"})), RELAYED),
+        (mail(sender="", notify=frozenset({"SUCCESS"})), RELAYED),
     ],
 )
 def test_nobody_is_told_who_must_not_be(about: Mail, transition: Transition) -> None:
     assert send(about, transition) == ()
+
+
+def test_success_is_told_as_relayed_on_request() -> None:
+    (report,) = send(mail(notify=frozenset({"SUCCESS", "FAILURE"})), RELAYED)
+    bounce = parse_dsn(report.raw)
+    assert bounce is not None
+    assert (bounce.action, bounce.status, bounce.recipient) == ("relayed", "2.0.0", "martin@export.example")
+    assert b"queued as" not in report.raw
+
+
+@pytest.mark.parametrize(
+    ("sender", "notify", "own", "asked"),
+    [
+        ("p@x.example", {"SUCCESS"}, False, True),
+        ("p@x.example", {"FAILURE"}, False, False),
+        ("p@x.example", set(), False, False),
+        ("", {"SUCCESS"}, False, False),
+        ("p@x.example", {"SUCCESS"}, True, False),
+    ],
+)
+def test_whether_success_is_to_be_told(sender: str, notify: set[str], own: bool, asked: bool) -> None:
+    assert mail(sender, frozenset(notify), own).confirms(0) == asked
+
+
+@pytest.mark.parametrize(("ret", "whole"), [("FULL", True), ("HDRS", False), (None, False)])
+def test_ret_full_returns_the_message(ret: str | None, whole: bool) -> None:
+    given = mail()
+    (report,) = send(replace(given, envelope=replace(given.envelope, ret=ret)), FAILED)
+    assert (b"secret body" in report.raw) == whole
+
+
+@pytest.mark.parametrize(
+    ("reply", "told"),
+    [
+        ("550 5.1.1 <a@agiris.example> unknown", "smtp; 550 5.1.1 bad destination mailbox address"),
+        ("552 5.2.2 a@agiris.example is full", "smtp; 552 5.2.2 mailbox full"),
+        ("550 a@agiris.example unknown", "smtp; 550"),
+        ("550 5.99.9 a@agiris.example", "smtp; 550 5.99.9"),
+        ("smarthost of a@agiris.example is gone", None),
+    ],
+)
+def test_the_codes_of_a_reply_are_told_and_not_its_text(reply: str, told: str | None) -> None:
+    (report,) = send(mail(), replace(FAILED, reply=reply))
+    message = message_from_bytes(report.raw, policy=policy.default)
+    status = next(part for part in message.walk() if part.get_content_type() == "message/delivery-status")
+    assert status.get_payload()[1]["Diagnostic-Code"] == told
+    assert b"agiris.example" not in report.raw
 
 
 def body(made: Mail) -> str:
