@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from relay.export.directory import Directory
+from relay.export.identify import unknown_recipient
 from relay.export.policy import Decision, decide
 from relay.export.terms import Policy, Terms
 from relay.inspection import Candidate, Options
@@ -22,7 +23,7 @@ from relay.mail.trace import hops, is_loop, received
 from relay.mail.verp import parse_verp
 from relay.model import Claim, Delivery, Envelope, Mail, Refusal, new_queue_id
 from relay.ops.labels import Rejection
-from relay.reason import SENTENCES, Reason, mend, sentence
+from relay.reason import SENTENCES, Reason, mend, public_sentence
 from relay.reply import Reply
 from relay.report import Report
 from relay.spool.port import Spool, SpoolBroken, SpoolError, SpoolFull, Stored, Take
@@ -31,6 +32,7 @@ from relay.workers import PoolBusy
 MAX_HOPS = 100  # rfc5321#6.3
 
 NOT_OURS = Reply(550, "5.7.1", "not an export address of this relay")
+UNKNOWN = Reply(550, "5.1.1", "no client is known for this address")
 FORGED = Reply(550, "5.7.1", "no mail was sent from this address")
 MIXED = Reply(550, "5.6.0", "a report comes home alone: send the documents in a mail of their own")
 BUSY = Reply(451, "4.3.2", "the check is busy; try again in a moment")
@@ -177,9 +179,7 @@ class Intake:
         directory = self._directory()
         if directory.is_return_path(address):
             return None if self._sealed(address) else FORGED
-        if directory.accepts(address):
-            return None
-        return NOT_OURS
+        return refused_recipient(address, directory)
 
     async def accept(self, envelope: Envelope, raw: bytes) -> Reply:
         """The reply to the final dot. Raises only what nobody foresaw: the door answers 451 and logs it."""
@@ -258,7 +258,7 @@ class Intake:
         self, queue_id: str, envelope: Envelope, refusal: Refusal, begun: float, reports: Sequence[Report] = ()
     ) -> Reply:
         code, enhanced = SENTENCES[refusal.reason].smtp
-        text = f"{sentence(refusal.reason, refusal.detail)}; {mend(refusal.reason)}"
+        text = f"{public_sentence(refusal.reason, refusal.detail, 'en')}; {mend(refusal.reason)}"
         reply = Reply(code, enhanced, _one_line(text))
         self._witness.refused(queue_id, envelope, refusal.reason, reply, time.perf_counter() - begun, reports)
         return reply
@@ -271,6 +271,13 @@ class Intake:
 
 def _cause(error: SpoolError) -> Rejection:
     return Rejection.STORAGE_FULL if isinstance(error, SpoolFull) else Rejection.STORAGE_FAILED
+
+
+def refused_recipient(address: str, directory: Directory) -> Reply | None:
+    """The refusal of an address (not a return path of ours) to which no documents can be sent, or None."""
+    if not directory.accepts(address):
+        return NOT_OURS
+    return UNKNOWN if unknown_recipient(address, directory) else None
 
 
 def _looping(message: Message, hostname: str) -> str | None:

@@ -12,7 +12,7 @@ from relay.cli.context import NO, USAGE, Context, fail, options
 from relay.cli.words import say
 from relay.export.directory import Directory
 from relay.export.explain import as_json, lines
-from relay.intake import Judgement, judge
+from relay.intake import NOT_OURS, Judgement, judge, refused_recipient
 from relay.mail.malformed import MalformedMail
 from relay.mail.rewrite import render
 from relay.mail.spans import parse
@@ -49,8 +49,10 @@ def explain(context: Context, mail: Path, recipient: tuple[str, ...], write: Pat
     else:
         if refused_by_server:
             click.echo(say("refused by the server", language, refused_by_server))
-        for refused in [each for each in envelope.addresses if not directory.accepts(each)]:
-            click.echo(say("not ours", language, refused))
+        for address in envelope.addresses:
+            reply = refused_recipient(address, directory)
+            if reply is not None:
+                click.echo(say("not ours" if reply is NOT_OURS else "no client", language, address))
         if decision.refusal and not decision.plans:
             why = sentence(decision.refusal.reason, decision.refusal.detail, language)
             click.echo(say("refused", language, why))

@@ -116,6 +116,10 @@ _SENTENCES: Mapping[str, tuple[str, str]] = {
         "the daemon would answer 550 5.7.1 to RCPT TO:<{}>: it is no export address",
         "le service répondrait 550 5.7.1 à RCPT TO:<{}> : ce n'est pas une adresse d'export",
     ),
+    "no client": (
+        "the daemon would answer 550 5.1.1 to RCPT TO:<{}>: no client is known for it",
+        "le service répondrait 550 5.1.1 à RCPT TO:<{}> : aucun dossier ne correspond à cette adresse",
+    ),
     "refused": ("refused: {}", "refusé : {}"),
     "refused by the server": (
         "the SMTP server would refuse these octets as they stand: {}",

@@ -137,11 +137,16 @@ class Directory:
         local, _, domain = folded_key(address).rpartition("@")
         return domain == self._bounce_domain and (local == self._bounce or local.startswith(self._bounce + TAG))
 
+    def is_postmaster(self, address: str) -> bool:
+        """Is it the address that every domain has (rfc5321#4.5.1)?"""
+        local, _, domain = folded_key(address).rpartition("@")
+        return (local or domain) == "postmaster" and (not local or domain in self._served)
+
     def accepts(self, address: str) -> bool:
         """May the door take mail for `address`? Anything else would make us an open relay."""
         key = folded_key(address)
         local, at, domain = key.rpartition("@")
-        if key == "postmaster" or (local == "postmaster" and domain in self._served):  # rfc5321#4.5.1
+        if self.is_postmaster(address):
             return True
         return bool(local and at) and (
             domain in self._domains

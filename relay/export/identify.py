@@ -66,6 +66,14 @@ def identify(
     return Identified(candidates[0], first.by)
 
 
+def unknown_recipient(recipient: str, directory: Directory) -> bool:
+    """Is it certain, before any content is seen, that no client is told for `recipient`? Only where nothing but the
+    recipient tells clients."""
+    if any(step.by != "recipient" for step in directory.terms.identify) or directory.is_postmaster(recipient):
+        return False
+    return not any(_by_recipient(recipient, directory))
+
+
 def _answers(recipient: str, message: Message, reports: Sequence[Report], directory: Directory) -> Iterable[_Answer]:
     for step in directory.terms.identify:
         if step.by == "recipient":
