@@ -26,6 +26,7 @@ class Reason(StrEnum):
     NO_DOCUMENT = "no_document"
     NO_FACTURX = "no_facturx"
     INVALID_FACTURX = "invalid_facturx"
+    ACTIVE_CONTENT = "active_content"
     UNDETERMINED = "undetermined"
     CONFLICTING_COPIES = "conflicting_copies"
     DUPLICATE_DOCUMENT = "duplicate_document"
@@ -142,6 +143,15 @@ _SENTENCES: dict[Reason, Sentence] = {
         "have the invoice issued again, or release it as it is",
         "faites réémettre la facture, ou libérez-la telle quelle (release)",
         (550, "5.6.0"),
+    ),
+    Reason.ACTIVE_CONTENT: Sentence(
+        "a PDF holds a script, a program or a form that acts by itself: attachment {detail}",
+        "un PDF contient un script, un programme ou un formulaire qui agit de lui-même : pièce {detail}",
+        "open it on no workstation before it has been examined; ask the issuer for a PDF without active content and "
+        "drop this one, or release it if it is harmless; `check.on_active_content: relay` relays all such PDFs",
+        "ne l'ouvrez sur aucun poste avant de l'avoir fait examiner ; demandez à l'émetteur un PDF sans contenu actif "
+        "et écartez celui-ci (drop), ou libérez-le (release) s'il est inoffensif ; `check.on_active_content: relay` "
+        "relaie tous les PDF de ce genre",
     ),
     Reason.UNDETERMINED: Sentence(
         "the Factur-X could not be checked: {detail}",

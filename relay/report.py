@@ -156,6 +156,7 @@ class Report:
     claimed: the XMP claims a Factur-X, whether or not an XML is there.
     encrypted: the PDF asks for a password. openable: the document could be read at all.
     incomplete: the PDF is cut off, or pages of it cannot be shown: it stands for no other document.
+    active: rules of active content (scripts, programs …) that the PDF breaks, those that count as errors.
     mentions: invoice numbers (BT-1 of the other documents of the same mail) that this PDF's text holds.
     has_text: False for a scan; None when the text was not read, or could not be: pages that do not open.
     evidence: of a plain PDF, how its text compares with each Factur-X of the same message whose pages open.
@@ -179,6 +180,7 @@ class Report:
     encrypted: bool = False
     openable: bool = True
     incomplete: bool = False
+    active: tuple[str, ...] = ()
     mentions: tuple[str, ...] = ()
     has_text: bool | None = None
     ms: float = 0.0

@@ -28,7 +28,7 @@ from relay.export.terms import Client, Policy
 from relay.export.unit import RELAY, Case, Ruling, Unit, by_policy, hold
 from relay.model import Disposition, Role
 from relay.reason import Reason
-from relay.report import Report, Verdict
+from relay.report import Report, Severity, Verdict
 
 WHOSE = frozenset(
     {
@@ -54,6 +54,7 @@ def judge_invoice(case: Case, who: Identified, invoice: Invoice) -> tuple[Unit, 
         sharing(client),
         _verdict(case, report),
         _types(case, client, core),
+        _active(case, (*core, *invoice.others)),
         destination_of(case, address),
     )
     steps = (
@@ -207,7 +208,18 @@ def _verdict(case: Case, report: Report) -> Ruling:
         return RELAY
     if report.verdict is Verdict.UNDETERMINED:
         return by_policy(check.on_undetermined, Reason.UNDETERMINED, rules(report))
+    errors = {each.rule for each in report.findings if each.severity is Severity.ERROR}
+    if report.active and errors <= {*report.active}:
+        return RELAY  # `on_active_content` is for that
     return by_policy(check.on_invalid, Reason.INVALID_FACTURX, rules(report))
+
+
+def _active(case: Case, indexes: Iterable[int]) -> Ruling:
+    """Documents that leave and hold active content, named by their places in the message."""
+    found = [f"{index + 1} ({', '.join(active)})" for index in indexes if (active := case.reports[index].active)]
+    if not case.checked or not found:
+        return RELAY
+    return by_policy(case.directory.terms.check.on_active_content, Reason.ACTIVE_CONTENT, "; ".join(found))
 
 
 def _types(case: Case, client: Client, indexes: Iterable[int]) -> Ruling:
@@ -220,8 +232,9 @@ def _types(case: Case, client: Client, indexes: Iterable[int]) -> Ruling:
 
 
 def _document(case: Case, client: Client, index: int, beside_invoice: bool) -> Ruling:
-    """One document of no invoice: whose it is if it tells, its type, and whether it could be read."""
-    ruling = _first((_whose_other(case, client, case.reports[index]), _types(case, client, (index,))))
+    """One document of no invoice: whose it is if it tells, its type, active content, and whether it could be read."""
+    whose = _whose_other(case, client, case.reports[index])
+    ruling = _first((whose, _types(case, client, (index,)), _active(case, (index,))))
     if ruling.passes and beside_invoice and _unread(case, index):
         policy = case.directory.terms.check.on_undetermined
         return by_policy(policy, Reason.UNDETERMINED, rules(case.reports[index]))

@@ -139,6 +139,10 @@ SENTENCES: dict[str, tuple[str, str]] = {
         "the Factur-X is invalid ({}); relayed by the setting `on_invalid`",
         "la Factur-X est invalide ({}) ; relayée selon le réglage `on_invalid`",
     ),
+    "active_relayed": (
+        "active content in attachment {}; relayed by the setting `on_active_content`",
+        "contenu actif dans la pièce {} ; relayée selon le réglage `on_active_content`",
+    ),
     "undetermined_relayed": (
         "not checked to the end: attachment {}; relayed by the setting `on_undetermined`",
         "vérification inachevée : pièce {} ; relayée selon le réglage `on_undetermined`",

@@ -41,6 +41,10 @@ def address_steps(address: Address) -> Iterable[Step]:
 
 def verdict_steps(case: Case, report: Report, index: int) -> Iterable[Step]:
     check = case.directory.terms.check
+    if case.checked and report.active and check.on_active_content == "relay":
+        yield Step("active_relayed", f"{index + 1} ({', '.join(report.active)})")
+        if {each.rule for each in report.findings if each.severity is Severity.ERROR} <= {*report.active}:
+            return
     if not case.checked or report.verdict is Verdict.VALID:
         return
     if report.verdict is Verdict.UNDETERMINED:
@@ -55,6 +59,11 @@ def others_steps(case: Case, units: Sequence[Unit], role: Role, address: Address
     if units:
         return
     check = case.directory.terms.check
+    active = [
+        f"{index + 1} ({', '.join(broken)})" for index in case.sorting.others if (broken := case.reports[index].active)
+    ]
+    if case.checked and active and check.on_active_content == "relay":
+        yield Step("active_relayed", "; ".join(active))
     unread = [index for index in case.sorting.others if case.reports[index].verdict is Verdict.UNDETERMINED]
     if case.checked and unread and check.on_undetermined == "relay":
         yield Step("undetermined_relayed", ", ".join(str(index + 1) for index in unread))

@@ -28,6 +28,8 @@ class Policy(StrEnum):
 class Check:
     """`check:` of relay.yaml. french_rules: off | warning | error.
 
+    on_active_content: a PDF that holds a script, a program or a form that acts by itself: relay or hold; no part of the
+    verdict that `on_invalid` is for.
     on_signed: a signed mail from which a part would have to be cut: relay it whole, hold or refuse it; never cut.
     on_unidentified_party: the role is told by elimination, for the client bears no identifier in the invoice: relay or
     hold it. What elimination cannot tell is held in any case.
@@ -44,6 +46,7 @@ class Check:
     on_undetermined: Policy = Policy.RELAY
     on_wrong_client: Policy = Policy.HOLD
     on_duplicate: Policy = Policy.HOLD
+    on_active_content: Policy = Policy.HOLD
     severities: Mapping[str, Severity] = field(default_factory=dict)
     timeout: float = 10.0
     workers: int = 2

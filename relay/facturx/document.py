@@ -7,7 +7,7 @@ from typing import Any
 
 from lxml import etree
 
-from relay.facturx import checks, container, extract, schematron, xmp
+from relay.facturx import active_content, checks, container, extract, schematron, xmp
 from relay.facturx.embedded import Embedded, invoices
 from relay.facturx.invoice import Invoice
 from relay.facturx.invoice import read as read_invoice
@@ -39,10 +39,10 @@ def judge(blank: Report, data: bytes, candidate: Candidate, options: Options) ->
 
 
 def _pdf(blank: Report, data: bytes, options: Options) -> Report:
-    opened = extract.read(data)
+    opened = extract.read(data, appearance_too=options.level == "full")
     if isinstance(opened, extract.Unreadable):
         return replace(blank, kind=Kind.PDF, openable=False, encrypted=opened.encrypted, findings=(opened.finding,))
-    blank = replace(blank, incomplete=opened.incomplete)
+    blank = replace(blank, incomplete=opened.incomplete, active=_active(opened.findings, options))
     claims = xmp.read(opened.xmp) if opened.xmp else None
     several = invoices(opened)
     if not several:
@@ -170,6 +170,14 @@ def _concluded(findings: Sequence[Finding], options: Options, *, finished: bool)
     if any(each.severity is Severity.ERROR for each in final):
         return Verdict.INVALID, final
     return (Verdict.VALID if finished else Verdict.UNDETERMINED), final
+
+
+def _active(findings: Sequence[Finding], options: Options) -> tuple[str, ...]:
+    """The rules of active content that count as errors, in whatever PDF; none when the check is off."""
+    if options.level == "off":
+        return ()
+    active = (_overridden(each, options.severities) for each in findings if each.rule in active_content.RULES)
+    return tuple(each.rule for each in active if each.severity is Severity.ERROR)
 
 
 def _overridden(finding: Finding, severities: Mapping[str, Severity]) -> Finding:

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import pikepdf
 
-from relay.facturx import inflate, pages, renderer
+from relay.facturx import active_content, appearance, inflate, pages, renderer
 from relay.facturx.xml import looks_like_xml
+from relay.file_type import PROGRAM, file_type
 from relay.report import Finding, Severity
 
 MAX_FILES = 200
@@ -16,6 +17,7 @@ MAX_NODES = 2000
 MAX_PAGES = 50
 MAX_ANNOTATIONS = 200
 SNIFF = 4096
+MAX_VERSIONS = 10
 
 _OBJECT = re.compile(rb"[0-9] +[0-9]+ +obj\b")
 _CUT_OFF = "the PDF is cut off: its end is missing (ISO 32000-1 §7.5.5)"
@@ -26,7 +28,7 @@ class Attachment:
     """One embedded file. content: None when it is not XML by name, type or first octets, or could not be read.
 
     source: names | af | page | annotation, where it was found first. associated: it stands in /AF of the catalog.
-    problem: the finding that says why an XML could not be read. lzw: it is packed by LZW.
+    problem: the finding that says why an XML could not be read. lzw: it is packed by LZW. program: it can be run.
     """
 
     name: str
@@ -37,6 +39,7 @@ class Attachment:
     content: bytes | None
     problem: Finding | None = None
     lzw: bool = False
+    program: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +63,11 @@ class Unreadable:
     encrypted: bool = False
 
 
-def read(data: bytes) -> Container | Unreadable:
-    """Open strictly, then with recovery; an ill-formed document is a value, never an exception."""
+def read(data: bytes, *, appearance_too: bool = False) -> Container | Unreadable:
+    """Open strictly, then with recovery; an ill-formed document is a value, never an exception.
+
+    appearance_too: the colours and fonts of a PDF that carries XML are looked at too; that takes as long as opening it.
+    """
     findings = []
     if not data.startswith(b"%PDF-"):
         findings.append(_finding("PDF-HEADER-LATE", Severity.WARNING, "octets stand before the header %PDF-"))
@@ -70,7 +76,7 @@ def read(data: bytes) -> Container | Unreadable:
         try:
             pdf = pikepdf.open(io.BytesIO(data), attempt_recovery=False, suppress_warnings=True)
             incomplete = _update_cut_off(data)
-            if b"%%EOF" not in data:
+            if data.rfind(b"%%EOF") < 0:
                 findings.append(_finding("PDF-EOF-MISSING", Severity.WARNING, "no %%EOF ends it (ISO 19005-3 §6.1.3)"))
         except pikepdf.PasswordError:
             raise
@@ -85,7 +91,7 @@ def read(data: bytes) -> Container | Unreadable:
         return Unreadable(_finding("PDF-UNREADABLE", Severity.WARNING, "the PDF cannot be opened, even by recovery"))
     with pdf:  # kept open while its objects are read: they point into it
         try:
-            return _container(pdf, data, findings, incomplete)
+            return _container(pdf, data, findings, incomplete, appearance_too)
         except (pikepdf.PdfError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
             text = "the catalog of the PDF cannot be read"
             return Unreadable(_finding("PDF-UNREADABLE", Severity.WARNING, text))
@@ -107,7 +113,9 @@ def _why_incomplete(data: bytes) -> str | None:
     return None if renderer.opens(data) else "a renderer cannot open the pages of the PDF"
 
 
-def _container(pdf: pikepdf.Pdf, data: bytes, findings: list[Finding], incomplete: str | None) -> Container:
+def _container(
+    pdf: pikepdf.Pdf, data: bytes, findings: list[Finding], incomplete: str | None, appearance_too: bool
+) -> Container:
     if pdf.is_encrypted:
         findings.append(
             _finding("PDF-ENCRYPTED", Severity.ERROR, "encryption is forbidden in PDF/A (ISO 19005-3 §6.1.3)")
@@ -117,6 +125,11 @@ def _container(pdf: pikepdf.Pdf, data: bytes, findings: list[Finding], incomplet
     if incomplete:
         findings.append(_finding("PDF-INCOMPLETE", Severity.ERROR, incomplete))
     attachments = tuple(_attachments(pdf, tree, findings))
+    if any(each.program for each in attachments):
+        findings.append(active_content.finding("PDF-EMBEDDED-PROGRAM"))
+    findings += active_content.findings(pdf, tree)
+    if appearance_too and any(each.content or each.problem for each in attachments):
+        findings += appearance.findings(pdf, tree)
     return Container(attachments, _xmp(pdf, findings), tuple(findings), incomplete is not None)
 
 
@@ -177,7 +190,25 @@ def _attachment(key: str, spec: pikepdf.Object, source: str, associated: bool, l
     media_type = _name(stream.get("/Subtype"))
     content, problem = _xml(stream, name, media_type, limit)
     lzw = inflate.is_lzw(stream)
-    return Attachment(name, _name(relationship), media_type, source, associated, content, problem, lzw)
+    is_xml = content is not None and looks_like_xml(content[:SNIFF])
+    program = _is_program(files, name, stream if is_xml else None)
+    return Attachment(name, _name(relationship), media_type, source, associated, content, problem, lzw, program)
+
+
+def _is_program(files: pikepdf.Object, name: str, xml: pikepdf.Object | None) -> bool:
+    """Is one of the file's versions, one for each system, a program? `xml`: the version that was read as XML."""
+    if active_content.is_named_as_program(name):
+        return True
+    for key in list(files.keys())[:MAX_VERSIONS]:
+        stream = files.get(key)
+        if not isinstance(stream, pikepdf.Stream) or (xml is not None and stream.objgen == xml.objgen):
+            continue
+        try:
+            if file_type(inflate.head(stream, SNIFF)) == PROGRAM:
+                return True
+        except (inflate.Undecodable, pikepdf.PdfError):
+            continue
+    return False
 
 
 def _xml(stream: pikepdf.Object, name: str, media_type: str | None, limit: int) -> tuple[bytes | None, Finding | None]:

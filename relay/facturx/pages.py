@@ -55,8 +55,8 @@ def read(pdf: pikepdf.Pdf) -> Pages:
     return Pages(tuple(found), missing, cut or bool(pending))
 
 
-def content(page: Page) -> bytes | None:
-    """The first 8 KiB that the page draws; None when its content is missing or damaged."""
+def content(page: Page, size: int = CONTENT_HEAD) -> bytes | None:
+    """The first octets, `size` at most, that the page draws; None when its content is missing or damaged."""
     contents = page.node.get("/Contents")
     if contents is None:
         return b""
@@ -66,7 +66,7 @@ def content(page: Page) -> bytes | None:
         streams = [contents[place] for place in range(min(len(contents), MAX_CONTENT_STREAMS))]
     else:
         return None
-    parts, left = list[bytes](), CONTENT_HEAD
+    parts, left = list[bytes](), size
     for stream in streams:
         if not isinstance(stream, pikepdf.Stream):
             return None

@@ -2,6 +2,9 @@
 
 import io
 import re
+import zlib
+from functools import cache
+from pathlib import Path
 from xml.sax.saxutils import escape
 
 import pikepdf
@@ -10,6 +13,114 @@ from pikepdf import Array, Dictionary, Name, Pdf, String
 from relay.facturx.profiles import BY_URN
 
 FX = "urn:factur-x:pdfa:CrossIndustryDocument:invoice:1p0#"
+
+_DATA = Path(__file__).parent / "sample_data"
+"""aileron.ttf: Aileron of Sora Sagano, its ASCII characters (CC0 1.0). srgb.icc: sRGB, as Little CMS writes it."""
+
+_WIDTHS = (
+    *(
+        216,
+        242,
+        339,
+        580,
+        580,
+        740,
+        654,
+        176,
+        315,
+        315,
+        560,
+        580,
+        220,
+        274,
+        220,
+        303,
+        580,
+        580,
+        580,
+        580,
+        580,
+        580,
+        580,
+    ),
+    *(
+        580,
+        580,
+        580,
+        220,
+        220,
+        580,
+        580,
+        580,
+        499,
+        852,
+        639,
+        627,
+        699,
+        709,
+        587,
+        567,
+        710,
+        730,
+        264,
+        544,
+        609,
+        575,
+        866,
+    ),
+    *(
+        718,
+        737,
+        598,
+        733,
+        619,
+        585,
+        612,
+        682,
+        622,
+        952,
+        625,
+        581,
+        591,
+        307,
+        303,
+        295,
+        580,
+        500,
+        300,
+        531,
+        611,
+        529,
+        615,
+    ),
+    *(
+        549,
+        290,
+        615,
+        593,
+        238,
+        233,
+        522,
+        247,
+        855,
+        593,
+        586,
+        611,
+        615,
+        330,
+        459,
+        313,
+        592,
+        514,
+        785,
+        482,
+        513,
+        462,
+        303,
+    ),
+    *(250, 303, 580),
+)
+"""Of the characters 32 to 126 in aileron.ttf, thousandths of the size."""
 
 _PROPERTIES = ("DocumentFileName", "DocumentType", "Version", "ConformanceLevel")
 
@@ -59,7 +170,9 @@ def facturx_pdf(
     urn = _first(rb"GuidelineSpecifiedDocumentContextParameter>\s*<ram:ID>([^<]*)", xml)
     profile = BY_URN.get(urn)
     number = _first(rb"ExchangedDocument>\s*<ram:ID>([^<]*)", xml)
-    pdf = _page(text if text is not None else f"Facture {number}", padding)
+    shown = text if text is not None else f"Facture {number}"
+    pdf = _page(shown, max(0, padding - _octets_of_data()), embedded=True)
+    pdf.Root.OutputIntents = Array([_output_intent(pdf)])
     if attach:
         data_only = profile is not None and profile.data_only
         chosen = relationship if relationship is not None else ("Data" if data_only else "Alternative")
@@ -75,7 +188,7 @@ def facturx_pdf(
 
 def plain_pdf(text: str = "", *, padding: int = 0) -> bytes:
     """An ordinary PDF of one page; an empty text gives a page without text, as of a scan."""
-    return _saved(_page(text, padding))
+    return _saved(_page(text, padding, embedded=False))
 
 
 def original_pdf(xml: bytes, *, padding: int = 0) -> bytes:
@@ -113,11 +226,11 @@ def encrypted_pdf(pdf: bytes, password: str = "secret") -> bytes:  # noqa: S107 
     return out.getvalue()
 
 
-def _page(text: str, padding: int) -> Pdf:
+def _page(text: str, padding: int, *, embedded: bool) -> Pdf:
+    """embedded: the font is in the file, as PDF/A wants it, unless the text goes beyond ASCII."""
     pdf = Pdf.new()
-    font = pdf.make_indirect(
-        Dictionary(Type=Name.Font, Subtype=Name.Type1, BaseFont=Name.Helvetica, Encoding=Name.WinAnsiEncoding)
-    )
+    font = _embedded_font(pdf) if embedded and text.isascii() else _font_of_the_reader()
+    font = pdf.make_indirect(font)
     lines = text.splitlines()
     shown = "".join(f"({_literal(line)}) Tj 0 -16 Td " for line in lines)
     content = f"BT /F1 12 Tf 72 770 Td {shown}ET".encode("cp1252", "replace") if lines else b""
@@ -131,6 +244,58 @@ def _page(text: str, padding: int) -> Pdf:
         page.PieceInfo = Dictionary(Ballast=pdf.make_stream(_noise(padding)))
     pdf.pages.append(pikepdf.Page(pdf.make_indirect(page)))
     return pdf
+
+
+def _font_of_the_reader() -> Dictionary:
+    return Dictionary(Type=Name.Font, Subtype=Name.Type1, BaseFont=Name.Helvetica, Encoding=Name.WinAnsiEncoding)
+
+
+def _embedded_font(pdf: Pdf) -> Dictionary:
+    packed, length = _data("aileron.ttf")
+    descriptor = Dictionary(
+        Type=Name.FontDescriptor,
+        FontName=Name("/Aileron-Regular"),
+        Flags=32,
+        FontBBox=[-150, -210, 945, 800],
+        ItalicAngle=0,
+        Ascent=970,
+        Descent=-230,
+        CapHeight=700,
+        StemV=80,
+        FontFile2=pdf.make_stream(packed, Filter=Name.FlateDecode, Length1=length),
+    )
+    return Dictionary(
+        Type=Name.Font,
+        Subtype=Name.TrueType,
+        BaseFont=Name("/Aileron-Regular"),
+        Encoding=Name.WinAnsiEncoding,
+        FirstChar=32,
+        LastChar=126,
+        Widths=Array(_WIDTHS),
+        FontDescriptor=pdf.make_indirect(descriptor),
+    )
+
+
+def _output_intent(pdf: Pdf) -> Dictionary:
+    packed, _ = _data("srgb.icc")
+    return Dictionary(
+        Type=Name.OutputIntent,
+        S=Name.GTS_PDFA1,
+        OutputConditionIdentifier=String("sRGB"),
+        Info=String("sRGB"),
+        DestOutputProfile=pdf.make_stream(packed, Filter=Name.FlateDecode, N=3),
+    )
+
+
+@cache
+def _data(name: str) -> tuple[bytes, int]:
+    """A file of ours packed, and its length unpacked."""
+    data = (_DATA / name).read_bytes()
+    return zlib.compress(data, 9), len(data)
+
+
+def _octets_of_data() -> int:
+    return sum(len(_data(name)[0]) for name in ("aileron.ttf", "srgb.icc"))
 
 
 def _file_specification(pdf: Pdf, xml: bytes, filename: str, relationship: str) -> pikepdf.Object:

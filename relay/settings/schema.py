@@ -112,6 +112,7 @@ class CheckYaml(Strict):
     on_wrong_client: Disposition = "hold"
     on_unidentified_party: Annotated[str, one_of("relay", "hold")] = "relay"
     on_duplicate: Disposition = "hold"
+    on_active_content: Annotated[str, one_of("hold", "relay")] = "hold"
     on_signed: Disposition = "hold"
     always_paired: Bool = False
     severities: dict[str, Level] = Field(default={"PEPPOL-EN16931-R008": Severity.INFO})

@@ -195,13 +195,17 @@ def _report(kind: str, fields: Mapping[str, Any]) -> Report:
         number=None if number is None else str(number),
         seller=PARTIES[fields.get("seller", "stranger")] if invoice else Party(),
         buyer=PARTIES[fields.get("buyer", "martin")] if invoice else Party(),
-        findings=tuple(Finding(rule, Severity.ERROR, "rules", "…") for rule in fields.get("errors", ()))
+        findings=tuple(
+            Finding(rule, Severity.ERROR, "rules", "…")
+            for rule in (*fields.get("errors", ()), *fields.get("active", ()))
+        )
         + ((Finding(PDF_WITHIN, Severity.WARNING, "pdf", "…"),) if kind == "container" else ()),
         xml_sha256=_hash(str(embedded)) if embedded else None,
         claimed=kind in ("facturx", "broken"),
         encrypted=kind == "encrypted",
         openable=kind not in ("encrypted", "unreadable", "liar"),
         incomplete=bool(fields.get("incomplete")),
+        active=tuple(fields.get("active", ())),
         mentions=tuple(str(each) for each in fields.get("mentions", ())),
         has_text=_has_text(kind, fields),
     )

@@ -200,7 +200,7 @@ def test_a_blind_engine_fails_the_self_test(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_a_fault_of_our_own_is_undetermined(monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(data: bytes) -> extract.Container:
+    def broken(data: bytes, **how: object) -> extract.Container:
         raise ZeroDivisionError
 
     monkeypatch.setattr(document.extract, "read", broken)

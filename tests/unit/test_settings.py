@@ -78,7 +78,8 @@ listen: [{address: "[::]:2600", allow_networks: [10.0.0.0/8, "::1"]}]
 accept: {recipients: ["*@EXPORT.example", "x@export.relay.example"], max_mail_size: 20 MB, idle_timeout: 90 s}
 identify: [siren, {header: X-Client}]
 kinds: {header: X-Kind, statement_names: ["releve*.pdf"]}
-check: {level: off, on_invalid: hold, severities: {BR-1: error}, timeout: 1.5 s, workers: 3, always_paired: true}
+check: {level: off, on_invalid: hold, on_active_content: relay, severities: {BR-1: error}, timeout: 1.5 s, workers: 3,
+  always_paired: true}
 destinations: {agiris: {max_attachments: 3}, other: {from_header: us@x.example, attachment_types: []}}
 return_path: b@export.example
 retry: {first: 10 s, give_up: 1 d}
@@ -97,6 +98,7 @@ language: en
     check = found.terms.check
     assert (check.level, check.on_invalid, check.timeout, check.workers) == (Level.OFF, Policy.HOLD, 1.5, 3)
     assert check.always_paired
+    assert check.on_active_content is Policy.RELAY
     assert check.severities == {"BR-1": Severity.ERROR}
     assert found.terms.destinations["agiris"].max_attachments == 3
     assert found.terms.destinations["other"].attachment_types == ()

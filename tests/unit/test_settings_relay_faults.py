@@ -304,6 +304,14 @@ CASES = [
         ],
     ),
     (
+        "active content refused",
+        "",
+        "check: {on_active_content: refuse}\n",
+        [
+            'relay.yaml:3:28: error: "on_active_content" must be one of hold, relay; got "refuse". Fix: write hold, for example',
+        ],
+    ),
+    (
         "severity of a rule",
         "",
         "check: {severities: {BR-1: fatal}}\n",
