@@ -159,20 +159,23 @@ def facturx_pdf(
     text: str | None = None,
     attach: bool = True,
     associate: bool = True,
+    archival: bool = True,
     padding: int = 0,
 ) -> bytes:
     """A Factur-X round `xml`; by default everything agrees with the profile that the XML names.
 
     level: fx:ConformanceLevel of the XMP. relationship: AFRelationship, "" leaves it out. xmp: False: no XMP.
     text: the page's text; by default it shows the invoice number. attach: False embeds nothing (a broken Factur-X).
-    associate: False leaves /AF out of the catalog. padding: octets of ballast, to reach a size.
+    associate: False leaves /AF out of the catalog. archival: False leaves out what PDF/A asks of the pages, an embedded
+    font and an output intent (12 KB). padding: octets of ballast, to reach a size.
     """
     urn = _first(rb"GuidelineSpecifiedDocumentContextParameter>\s*<ram:ID>([^<]*)", xml)
     profile = BY_URN.get(urn)
     number = _first(rb"ExchangedDocument>\s*<ram:ID>([^<]*)", xml)
     shown = text if text is not None else f"Facture {number}"
-    pdf = _page(shown, max(0, padding - _octets_of_data()), embedded=True)
-    pdf.Root.OutputIntents = Array([_output_intent(pdf)])
+    pdf = _page(shown, max(0, padding - _octets_of_data()) if archival else padding, embedded=archival)
+    if archival:
+        pdf.Root.OutputIntents = Array([_output_intent(pdf)])
     if attach:
         data_only = profile is not None and profile.data_only
         chosen = relationship if relationship is not None else ("Data" if data_only else "Alternative")

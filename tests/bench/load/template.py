@@ -106,7 +106,7 @@ def template(
     """
     number = BLANK.decode()
     xml = _with_lines(invoice_xml(number, profile=profile, seller_siren=siren, buyer_siren=BUYER), lines)
-    facturx = facturx_pdf(xml, padding=ballast)
+    facturx = facturx_pdf(xml, padding=ballast, archival=ballast > 0)  # no PDF/A fits in the smallest message
     documents = [facturx]
     if original is not None:
         documents.append(original_pdf(xml, padding=original))
