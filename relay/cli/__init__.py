@@ -7,6 +7,8 @@ from pathlib import Path
 
 import click
 
+from relay.ops.service_user import denied
+
 COMMANDS = {
     "run": ("relay.cli.run", "run", "The daemon, in the foreground."),
     "demo": ("relay.cli.demo", "demo", "The main job on real input, nothing to prepare."),
@@ -41,6 +43,9 @@ class Lazy(click.Group):
             return super().invoke(ctx)
         except (click.ClickException, click.Abort, click.exceptions.Exit, BrokenPipeError):
             raise
+        except PermissionError as error:
+            click.echo(denied(str(error.filename or "a file")), err=True)
+            ctx.exit(2)
         except Exception as error:
             if os.environ.get("AGIRIS_RELAY_TRACEBACK"):
                 raise
@@ -62,7 +67,7 @@ class Lazy(click.Group):
 @click.version_option(package_name="agiris-relay", message="agiris-relay %(version)s")
 @click.option(
     "--config",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=click.Path(path_type=Path, file_okay=False, readable=False),
     default=None,
     metavar="DIR",
     help="Folder of relay.yaml (default: ./config, else /etc/agiris-relay).",

@@ -1,6 +1,8 @@
 """What every command shares: where the configuration is, human text or JSON, and how errors reach the user."""
 
+import errno
 import json
+import os
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -10,10 +12,17 @@ from typing import Any, NoReturn, ParamSpec, TypeVar
 import click
 
 from relay import wire
-from relay.settings.load import load
+from relay.ops.service_user import current_user, denied, owner_of
+from relay.settings.load import FIRMS, RELAY, Loaded, load, load_relay, load_spool_key
 from relay.settings.settings import Settings
+from relay.settings.text import is_file
+
+READ_FOR_WARNING = 256 * 1024
+"""Octets of YAML up to which a command that needs the spool alone reads all of it, to warn of its errors."""
 
 OK, NO, USAGE, TRY_LATER, CONFIG_FAULT = 0, 1, 2, 75, 78
+
+DENIED = os.strerror(errno.EACCES)
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -28,12 +37,51 @@ class Context:
 
     def settings(self) -> Settings:
         """What is in force; a faulty configuration prints every fault and ends with 78 (EX_CONFIG)."""
-        loaded = load(self.directory)
+        return self._sound(load(self.directory))
+
+    def relay_settings(self) -> Settings:
+        """What relay.yaml says, without firms and clients; it ends as `settings` does, but for no fault of a firm."""
+        return self._sound(load_relay(self.directory))
+
+    def spool_url(self) -> str:
+        """The spool that relay.yaml names. Other faults of the configuration are one warning; 78 without a spool."""
+        key = load_spool_key(self.directory)
+        if key.url is None:
+            self._faulty(Loaded(None, key.faults, errors=len(key.faults)))
+        if errors := self._errors():
+            click.echo(
+                f"warning: {self.directory}: the configuration has {errors} error{'s' if errors > 1 else ''}"
+                " (`agiris-relay config check` shows them); this command uses its key `spool` only",
+                err=True,
+            )
+        return key.url
+
+    def _errors(self) -> int:
+        """How many errors the configuration has, but for files that this user may not read."""
+        files = [self.directory / RELAY, *(self.directory / FIRMS).glob("*.yaml")]
+        try:
+            small = sum(each.stat().st_size for each in files) <= READ_FOR_WARNING
+        except OSError:
+            small = False
+        loaded = load(self.directory) if small else load_relay(self.directory)
+        return loaded.errors - sum(DENIED in fault.what for fault in loaded.faults)
+
+    def _sound(self, loaded: Loaded) -> Settings:
         if loaded.settings is None:
-            for fault in loaded.faults:
-                click.echo(str(fault), err=True)
-            sys.exit(CONFIG_FAULT)
+            self._faulty(loaded)
         return loaded.settings
+
+    def _faulty(self, loaded: Loaded) -> NoReturn:
+        for fault in loaded.faults:
+            click.echo(str(fault), err=True)
+        self.explain_denied(loaded)
+        sys.exit(CONFIG_FAULT)
+
+    def explain_denied(self, loaded: Loaded) -> None:
+        """Tell the command that works, when the current user may not read a file of the configuration."""
+        path = self.directory / RELAY
+        if any(DENIED in fault.what for fault in loaded.faults) and owner_of(path) != current_user():
+            click.echo(denied(path), err=True)
 
     def print_json(self, values: Iterable[object]) -> None:
         """One JSON line a value."""
@@ -44,7 +92,7 @@ class Context:
 def default_directory() -> Path:
     """`config` in the working directory if it holds relay.yaml, else /etc/agiris-relay."""
     here = Path("config")
-    return here if (here / "relay.yaml").is_file() else Path("/etc/agiris-relay")
+    return here if is_file(here / RELAY) else Path("/etc/agiris-relay")
 
 
 def options(command: Callable[..., R]) -> Callable[..., R]:
@@ -67,7 +115,7 @@ def shared_options(command: Callable[..., R]) -> Callable[..., R]:
     command = click.option("--json", "as_json", is_flag=True, help="JSON Lines on standard output.")(command)
     return click.option(
         "--config",
-        type=click.Path(path_type=Path, file_okay=False),
+        type=click.Path(path_type=Path, file_okay=False, readable=False),
         default=None,
         metavar="DIR",
         help="Folder of relay.yaml (default: ./config, else /etc/agiris-relay).",

@@ -62,7 +62,7 @@ def check_command(context: Context, record: str | None) -> None:
 
 
 def _signer(context: Context) -> Signer:
-    configured = context.settings().dkim
+    configured = context.relay_settings().dkim
     if configured is None:
         fail(f'{context.directory}/relay.yaml: no "dkim": nothing is signed. Fix: add domain, selector, private_key')
     return signer(configured.domain, configured.selector, Path(configured.private_key).read_bytes())

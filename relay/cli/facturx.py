@@ -4,6 +4,7 @@ import asyncio
 import json
 import sys
 from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -57,9 +58,10 @@ def check(
 
 def _configured(context: Context) -> tuple[Options, int, float]:
     """The daemon's own settings where there are any; this command also works where none is installed."""
-    if not (context.directory / "relay.yaml").is_file():
-        return Options(), 2, TIMEOUT
-    said = context.settings().terms.check
+    with suppress(PermissionError):  # what may not be read is told by relay_settings()
+        if not (context.directory / "relay.yaml").is_file():
+            return Options(), 2, TIMEOUT
+    said = context.relay_settings().terms.check
     return Options(said.level, said.french_rules, said.severities), said.workers, said.timeout
 
 

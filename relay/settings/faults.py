@@ -84,6 +84,11 @@ class Faults:
         kept = sum(1 for fault in self._found if fault.severity is Severity.ERROR)
         return kept + self._dropped[Severity.ERROR]
 
+    @property
+    def warnings(self) -> int:
+        kept = sum(1 for fault in self._found if fault.severity is not Severity.ERROR)
+        return kept + self._dropped[Severity.WARNING]
+
     def listed(self, directory: str) -> tuple[Fault, ...]:
         """Sorted by place, at most `MOST` and then a count; no warning takes the place of an error."""
         errors = sorted(fault for fault in self._found if fault.severity is Severity.ERROR)

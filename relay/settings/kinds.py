@@ -1,7 +1,7 @@
 """The readers of `scalars` as pydantic types, each with its JSON Schema for editors."""
 
 import difflib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
@@ -57,10 +57,16 @@ def one_of(*names: str) -> Read:
         if value in names:
             return value
         near = difflib.get_close_matches(value, names, 1, 0.6)
-        fix = f"Did you mean {near[0]}?" if near else f"write {names[0]}, for example"
+        fix = f"Did you mean {near[0]}?" if near else f"write {_choice(names)}"
         raise Bad(f'"{{key}}" must be one of {", ".join(names)}; got "{value}"', fix)
 
     return Read(read, {"enum": list(names)})
+
+
+def _choice(names: Sequence[str]) -> str:
+    """`a`, `a or b`, `a, b or c`."""
+    *others, last = names
+    return f"{', '.join(others)} or {last}" if others else last
 
 
 def _whole(low: int, high: int) -> Read:

@@ -1,6 +1,7 @@
 """load(): the folder of relay.yaml to Settings, or every fault in it. Blocks; the daemon uses `current` instead."""
 
 import gc
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,24 +16,29 @@ from relay.settings.crossing import Crossing
 from relay.settings.faults import TOP, Fault, Faults
 from relay.settings.firm_reader import FirmKept, FirmRead, FirmReader, parsed
 from relay.settings.inherit import Layer
-from relay.settings.resolve import settings
+from relay.settings.resolve import settings, spool_of
+from relay.settings.scalars import Bad, spool_url
 from relay.settings.schema import RelayYaml
 from relay.settings.settings import Settings
 from relay.settings.validate import File
 
 RELAY, FIRMS = "relay.yaml", "firms"
+_SPOOL_LINE = re.compile(r"^spool:[ \t]*(\S+)", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
     """settings: None when a fault is an error. faults: sorted, at most 50 and then a count; warnings among them.
 
-    firms: what stands in the files of the firms, in their order; empty without settings.
+    firms: what stands in the files of the firms, in their order; empty without settings. errors, warned: how many there
+    are, also of those that `faults` only counts.
     """
 
     settings: Settings | None
     faults: tuple[Fault, ...] = ()
     firms: tuple[FirmRead, ...] = ()
+    errors: int = 0
+    warned: int = 0
 
     @property
     def warnings(self) -> tuple[Fault, ...]:
@@ -53,10 +59,48 @@ def load(directory: Path, known: Mapping[str, FirmKept] = MappingProxyType({})) 
         faults.error(str(path), TOP, "the file changed while it was read", "try again once it is saved")
     if faults.errors:
         found, firms = None, []
-    return Loaded(found, faults.listed(str(directory)), tuple(firms))
+    return Loaded(found, faults.listed(str(directory)), tuple(firms), faults.errors, faults.warnings)
 
 
-def _load(directory: Path, faults: Faults, known: Mapping[str, FirmKept]) -> tuple[Settings | None, list[FirmRead]]:
+def load_relay(directory: Path) -> Loaded:
+    """As `load`, but the files of the firms are not read: the settings have no firm and no client."""
+    faults = Faults()
+    found, _ = _load(directory, faults, {}, firms=False)
+    return Loaded(found, faults.listed(str(directory)), (), faults.errors, faults.warnings)
+
+
+@dataclass(frozen=True, slots=True)
+class SpoolKey:
+    """url: of the spool that relay.yaml names; None: it cannot be told, for the `faults`."""
+
+    url: str | None
+    faults: tuple[Fault, ...] = ()
+
+
+def load_spool_key(directory: Path) -> SpoolKey:
+    """The key `spool` of `directory`/relay.yaml alone, whatever is wrong elsewhere in the configuration."""
+    name, faults = str(directory / RELAY), Faults()
+    octets = text.octets(directory / RELAY, name, faults)
+    if octets is None:
+        return SpoolKey(None, faults.listed(str(directory)))
+    file = parsed(octets, name, Faults())
+    at, value = TOP, RelayYaml.model_fields["spool"].default
+    if file is not None:
+        node = nodes.find(file.root, "spool")
+        if node is not None:
+            at, value = node.at, node.text if isinstance(node, nodes.Scalar) else ""
+    elif given := _SPOOL_LINE.findall(octets.decode("utf-8", "replace")):
+        value = given[0].strip("\"'") if len(given) == 1 else ""
+    try:
+        return SpoolKey(spool_of(directory, spool_url(value)))
+    except Bad as bad:
+        faults.error(name, at, bad.what, bad.fix)
+        return SpoolKey(None, faults.listed(str(directory)))
+
+
+def _load(
+    directory: Path, faults: Faults, known: Mapping[str, FirmKept], *, firms: bool = True
+) -> tuple[Settings | None, list[FirmRead]]:
     name = str(directory / RELAY)
     octets = text.octets(directory / RELAY, name, faults)
     relay_file = parsed(octets, name, faults) if octets is not None else None
@@ -69,13 +113,18 @@ def _load(directory: Path, faults: Faults, known: Mapping[str, FirmKept]) -> tup
     top = Layer(RELAY, relay.defaults, nodes.find(relay_file.root, "defaults")) if relay_file and relay else None
     crossing = Crossing(clients.ours, faults, clients.served)
     reader = FirmReader(directory, octets or b"", top, clients, crossing)
-    read = [reader.read(key, place, known.get(place), faults) for key, place in _firm_files(directory, faults)]
+    places = _firm_files(directory, faults) if firms else []
+    read = [reader.read(key, place, known.get(place), faults) for key, place in places]
     crossing.finish()
-    firms = [each for each in read if each is not None]
+    sound = [each for each in read if each is not None]
+    if relay_file and relay and len(read) > 1 and relay.defaults.operator is None:
+        at = nodes.nearest(relay_file.root, "defaults")
+        what = 'no "operator" under "defaults": nobody is told of a message whose client is unknown'
+        relay_file.warning(at, what, "add defaults: {operator: <your address>}")
     if faults.errors or relay is None:
         return None, []
-    found = (each for firm in firms for each in firm.clients or ())
-    return settings(directory, relay, (each.kept.firm for each in firms), found), firms
+    found = (each for firm in sound for each in firm.clients or ())
+    return settings(directory, relay, (each.kept.firm for each in sound), found), sound
 
 
 def _signatures(directory: Path) -> dict[Path, tuple[int, ...]]:
@@ -101,8 +150,9 @@ def _firm_files(directory: Path, faults: Faults) -> list[tuple[str, str]]:
         faults.error(str(folder), TOP, *text.unreadable(error))
         return []
     for name in present:
-        if name.endswith(".yml"):
-            faults.warning(str(folder / name), TOP, "this file is not read", "rename it to .yaml")
+        if name.lower().endswith((".yml", ".yaml")) and not name.endswith(".yaml"):
+            what = "this file is not read: a reload would drop its clients"
+            faults.error(str(folder / name), TOP, what, "rename it to .yaml, or move it out of this folder")
     firms = [name for name in present if name.endswith(".yaml")]
     if not firms:
         faults.error(str(folder), TOP, "no firm: the folder holds no .yaml file", "write one file for each firm")

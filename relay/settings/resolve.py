@@ -39,7 +39,7 @@ def settings(directory: Path, relay: RelayYaml, firms: Iterable[Firm], clients: 
         accept=Accept(**relay.accept.model_dump(exclude={"recipients"})),
         smarthosts={name: _smarthost(directory, name, each) for name, each in relay.smarthosts.items()},
         retry=Retry(**relay.retry.model_dump()),
-        spool=_spool(directory, relay.spool),
+        spool=spool_of(directory, relay.spool),
         keep_delivered=relay.keep_delivered,
         http=Endpoint(*relay.http) if relay.http else None,
         log=Log(**relay.log.model_dump()),
@@ -150,6 +150,7 @@ def _file(directory: Path, name: str | None) -> str | None:
     return None if name is None else resolve_path(directory, name)
 
 
-def _spool(directory: Path, url: str) -> str:
+def spool_of(directory: Path, url: str) -> str:
+    """`url` as relay.yaml in `directory` means it: with an absolute path."""
     path = url.removeprefix("sqlite:")
     return url if path.startswith("///") else f"sqlite://{(directory / path).absolute()}"

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from relay.export.terms import Terms
 from relay.model import Retry
+from relay.settings.text import is_file
 
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")
 
@@ -171,6 +172,6 @@ STATIC = ("listen", "spool", "keep_delivered", "http", "log")
 def resolve_path(directory: Path, name: str) -> str:
     """Absolute path of a file named in the YAML: from its folder, or a systemd credential of that bare name."""
     credentials = os.environ.get("CREDENTIALS_DIRECTORY")
-    if credentials and "/" not in name and (Path(credentials) / name).is_file():
+    if credentials and "/" not in name and is_file(Path(credentials) / name):
         return str(Path(credentials) / name)
     return str((directory / name).absolute())

@@ -69,6 +69,14 @@ def octets(path: Path, file: str, faults: Faults) -> bytes | None:
     return content
 
 
+def is_file(path: Path) -> bool:
+    """Is there a regular file that this user may know of? Never raises, as Path.is_file does without permission."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
 class Changed(OSError):
     """A file was written while it was read: half of it may be the old one."""
 

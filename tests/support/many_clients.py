@@ -5,6 +5,7 @@ from pathlib import Path
 RELAY = """\
 hostname: relay.test.example
 smarthosts: {default: {host: 127.0.0.1, port: 2526, tls: none}}
+defaults: {operator: operator@test.example}
 """
 
 HEAD = """\

@@ -555,6 +555,14 @@ CASES = [
         ],
     ),
     (
+        "agiris_address of two clients",
+        "",
+        '  - dossier: "2"\n    connection: agiris\n    agiris_address: A1@agiris.example\n    recipients: [two@export.relay.example]\n  - dossier: "3"\n    connection: agiris\n    agiris_address: {purchases: a1@agiris.example, sales: a3@agiris.example}\n    recipients: [three@export.relay.example]\n',
+        [
+            'firms/a.yaml:12:21: warning: agiris_address A1@agiris.example is the one of clients "1" (line 8) and "2" (line 12) and 1 more: their documents arrive together. Fix: give each client the address that Agiris shows for it',
+        ],
+    ),
+    (
         "control character",
         "",
         "    name: a\x00b\n",

@@ -7,7 +7,8 @@ from click.testing import CliRunner, Result
 
 from relay.cli.config import config
 from relay.settings.schema import RelayYaml
-from tests.support.config_faults import FIRM, RELAY, write
+from relay.settings.text import user
+from tests.support.config_faults import COMPLETE, FIRM, RELAY, write
 
 
 def run(*words: str) -> Result:
@@ -15,29 +16,39 @@ def run(*words: str) -> Result:
 
 
 def test_check_of_a_sound_configuration(tmp_path: Path) -> None:
-    result = run("check", "--config", str(write(tmp_path)))
+    result = run("check", "--config", str(write(tmp_path, a=COMPLETE)))
     assert (result.exit_code, result.stderr) == (0, "")
-    assert result.stdout == f"{tmp_path}: sound: 1 firm, 1 client, 0 warnings\n"
+    assert result.stdout == f"{tmp_path}: sound: 1 firm, 1 client, 0 warnings (read as user {user()})\n"
 
 
 def test_check_of_a_faulty_one(tmp_path: Path) -> None:
-    result = run("check", "--config", str(write(tmp_path, a=FIRM.replace("false", "oui"))))
+    result = run("check", "--config", str(write(tmp_path, a=COMPLETE.replace("false", "oui"))))
     assert (result.exit_code, result.stdout) == (78, "")
-    assert result.stderr.startswith(f"{tmp_path}/firms/a.yaml:4:19: error: ")
+    assert result.stderr.startswith(f"{tmp_path}/firms/a.yaml:5:19: error: ")
+    assert result.stderr.endswith(f"{tmp_path}: 1 error, 0 warnings (read as user {user()})\n")
+
+
+def test_check_counts_what_it_does_not_show(tmp_path: Path) -> None:
+    clients = "".join(f"  - {{dossier: e{number}}}\n" for number in range(60))
+    result = run("check", "--config", str(write(tmp_path, a=FIRM + clients)))
+    assert result.stderr.endswith(f"{tmp_path}: 120 errors, 2 warnings (read as user {user()})\n")
+    *_, last = run("check", "--config", str(tmp_path), "--json").stdout.splitlines()
+    assert json.loads(last) == {"ok": False, "errors": 120, "warnings": 2, "user": user()}
 
 
 def test_check_as_json(tmp_path: Path) -> None:
-    folder = write(tmp_path, a=FIRM.replace("false", "oui"))
+    folder = write(tmp_path, a=COMPLETE.replace("false", "oui"))
     result = run("check", "--config", str(folder), "--json")
     assert result.exit_code == 78
-    (fault,) = map(json.loads, result.stdout.splitlines())
-    assert (fault["line"], fault["column"], fault["severity"], fault["fix"]) == (4, 19, "error", "write true")
-    result = run("check", "--config", str(write(tmp_path)), "--json")
-    assert json.loads(result.stdout) == {"ok": True, "firms": 1, "clients": 1, "warnings": 0}
+    fault, counts = map(json.loads, result.stdout.splitlines())
+    assert (fault["line"], fault["column"], fault["severity"], fault["fix"]) == (5, 19, "error", "write true")
+    assert counts == {"ok": False, "errors": 1, "warnings": 0, "user": user()}
+    result = run("check", "--config", str(write(tmp_path, a=COMPLETE)), "--json")
+    assert json.loads(result.stdout) == {"ok": True, "firms": 1, "clients": 1, "warnings": 0, "user": user()}
 
 
 def test_warnings_do_not_fail(tmp_path: Path) -> None:
-    folder = write(tmp_path, relay=RELAY + "retry: {warn_after: 6 d}\n")
+    folder = write(tmp_path, relay=RELAY + "retry: {warn_after: 6 d}\n", a=COMPLETE)
     result = run("check", "--config", str(folder))
     assert result.exit_code == 0
     assert 'warning: "give_up" is not later than "warn_after"' in result.stderr

@@ -102,7 +102,8 @@ def test_no_firm_is_a_fault_and_a_yml_is_told(tmp_path: Path) -> None:
     (tmp_path / "firms" / ".hidden.yaml").write_text("x")
     assert lines(tmp_path, load(tmp_path)) == [
         "firms:1:1: error: no firm: the folder holds no .yaml file. Fix: write one file for each firm",
-        "firms/a.yml:1:1: warning: this file is not read. Fix: rename it to .yaml",
+        "firms/a.yml:1:1: error: this file is not read: a reload would drop its clients."
+        " Fix: rename it to .yaml, or move it out of this folder",
     ]
 
 
@@ -125,7 +126,7 @@ def test_fifty_faults_then_a_count_and_no_error_hidden_by_warnings(tmp_path: Pat
     faults = load(write(tmp_path, a=FIRM + warnings + errors)).faults
     assert len(faults) == 51
     assert sum(1 for fault in faults[:50] if fault.severity is Severity.ERROR) == 50
-    assert faults[50].what == "10 more errors and 119 more warnings are not shown"
+    assert faults[50].what == "10 more errors and 122 more warnings are not shown"
 
 
 @pytest.mark.parametrize("mode", [0o644, 0o660, 0o602])

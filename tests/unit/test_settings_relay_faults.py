@@ -127,7 +127,7 @@ CASES = [
         "tls: none",
         "tls: ssl",
         [
-            'relay.yaml:1:58: error: "tls" must be one of none, starttls, required, implicit; got "ssl". Fix: write none, for example',
+            'relay.yaml:1:58: error: "tls" must be one of none, starttls, required, implicit; got "ssl". Fix: write none, starttls, required or implicit',
         ],
     ),
     (
@@ -351,6 +351,41 @@ CASES = [
             "relay.yaml:3:14: warning: return_path b@elsewhere.example is not among accept.recipients: late bounces would not come home. Fix: choose an address of accept.recipients",
         ],
     ),
+    (
+        "return path without room for a tag",
+        "",
+        f"return_path: {'b' * 27}@export.relay.example\n",
+        [
+            "relay.yaml:3:14: error: return_path: 27 octets before the @ leave no room for the tag that tells whose bounce it is. Fix: choose an address with at most 26 octets before the @",
+        ],
+    ),
+    ("longest return path", "", f"return_path: {'b' * 26}@export.relay.example\n", []),
+    (
+        "a word near none of its list",
+        "",
+        "check: {on_invalid: perhaps}\n",
+        [
+            'relay.yaml:3:21: error: "on_invalid" must be one of relay, hold, refuse; got "perhaps". Fix: write relay, hold or refuse',
+        ],
+    ),
+    (
+        "unknown rule",
+        "",
+        "check: {severities: {BR-CO-51: info, BR-CO-15: info, BR-FR-12: error, XMP-MISSING: info}}\n",
+        [
+            'relay.yaml:3:22: warning: no rule is called "BR-CO-51": its severity changes nothing. Fix: Did you mean "BR-CO-25"? The rules are: BR-01, BR-02, BR-03, BR-04, BR-05, BR-06, BR-07, BR-08, BR-09, BR-10, BR-11, BR-12, …',
+        ],
+    ),
+    (
+        "listener open to anyone",
+        "",
+        'listen: [{address: "0.0.0.0:2525", allow_networks: ["0.0.0.0/1", "128.0.0.0/1"]}]\n',
+        [
+            "relay.yaml:3:52: warning: listener 0.0.0.0:2525: allow_networks holds 0.0.0.0/0: anyone may send without AUTH. Fix: name the networks of the platform, or demand AUTH: allow_networks: [] and users_file",
+        ],
+    ),
+    ("loopback listener open to anyone", "", "listen: [{address: 127.0.0.1:2525, allow_networks: [0.0.0.0/0]}]\n", []),
+    ("listener open to a network", "", 'listen: [{address: "0.0.0.0:2525", allow_networks: [192.0.2.0/24]}]\n', []),
     (
         "flow map never closed",
         "",
