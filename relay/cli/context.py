@@ -13,7 +13,7 @@ import click
 
 from relay import wire
 from relay.ops.service_user import current_user, denied, owner_of
-from relay.settings.load import FIRMS, RELAY, Loaded, load, load_relay, load_spool_key
+from relay.settings.load import RELAY, Loaded, firm_files, load, load_relay, load_spool_key
 from relay.settings.settings import Settings
 from relay.settings.text import is_file
 
@@ -58,7 +58,7 @@ class Context:
 
     def _errors(self) -> int:
         """How many errors the configuration has, but for files that this user may not read."""
-        files = [self.directory / RELAY, *(self.directory / FIRMS).glob("*.yaml")]
+        files = [self.directory / RELAY, *firm_files(self.directory)]
         try:
             small = sum(each.stat().st_size for each in files) <= READ_FOR_WARNING
         except OSError:

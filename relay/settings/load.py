@@ -128,8 +128,15 @@ def _load(
 
 
 def _signatures(directory: Path) -> dict[Path, tuple[int, ...]]:
-    files = [directory / RELAY, *(directory / FIRMS).glob("*.yaml")]
-    return {path: text.signature(path) for path in files}
+    return {path: text.signature(path) for path in (directory / RELAY, *firm_files(directory))}
+
+
+def firm_files(directory: Path) -> tuple[Path, ...]:
+    """The files of the firms; none when the folder cannot be entered, which reading them says better."""
+    try:
+        return tuple((directory / FIRMS).glob("*.yaml"))
+    except OSError:
+        return ()
 
 
 def _changed(before: dict[Path, tuple[int, ...]], after: dict[Path, tuple[int, ...]]) -> set[Path]:

@@ -186,7 +186,7 @@ CANNOT_START = [
     (no_firm, 78, ["firms", "Fix: "]),
     (no_configuration, 78, ["relay.yaml", "Fix: "]),
     (spool_of_tomorrow, 78, ["spool.db", "schema 99", "newer agiris-relay"]),
-    (spool_in_a_file, 75, ["not-a-folder", "cannot be made", "Fix: name another place"]),
+    (spool_in_a_file, 75, ["not-a-folder", "cannot be made", "Fix: move away the file"]),
 ]
 
 

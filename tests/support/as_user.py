@@ -6,6 +6,7 @@ Everything is imported first: the interpreter may lie where USER cannot read.
 import _strptime  # noqa: F401
 import codecs
 import importlib
+import importlib.readers
 import os
 import pwd
 import sys

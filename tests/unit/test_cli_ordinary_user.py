@@ -166,7 +166,9 @@ def test_the_daemon_of_another_user(host: Path, mode: int, code: int) -> None:
 
 
 async def test_a_spool_of_another_user_is_told_at_start(host: Path) -> None:
-    settings = replace(Settings(terms=Terms()), spool=f"sqlite://{host}/spool/spool.db")
+    settings = replace(
+        Settings(terms=Terms("relay.example", ("*@export.example",))), spool=f"sqlite://{host}/spool/spool.db"
+    )
     with acting_as(OTHER), pytest.raises(NotStarted) as fault:
         await open_the_spool(settings)
     assert f"permission denied for user {OTHER}" in str(fault.value)
