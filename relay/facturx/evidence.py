@@ -19,8 +19,10 @@ from relay.facturx import extract, headings, text
 from relay.facturx.embedded import invoices
 from relay.facturx.headings import Heading
 from relay.facturx.invoice import Invoice, amount
+from relay.facturx.invoice import read as read_invoice
 from relay.facturx.page import AMOUNT, DATE, Page, fold, iso
-from relay.report import Report, Term, TextEvidence
+from relay.facturx.xml import parse
+from relay.report import Finding, Report, Term, TextEvidence
 
 MAX_COMPARISONS = 100
 """In one message; each takes about a millisecond, and what is not compared is not removed."""
@@ -107,7 +109,16 @@ def stated(report: Report, content: bytes) -> Stated | None:
     first = next(iter(invoices(opened)), None)
     if first is None or first.invoice is None or not isinstance(first.root, etree._Element):
         return None
-    root, invoice = first.root, first.invoice
+    return _stated(report, first.root, first.invoice, Page.of(own))
+
+
+def stated_by_xml(report: Report, content: bytes) -> Stated | None:
+    """The same of an invoice that came as bare XML, which has no pages. None when the XML cannot be read."""
+    root = parse(content)
+    return None if isinstance(root, Finding) else _stated(report, root, read_invoice(root, content), Page.of(""))
+
+
+def _stated(report: Report, root: etree._Element, invoice: Invoice, page: Page) -> Stated:
     totals = invoice.totals
     known = {Term.WITH_VAT: totals.with_vat, Term.WITHOUT_VAT: totals.without_vat, Term.VAT: totals.vat}
     seller, buyer = root.find(".//{*}SellerTradeParty"), root.find(".//{*}BuyerTradeParty")
@@ -116,7 +127,7 @@ def stated(report: Report, content: bytes) -> Stated | None:
         report.sha256,
         invoice,
         root,
-        Page.of(own),
+        page,
         {term: abs(Decimal(value)) for term, value in known.items() if value is not None},
         {
             Term.VAT: _amounts(tax.find("./{*}CalculatedAmount") for tax in taxes),

@@ -34,7 +34,7 @@ def inspect(
 def _stated(
     pairs: Sequence[tuple[Report, bytes]], clock: Callable[[], float] | None
 ) -> tuple[list[evidence.Stated], list[Report]]:
-    """What each Factur-X states, and all reports: those of a Factur-X say whether its pages could be read."""
+    """What each Factur-X and bare XML invoice states, and all reports: a Factur-X says whether its pages were read."""
     found: list[evidence.Stated] = []
     reports: list[Report] = []
     for report, content in pairs:
@@ -49,8 +49,18 @@ def _stated(
                 found.append(one)
                 told = replace(report, has_text=bool(one.page.lines))
             told = replace(told, ms=told.ms + _ms(clock, started))
+        elif report.kind is Kind.CII:
+            found += _stated_by_xml(report, content)
         reports.append(told)
     return found, reports
+
+
+def _stated_by_xml(report: Report, content: bytes) -> list[evidence.Stated]:
+    try:
+        one = evidence.stated_by_xml(report, content)
+    except Exception:  # without it the XML is kept beside its PDF
+        return []
+    return [] if one is None else [one]
 
 
 def _one(candidate: Candidate, options: Options, clock: Callable[[], float] | None) -> tuple[Report, bytes]:

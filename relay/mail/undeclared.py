@@ -8,10 +8,11 @@ import re
 from collections.abc import Iterator
 
 from relay.mail.message import Entity, Message, is_document
-from relay.mail.transfer_decoder import IDENTITY, decode
+from relay.mail.transfer_decoder import IDENTITY, UUENCODE, decode
 from relay.model import Span
 
 _FIELDS_WITHIN = 8 * 1024
+_MOST_BEGINS = 1_000
 _BINHEX = frozenset({"application/mac-binhex40", "application/mac-binhex", "application/binhex"})
 _NOT_SCANNED = frozenset({"text/xml", "text/rfc822-headers"})
 
@@ -56,19 +57,28 @@ def _flaw(message: Message, entity: Entity) -> str | None:
         return "document-in-text"
     if entity.media_type in _NOT_SCANNED or entity.media_type.startswith("multipart/"):
         return None
-    body = message.raw[entity.body.start : entity.body.end]
+    start, end = entity.body
     is_text, is_report = entity.media_type.startswith("text/"), entity.media_type.startswith("message/")
-    if not is_report and entity.encoding in IDENTITY and _FIELDS.match(body[:_FIELDS_WITHIN]):
+    if (
+        not is_report
+        and entity.encoding in IDENTITY
+        and _FIELDS.match(message.raw[start : min(end, start + _FIELDS_WITHIN)])
+    ):
         return "fields-in-body"
     if not (is_text or is_report) or is_document(message.head(entity), entity.media_type):
         return None  # a document by its octets is judged as one
-    lines = b"\n" + decode(body, entity.encoding).octets
+    if entity.encoding in UUENCODE:
+        return "document-in-text"
+    body = message.raw[start:end]
+    lines = b"\n" + (body if entity.encoding in IDENTITY else decode(body, entity.encoding).octets)
     if _holds_document(lines):
         return "document-in-text"
     return "parts-in-text" if is_text and _holds_parts(lines) else None
 
 
 def _holds_document(lines: bytes) -> bool:
+    if lines.count(b"\nbegin ") > _MOST_BEGINS:
+        return True  # no letter; and each costs a microsecond
     return any(pattern.search(lines) for pattern in _DOCUMENT)
 
 

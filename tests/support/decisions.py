@@ -232,7 +232,8 @@ def _evidence(fields: Mapping[str, Any], reports: Sequence[Report]) -> tuple[Tex
     lacks = {Term(each) for each in fields.get("lacks", ())}
     found = []
     for report in reports:
-        if report.kind is not Kind.FACTURX or report.has_text is None:
+        pages = report.kind is Kind.FACTURX and report.has_text is not None
+        if not pages and report.kind is not Kind.CII:
             continue
         named = report.number is not None and report.number in map(str, fields.get("mentions", ()))
         stated = tuple([each for each in STATED if named and each not in lacks])

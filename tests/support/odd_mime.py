@@ -31,13 +31,21 @@ NAMED = b'Content-Type: application/pdf; name="f.pdf"\r\nContent-Disposition: at
 Shape = Callable[[bytes], bytes]
 
 
+def page(number: str) -> str:
+    """What the pages of an invoice, and its original, print."""
+    return (
+        f"Facture {number}\nDate : 02/11/2026\nMenuiserie Dupont SARL - SIREN 123 456 782\nClient : Librairie Martin SAS\n"
+        "Total HT 200,00 EUR\nTVA 20 % 40,00 EUR\nTotal TTC 240,00 EUR"
+    )
+
+
 def invoice(number: str, buyer: str = MARTIN, seller: str = STRANGER) -> bytes:
     """A Factur-X of `seller` to `buyer` (SIREN)."""
-    return facturx_pdf(invoice_xml(number=number, seller_siren=seller, buyer_siren=buyer), text=f"Facture {number}")
+    return facturx_pdf(invoice_xml(number=number, seller_siren=seller, buyer_siren=buyer), text=page(number))
 
 
 def original(number: str) -> bytes:
-    return plain_pdf(f"Facture {number}")
+    return plain_pdf(page(number))
 
 
 @dataclass(frozen=True)

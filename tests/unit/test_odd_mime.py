@@ -4,7 +4,7 @@ import pytest
 
 from relay.model import Disposition, DocumentPart
 from relay.reason import Reason
-from tests.support.odd_mime import AMBIGUOUS, ENCODINGS, LABELS, OTHER, SHAPES, invoice, judged
+from tests.support.odd_mime import AMBIGUOUS, ENCODINGS, LABELS, OTHER, SHAPES, TOP, invoice, judged, mixed
 
 OWN, ANOTHERS = invoice("F-2026-117"), invoice("W-1", buyer=OTHER)
 
@@ -59,3 +59,24 @@ def test_an_ordinary_text_beside_an_invoice_is_no_flaw(name: str) -> None:
     (plan,) = judged(raw).decision.plans
     assert (plan.disposition, plan.reason, plan.detail) == (Disposition.RELAY, None, "")
     assert [each.part for each in plan.documents] == [DocumentPart.FACTURX]
+
+
+@pytest.mark.parametrize(
+    "unit",
+    [
+        b"begin 644 \r\n",
+        b"begin 644 x\r\n",
+        b"--a\r\n",
+        b"a:b\r\n",
+        b"Content-\r\n",
+        b"data:application/",
+        b"cid:",
+        b"\r\n",
+    ],
+)
+@pytest.mark.parametrize("media_type", [b"text/plain", b"text/html"])
+def test_a_hostile_text_is_searched_to_its_end(media_type: bytes, unit: bytes) -> None:
+    text = b"Content-Type: " + media_type + b"\r\n\r\n" + unit * (1_000_000 // len(unit))
+    logo = b"Content-Type: image/png\r\nContent-ID: <a>\r\nContent-Disposition: attachment\r\n\r\n\x89PNG\r\n\x1a\n\r\n"
+    (plan,) = judged(TOP + mixed(text, logo)).decision.plans
+    assert plan.disposition is Disposition.HOLD
