@@ -25,9 +25,9 @@ _MARKS = re.compile(
     r"|(?:[\s._-]+(?:factur-?_?x|fx|zugferd|originale?|orig|copie|copy)|\s*\(\d+\))+$"
 )
 _COMMON_TEXT = """
-attachment copie copy doc document documents download export facture factures facturx fichier file fx image img
+attachment copie copy doc document documents download export factur facture factures facturx fichier file fx image img
 invoice invoices jointe la le ma mail message new note nouveau nouvelle original originale page pdf piece pieces pj
-rechnung sans scan scanne scanner titre untitled upload votre vos zugferd
+rechnung sans scan scanne scanner titre untitled upload votre vos x zugferd
 """
 _COMMON = frozenset(_COMMON_TEXT.split())
 _STATED = frozenset({Term.NUMBER, Term.KIND, Term.DATE, Term.SELLER, Term.WITH_VAT})

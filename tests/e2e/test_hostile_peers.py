@@ -18,7 +18,7 @@ from tests.support.smtp_fuzz import faults, mutated, replies, resident
 async def make(stages: Callable[..., Stage], receiver: Receiver, tmp_path: Path) -> Callable[[str], Stage]:
     def prepared(accept: str) -> Stage:
         stage = stages(receiver.port)
-        several_doors(stage, tmp_path, {}, accept)
+        several_doors(stage, tmp_path, {"jefacture": "correct horse"}, accept)
         return stage
 
     return prepared

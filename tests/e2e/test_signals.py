@@ -56,6 +56,8 @@ async def test_the_kept_demo_ends_its_daemon_and_removes_its_folder(tmp_path: Pa
         *(sys.executable, "-u", "-m", "relay.cli", "demo", "--keep"),
         stdout=asyncio.subprocess.PIPE,
         env={**os.environ, "TMPDIR": str(tmp_path)},
+        # A shell starts what runs in the background with SIGINT ignored, and so the tests that it runs.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert process.stdout is not None
     try:

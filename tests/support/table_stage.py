@@ -60,7 +60,7 @@ class TableStage(Stage):
         assert "reload_failed" not in self._events, self.log.read_text("utf-8")[-3000:]
 
     def submit_all(self, mails: Sequence[tuple[Sequence[str], bytes]]) -> list[Reply]:
-        """Each (recipients, mail) in one session; the reply to the final dot."""
+        """Each (recipients, mail) in one session; the reply to the final dot, or to RCPT if none is accepted."""
         with smtplib.SMTP("127.0.0.1", self.smtp, timeout=60) as client:
             client.ehlo("plateforme.jefacture.example")
             return [_one(client, recipients, mail) for recipients, mail in mails]
@@ -68,9 +68,14 @@ class TableStage(Stage):
 
 def _one(client: smtplib.SMTP, recipients: Sequence[str], mail: bytes) -> Reply:
     client.mail("platform@jefacture.example", [f"size={len(mail)}", *([] if mail.isascii() else ["body=8bitmime"])])
-    for recipient in recipients:
-        code, text = client.rcpt(recipient)
-        assert code == 250, (recipient, code, text)
-    code, text = client.data(mail)
+    answers = [client.rcpt(recipient) for recipient in recipients]
+    if all(code == 550 for code, _ in answers):
+        client.rset()
+        return _reply(*answers[-1])
+    assert all(code == 250 for code, _ in answers), (recipients, answers)
+    return _reply(*client.data(mail))
+
+
+def _reply(code: int, text: bytes) -> Reply:
     enhanced, _, rest = text.decode("utf-8", "replace").partition(" ")
     return Reply(code, enhanced, rest)
