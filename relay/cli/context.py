@@ -1,8 +1,6 @@
 """What every command shares: where the configuration is, human text or JSON, and how errors reach the user."""
 
-import errno
 import json
-import os
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -12,7 +10,7 @@ from typing import Any, NoReturn, ParamSpec, TypeVar
 import click
 
 from relay import wire
-from relay.ops.service_user import current_user, denied, owner_of
+from relay.ops.service_user import DENIED, denied_configuration
 from relay.settings.load import RELAY, Loaded, firm_files, load, load_relay, load_spool_key
 from relay.settings.settings import Settings
 from relay.settings.text import is_file
@@ -21,8 +19,6 @@ READ_FOR_WARNING = 256 * 1024
 """Octets of YAML up to which a command that needs the spool alone reads all of it, to warn of its errors."""
 
 OK, NO, USAGE, TRY_LATER, CONFIG_FAULT = 0, 1, 2, 75, 78
-
-DENIED = os.strerror(errno.EACCES)
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -79,9 +75,8 @@ class Context:
 
     def explain_denied(self, loaded: Loaded) -> None:
         """Tell the command that works, when the current user may not read a file of the configuration."""
-        path = self.directory / RELAY
-        if any(DENIED in fault.what for fault in loaded.faults) and owner_of(path) != current_user():
-            click.echo(denied(path), err=True)
+        if (hint := denied_configuration((fault.what for fault in loaded.faults), self.directory / RELAY)) is not None:
+            click.echo(hint, err=True)
 
     def print_json(self, values: Iterable[object]) -> None:
         """One JSON line a value."""

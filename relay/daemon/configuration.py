@@ -13,6 +13,7 @@ from relay.mail.dkim import Signer
 from relay.ops.events import Event
 from relay.ops.log import configure, event_log
 from relay.ops.metrics import Metrics
+from relay.ops.service_user import denied_configuration
 from relay.settings.certificate import expiry
 from relay.settings.current import free_gradually
 from relay.settings.settings import Settings
@@ -27,6 +28,7 @@ class Configuration:
     """in_force: settings and directory. signing: the DKIM key in force. trouble: why the files are not what is."""
 
     def __init__(self, folder: Path, metrics: Metrics) -> None:
+        self._folder = folder
         self.in_force = InForce(folder)
         self.signing = Signing()
         self.trouble: str | None = None
@@ -43,7 +45,9 @@ class Configuration:
         result = await self.in_force.reload()
         if not result.ok:
             code = TRY_LATER if result.unread else CONFIG_FAULT
-            raise NotStarted(code, *(str(fault) for fault in (*result.faults, *result.warnings)))
+            lines = [str(fault) for fault in (*result.faults, *result.warnings)]
+            hint = denied_configuration(lines, self._folder / "relay.yaml")
+            raise NotStarted(code, *lines, *([hint] if hint else []))
         settings = self.settings
         configure(settings.log.level, settings.log.format, on_fault=self._metrics.fault)
         try:

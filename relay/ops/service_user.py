@@ -1,16 +1,20 @@
 """Which user runs a command, which user the service runs as, and what to do when the two differ."""
 
+import errno
 import grp
 import os
 import pwd
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 SERVICE_USER = "agiris-relay"
 """`User=` of the unit."""
+
+DENIED = os.strerror(errno.EACCES)
+"""How a fault of the configuration says that a file is closed to the user who reads it."""
 
 
 def current_user() -> str:
@@ -55,6 +59,13 @@ def denied(path: str | Path) -> str:
         return f"{what}. Fix: give {owner} the right to it with chmod or chown, and to enter its folder"
     command = f"sudo runuser -u {owner} -- {shlex.join(['agiris-relay', *sys.argv[1:]])}"
     return f"{what} (it belongs to user {owner}). Fix: {command}"
+
+
+def denied_configuration(faults: Iterable[str], path: Path) -> str | None:
+    """What to add to `faults` of the configuration at `path` when they come of another user's files; else None."""
+    if not any(DENIED in fault for fault in faults) or owner_of(path) == current_user():
+        return None
+    return denied(path)
 
 
 def owner_of(path: Path) -> str:
