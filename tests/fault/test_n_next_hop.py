@@ -45,7 +45,7 @@ FAULTS = {
     3: (
         ("data", "451", "deferred"),
         ("data", "554", "failed"),
-        ("content", "reset", "uncertain"),  # a small mail leaves in one piece: its dot may have been read
+        ("content", "reset", "uncertain or deferred"),  # did the final dot leave before the reset, or not any more?
         ("body", "451", "deferred"),
         ("body", "554", "failed"),
         ("body", "reset", "uncertain"),
@@ -112,7 +112,7 @@ def test_each_fault_of_a_next_hop(
             wait_until(lambda queue_id=queue_id: bool(outcomes(rig, queue_id)), 30, f"{where} {what}: no outcome")
             first = outcomes(rig, queue_id)[0]
             hops[number].behaves()
-            if first != expected:
+            if first not in expected.split(" or "):
                 wrong.append(f"{where} {what}: {first}, not {expected}")
             if first == "failed":
                 del books.acknowledged[token]
