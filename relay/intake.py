@@ -9,40 +9,38 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from relay.export.directory import Directory
-from relay.export.identify import unknown_recipient
-from relay.export.policy import Decision, decide
-from relay.export.terms import Policy, Terms
-from relay.inspection import Candidate, Options
-from relay.mail.content import message_id
-from relay.mail.identity import identity
-from relay.mail.message import Message
-from relay.mail.returned import read_returned
-from relay.mail.spans import MalformedMail, parse
-from relay.mail.trace import hops, is_loop, received
-from relay.mail.verp import parse_verp
-from relay.model import Claim, Delivery, Envelope, Mail, Refusal, new_queue_id
-from relay.ops.labels import Rejection
-from relay.reason import SENTENCES, Reason, mend, public_sentence
-from relay.reply import Reply
-from relay.report import Report
-from relay.spool.port import Spool, SpoolBroken, SpoolError, SpoolFull, Stored, Take
-from relay.workers import PoolBusy
+from relay.checker import CheckerOverloaded
+from relay.dsn.bounces import parse_verp, read_returned
+from relay.inspection import Candidate, Options, Report
+from relay.mime.fingerprint import identity
+from relay.mime.header_writer import hops, is_loop, received
+from relay.mime.message import MalformedMail, Message
+from relay.mime.parser import parse
+from relay.mime.text import message_id
+from relay.model import Claim, Delivery, Envelope, Mail, Rejection, new_queue_id
+from relay.observability.events import TransactionRejectCause
+from relay.reasons import SENTENCES, Reason, fix, public_sentence
+from relay.replies import Reply
+from relay.routing.client import unknown_recipient
+from relay.routing.decision import Decision, decide
+from relay.routing.directory import Directory
+from relay.routing.policy import Policy, Terms
+from relay.spool.port import Reservation, Spool, SpoolBroken, SpoolError, SpoolFull, Stored
 
 MAX_HOPS = 100  # rfc5321#6.3
 
 NOT_OURS = Reply(550, "5.7.1", "not an export address of this relay")
 UNKNOWN = Reply(550, "5.1.1", "no client is known for this address")
-FORGED = Reply(550, "5.7.1", "no mail was sent from this address")
-MIXED = Reply(550, "5.6.0", "a report comes home alone: send the documents in a mail of their own")
-BUSY = Reply(451, "4.3.2", "the check is busy; try again in a moment")
-NO_SPACE = Reply(452, "4.3.1", "no space in the spool; try again later")
+FORGED = Reply(550, "5.7.1", "invalid bounce address")
+MIXED = Reply(550, "5.6.0", "bounce address must be the only recipient")
+BUSY = Reply(451, "4.3.2", "content check overloaded, try again later")
+NO_SPACE = Reply(452, "4.3.1", "insufficient system storage")
 NOT_DURABLE = Reply(451, "4.3.0", "the spool cannot be written; try again later")
 
 TEMPORARY = {
-    Rejection.CHECKER_OVERLOADED: BUSY,
-    Rejection.STORAGE_FULL: NO_SPACE,
-    Rejection.STORAGE_FAILED: NOT_DURABLE,
+    TransactionRejectCause.CHECKER_OVERLOADED: BUSY,
+    TransactionRejectCause.STORAGE_FULL: NO_SPACE,
+    TransactionRejectCause.STORAGE_FAILED: NOT_DURABLE,
 }
 """Why a message cannot be taken now, and the reply."""
 
@@ -56,17 +54,17 @@ class Checker(Protocol):
 class Queue(Protocol):
     """Where a mail goes next: the queue manager."""
 
-    def reserve(self, mail: Mail) -> Take | None:
+    def reserve(self, mail: Mail) -> Reservation | None:
         """Places to attempt it at once; `stored` or `give_back` is owed."""
 
-    def stored(self, mail: Mail, take: Take | None, claims: Collection[Claim]) -> None:
+    def stored(self, mail: Mail, take: Reservation | None, claims: Collection[Claim]) -> None:
         """It is durable, and `claims` of it are claimed."""
 
-    def give_back(self, take: Take) -> None:
+    def give_back(self, take: Reservation) -> None:
         """It was not stored."""
 
 
-class Witness(Protocol):
+class IntakeObserver(Protocol):
     """Who is told what happened at the door: log and metrics, by the composition root. Seconds since the final dot."""
 
     def accepted(self, mail: Mail, reports: Sequence[Report], seconds: float, held: Sequence[Delivery] = ()) -> None:
@@ -84,18 +82,18 @@ class Witness(Protocol):
         reports: Sequence[Report] = (),
     ) -> None: ...
 
-    def try_later(
-        self, queue_id: str, envelope: Envelope, cause: Rejection, reply: Reply, why: str, seconds: float
+    def tempfailed(
+        self, queue_id: str, envelope: Envelope, cause: TransactionRejectCause, reply: Reply, why: str, seconds: float
     ) -> None: ...
 
-    def no_room(self, cause: Rejection, reply: Reply, why: str) -> None:
+    def no_room(self, cause: TransactionRejectCause, reply: Reply, why: str) -> None:
         """MAIL was answered 4xx: no message was sent."""
 
-    def came_home(self, queue_id: str, failed: bool) -> None: ...
+    def bounce_received(self, queue_id: str, failed: bool) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
-class Judgement:
+class Evaluation:
     """What was read in a mail and decided about it, before anything is stored."""
 
     message: Message
@@ -103,9 +101,9 @@ class Judgement:
     decision: Decision
 
 
-async def judge(
+async def evaluate(
     envelope: Envelope, raw: bytes, queue_id: str, arrived: float, directory: Directory, checker: Checker
-) -> Judgement:
+) -> Evaluation:
     """Parse, inspect, decide; sends and stores nothing. `explain` and `replan` take the same way.
 
     Raises MalformedMail, PoolBusy.
@@ -113,11 +111,11 @@ async def judge(
     terms = directory.terms
     message = parse(raw)
     if (loop := _looping(message, terms.hostname)) is not None:
-        return Judgement(message, (), Decision((), Refusal(Reason.LOOP, loop)))
+        return Evaluation(message, (), Decision((), Rejection(Reason.LOOP, loop)))
     reports = await _inspect(message, terms, checker)
     line = received(envelope, terms.hostname, queue_id, arrived, _single(envelope))
     decision = decide(envelope, message, reports, directory, queue_id=queue_id, arrived=arrived, received=line)
-    return Judgement(message, reports, decision)
+    return Evaluation(message, reports, decision)
 
 
 async def _inspect(message: Message, terms: Terms, checker: Checker) -> tuple[Report, ...]:
@@ -149,7 +147,7 @@ class Intake:
         spool: Spool,
         queue: Queue,
         checker: Checker,
-        witness: Witness,
+        witness: IntakeObserver,
         stored: Callable[[Mail, Stored], None],
         broken: Callable[[str], None],
         secret: bytes = b"",
@@ -190,11 +188,11 @@ class Intake:
         if home:
             return await self._come_home(home, envelope, raw)
         try:
-            judgement = await judge(envelope, raw, queue_id, arrived, directory, self._checker)
+            judgement = await evaluate(envelope, raw, queue_id, arrived, directory, self._checker)
         except MalformedMail as error:
-            return self._refuse(queue_id, envelope, Refusal(Reason.MALFORMED_MAIL, str(error)), begun)
-        except PoolBusy as error:
-            return self._later(queue_id, envelope, Rejection.CHECKER_OVERLOADED, str(error), begun)
+            return self._refuse(queue_id, envelope, Rejection(Reason.MALFORMED_MAIL, str(error)), begun)
+        except CheckerOverloaded as error:
+            return self._later(queue_id, envelope, TransactionRejectCause.CHECKER_OVERLOADED, str(error), begun)
         decision, reports = judgement.decision, judgement.reports
         if decision.refusal is not None:
             return self._refuse(queue_id, envelope, decision.refusal, begun, reports)
@@ -246,7 +244,7 @@ class Intake:
             except SpoolError as error:
                 return self._not_stored(new_queue_id(), envelope, error, begun)
             if about and known:
-                self._witness.came_home(about[0], told.failed)
+                self._witness.bounce_received(about[0], told.failed)
         return Reply(250, "2.0.0", "taken note of")
 
     def _not_stored(self, queue_id: str, envelope: Envelope, error: SpoolError, begun: float) -> Reply:
@@ -255,22 +253,24 @@ class Intake:
         return self._later(queue_id, envelope, _cause(error), str(error), begun)
 
     def _refuse(
-        self, queue_id: str, envelope: Envelope, refusal: Refusal, begun: float, reports: Sequence[Report] = ()
+        self, queue_id: str, envelope: Envelope, refusal: Rejection, begun: float, reports: Sequence[Report] = ()
     ) -> Reply:
         code, enhanced = SENTENCES[refusal.reason].smtp
-        text = f"{public_sentence(refusal.reason, refusal.detail, 'en')}; {mend(refusal.reason)}"
+        text = f"{public_sentence(refusal.reason, refusal.detail, 'en')}; {fix(refusal.reason)}"
         reply = Reply(code, enhanced, _one_line(text))
         self._witness.refused(queue_id, envelope, refusal.reason, reply, time.perf_counter() - begun, reports)
         return reply
 
-    def _later(self, queue_id: str, envelope: Envelope, cause: Rejection, why: str, begun: float) -> Reply:
+    def _later(self, queue_id: str, envelope: Envelope, cause: TransactionRejectCause, why: str, begun: float) -> Reply:
         reply = TEMPORARY[cause]
-        self._witness.try_later(queue_id, envelope, cause, reply, why, time.perf_counter() - begun)
+        self._witness.tempfailed(queue_id, envelope, cause, reply, why, time.perf_counter() - begun)
         return reply
 
 
-def _cause(error: SpoolError) -> Rejection:
-    return Rejection.STORAGE_FULL if isinstance(error, SpoolFull) else Rejection.STORAGE_FAILED
+def _cause(error: SpoolError) -> TransactionRejectCause:
+    return (
+        TransactionRejectCause.STORAGE_FULL if isinstance(error, SpoolFull) else TransactionRejectCause.STORAGE_FAILED
+    )
 
 
 def refused_recipient(address: str, directory: Directory) -> Reply | None:

@@ -1,14 +1,14 @@
 """The state machine of a delivery: what an outcome or an order makes of it, and when it is tried again. Pure and total.
 
-Event names are those of relay.ops.events.
+Event names are those of relay.observability.events.
 """
 
 from dataclasses import dataclass, replace
 from functools import cache
 
-from relay.model import Delivery, Order, Retry, State
-from relay.reason import Reason
-from relay.reply import Deferred, Delivered, Failed, Outcome, Reply, Uncertain
+from relay.model import Delivery, OperatorAction, Retry, State
+from relay.reasons import Reason
+from relay.replies import Deferred, Delivered, Failed, Outcome, OutcomeUnknown, Reply
 
 JITTER = 0.2
 """Share of the back-off by which a next attempt is moved, up or down: a thousand deferred mails do not come back at
@@ -61,7 +61,7 @@ def step(delivery: Delivery, outcome: Outcome, now: float, retry: Retry, jitter:
             return Transition(State.DELIVERED, None, str(reply), "delivered")
         case Failed(reply):
             return _failed(delivery, reply, str(reply))
-        case Deferred(reply) | Uncertain(reply):
+        case Deferred(reply) | OutcomeUnknown(reply):
             if _give_up(delivery, now, retry):
                 return _failed(delivery, reply, _gave_up(delivery, now, reply))
             due = now + wait(retry, delivery.attempts, jitter)
@@ -155,7 +155,7 @@ def bounced(delivery: Delivery, text: str) -> Delivery:
     return replace(delivery, state=State.FAILED, last_reply=text, detail=text)
 
 
-def order(delivery: Delivery, given: Order, now: float) -> Delivery | None:
+def order(delivery: Delivery, given: OperatorAction, now: float) -> Delivery | None:
     """What an operator's order makes of `delivery`, or None when it does not apply to its state.
 
     hold: queued, deferred -> held. release: held, withheld with a recipient -> queued, due now. retry: deferred -> due
@@ -204,8 +204,8 @@ def _event(outcome: Outcome) -> str:
             return "failed"
         case Deferred():
             return "deferred"
-        case Uncertain():
-            return "uncertain"
+        case OutcomeUnknown():
+            return "outcome_unknown"
 
 
 def _failed(delivery: Delivery, reply: Reply, detail: str) -> Transition:

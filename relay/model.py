@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
 
-from relay.reason import Reason
-from relay.report import Report
+from relay.inspection import Report
+from relay.reasons import Reason
 
 
 class Span(NamedTuple):
@@ -164,7 +164,7 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
+class Rejection:
     """The mail is not accepted. `detail` completes the reason's sentence; nothing is stored."""
 
     reason: Reason
@@ -275,7 +275,7 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One line of a delivery's history. `what` is a name of relay.ops.events; `by` an operator's name or ""."""
+    """One line of a delivery's history. what: a name of relay.observability.events; by: an operator's name or ""."""
 
     at: float
     number: int
@@ -297,7 +297,7 @@ class Retry:
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class OperatorAction:
     """An operator's order on deliveries: hold, release, retry, drop."""
 
     verb: str

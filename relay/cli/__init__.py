@@ -7,11 +7,11 @@ from pathlib import Path
 
 import click
 
-from relay.ops.service_user import denied
+from relay.observability.systemd import denied
 
 COMMANDS = {
     "run": ("relay.cli.run", "run", "The daemon, in the foreground."),
-    "demo": ("relay.cli.demo", "demo", "The main job on real input, nothing to prepare."),
+    "demo": ("relay.cli.run", "demo", "The main job on real input, nothing to prepare."),
     "config": ("relay.cli.config", "config", "Check and show the configuration."),
     "facturx": ("relay.cli.facturx", "facturx", "Check Factur-X files."),
     "explain": ("relay.cli.explain", "explain", "Dry run of one mail: sends nothing."),
@@ -19,7 +19,7 @@ COMMANDS = {
     "spool": ("relay.cli.spool", "spool", "The spool as a whole: backup, restore, check."),
     "dkim": ("relay.cli.dkim", "dkim", "DKIM: the record to publish in DNS, and whether it fits the key."),
     "users": ("relay.cli.users", "users", "Users of the SMTP door: make a line of a users file."),
-    "trace": ("relay.cli.trace", "trace", "Where is this document? Its whole story."),
+    "trace": ("relay.cli.explain", "trace", "Where is this document? Its whole story."),
 }
 
 

@@ -8,13 +8,13 @@ from typing import Any
 
 import click
 
-from relay import wire
+from relay import serialization
 from relay.cli.context import CONFIG_FAULT, NO, OK, USAGE, Context, fail, options
-from relay.export.terms import Client, Firm
-from relay.ops.service_user import acting_as, assumed_user, current_user
+from relay.observability.systemd import acting_as, assumed_user, current_user
+from relay.routing.policy import Client, Firm
 from relay.settings.json_schema import schemas
 from relay.settings.load import Loaded, load
-from relay.settings.scalars import as_duration, as_size
+from relay.settings.parsers import as_duration, as_size
 from relay.settings.settings import Settings
 
 SHOWN = (
@@ -68,7 +68,7 @@ def check(context: Context, user: str | None = None) -> int:
     loaded = _loaded_as(name, directory)
     if as_json:
         for fault in loaded.faults:
-            click.echo(json.dumps(wire.plain(fault), ensure_ascii=False))
+            click.echo(json.dumps(serialization.plain(fault), ensure_ascii=False))
     else:
         for fault in loaded.faults:
             click.echo(str(fault), err=True)
@@ -120,7 +120,7 @@ def show(settings: Settings, directory: Path, as_json: bool, dossier: str | None
         if daemon:
             click.echo(json.dumps({"relay": daemon}, ensure_ascii=False))
         for client in clients:
-            click.echo(json.dumps(wire.plain(client), ensure_ascii=False))
+            click.echo(json.dumps(serialization.plain(client), ensure_ascii=False))
         return OK
     if daemon:
         click.echo("\n".join(_flat(daemon)))
@@ -134,7 +134,7 @@ def relay_values(settings: Settings, *, units: bool = False) -> dict[str, Any]:
 
     units: durations and sizes as a person writes them; else seconds and octets.
     """
-    values: dict[str, Any] = wire.plain(settings)
+    values: dict[str, Any] = serialization.plain(settings)
     terms = values.pop("terms")
     del terms["clients"]
     for firm in terms["firms"].values():
@@ -144,7 +144,7 @@ def relay_values(settings: Settings, *, units: bool = False) -> dict[str, Any]:
     for smarthost in values["smarthosts"].values():
         for secret in ("password", "token"):
             smarthost[secret] = "********" if smarthost[f"{secret}_file"] else None
-    values["listen"] = [{"address": str(each), **wire.plain(each)} for each in settings.listen]
+    values["listen"] = [{"address": str(each), **serialization.plain(each)} for each in settings.listen]
     values["http"] = str(settings.http) if settings.http else "off"
     found = {**terms, **values}
     return with_units(found) if units else found
@@ -170,7 +170,7 @@ def client_lines(client: Client, firm: Firm, directory: Path) -> Iterator[str]:
     yield from _line("firm", firm.name, firm.origins.get("name"), directory)
     yield from _line("operator", firm.operator, firm.origins.get("operator"), directory)
     for key in SHOWN:
-        value, origin = wire.plain(getattr(client, key)), client.origins.get(key)
+        value, origin = serialization.plain(getattr(client, key)), client.origins.get(key)
         if key != "addresses":
             yield from _line(key, value, origin, directory)
             continue

@@ -9,11 +9,11 @@ from typing import Any, NoReturn, ParamSpec, TypeVar
 
 import click
 
-from relay import wire
-from relay.ops.service_user import DENIED, denied_configuration
+from relay import serialization
+from relay.observability.systemd import DENIED, denied_configuration
 from relay.settings.load import RELAY, Loaded, firm_files, load, load_relay, load_spool_key
 from relay.settings.settings import Settings
-from relay.settings.text import is_file
+from relay.settings.yaml_file import is_file
 
 READ_FOR_WARNING = 256 * 1024
 """Octets of YAML up to which a command that needs the spool alone reads all of it, to warn of its errors."""
@@ -81,7 +81,7 @@ class Context:
     def print_json(self, values: Iterable[object]) -> None:
         """One JSON line a value."""
         for value in values:
-            click.echo(json.dumps(wire.plain(value), ensure_ascii=False))
+            click.echo(json.dumps(serialization.plain(value), ensure_ascii=False))
 
 
 def default_directory() -> Path:

@@ -7,8 +7,8 @@ from pathlib import Path
 import click
 
 from relay.cli.context import NO, Context, fail, options
-from relay.mail.dkim import Signer, signer
-from relay.mail.dkim_record import differences, joined, place, zone_line
+from relay.dkim.dns_record import differences, joined, place, zone_line
+from relay.dkim.signature import Signer, signer
 
 
 @click.group()

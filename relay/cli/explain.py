@@ -1,27 +1,62 @@
-"""`agiris-relay explain`: what would become of a mail, by the very steps of the daemon; sends and stores nothing."""
+"""`explain` and `trace`: why a message was decided as it was; what a document's check found."""
 
 import asyncio
 import json
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import click
 
+from relay.checker import CheckerPool
 from relay.cli.context import NO, USAGE, Context, fail, options
-from relay.cli.words import say
-from relay.export.directory import Directory
-from relay.export.explain import as_json, lines
-from relay.intake import NOT_OURS, Judgement, judge, refused_recipient
-from relay.mail.malformed import MalformedMail
-from relay.mail.rewrite import render
-from relay.mail.spans import parse
+from relay.cli.messages import say
+from relay.cli.queue import language_option, on_spool, spool_option
+from relay.cli.queue_view import record_json, record_lines
+from relay.intake import NOT_OURS, Evaluation, evaluate, refused_recipient
+from relay.mime.message import MalformedMail
+from relay.mime.parser import parse
+from relay.mime.rewriting import render
 from relay.model import Disposition, Envelope, Recipient, new_queue_id
-from relay.reason import mend, sentence
-from relay.reply import Reply
+from relay.reasons import fix, sentence
+from relay.replies import Reply
+from relay.routing.directory import Directory
+from relay.routing.explanation import as_json, lines
 from relay.settings.settings import Settings
-from relay.smtpd.content import TOO_LARGE, flaw, repair
-from relay.workers import Pool
+from relay.smtpd.data import TOO_LARGE, flaw, repair
+from relay.spool.port import Query, Record, Spool
+
+
+@click.command()
+@click.argument("term")
+@click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="Mails at most.")
+@language_option
+@spool_option
+@options
+def trace(context: Context, term: str, limit: int, language: str, url: str | None) -> None:
+    """Every mail that TERM names: a queue id, Message-ID, invoice number, SIREN, sha256 or dossier. Exit 1: none."""
+
+    def show(record: Record) -> None:
+        if context.as_json:
+            click.echo(json.dumps(record_json(record)))
+        else:
+            click.echo("\n".join(record_lines(record, language)) + "\n")
+
+    if not on_spool(context, url, lambda spool: _each(spool, term, limit, show)):
+        click.echo(say("nothing known", language, term), err=True)
+        sys.exit(NO)
+
+
+async def _each(spool: Spool, term: str, limit: int, show: Callable[[Record], None]) -> int:
+    """Show one record after the other, for each holds the message's content; how many."""
+    found = await spool.find(Query(term=term))
+    shown = 0
+    for queue_id in list(dict.fromkeys(delivery.queue_id for delivery in found))[-limit:]:
+        if (record := await spool.show(queue_id)) is not None:
+            show(record)
+            shown += 1
+    return shown
 
 
 @click.command()
@@ -56,18 +91,18 @@ def explain(context: Context, mail: Path, recipient: tuple[str, ...], write: Pat
         if decision.refusal and not decision.plans:
             why = sentence(decision.refusal.reason, decision.refusal.detail, language)
             click.echo(say("refused", language, why))
-            click.echo(say("to mend", language, mend(decision.refusal.reason, language)))
+            click.echo(say("to mend", language, fix(decision.refusal.reason, language)))
         for line in lines(decision, directory, language):
             click.echo(line)
     if write is not None:
         _write(write, raw, judgement, language)
 
 
-async def _judge(envelope: Envelope, raw: bytes, directory: Directory, settings: Settings) -> Judgement:
-    pool = Pool(1, settings.terms.check.timeout)
+async def _judge(envelope: Envelope, raw: bytes, directory: Directory, settings: Settings) -> Evaluation:
+    pool = CheckerPool(1, settings.terms.check.timeout)
     await pool.start()
     try:
-        return await judge(envelope, raw, new_queue_id(), time.time(), directory, pool)
+        return await evaluate(envelope, raw, new_queue_id(), time.time(), directory, pool)
     finally:
         await pool.close()
 
@@ -94,7 +129,7 @@ def _envelope(raw: bytes, recipients: tuple[str, ...], language: str) -> Envelop
     return Envelope("", tuple(Recipient(address) for address in addresses), peer="127.0.0.1", helo="explain")
 
 
-def _write(path: Path, raw: bytes, judgement: Judgement, language: str) -> None:
+def _write(path: Path, raw: bytes, judgement: Evaluation, language: str) -> None:
     """The first mail that would leave; the others beside it as PATH.2, PATH.3, …"""
     leaving = [plan for plan in judgement.decision.plans if plan.disposition is Disposition.RELAY]
     if not leaving:

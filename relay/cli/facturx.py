@@ -9,11 +9,10 @@ from pathlib import Path
 
 import click
 
-from relay import wire
+from relay import serialization
+from relay.checker import CheckerPool
 from relay.cli.context import NO, OK, TRY_LATER, USAGE, Context, fail, options
-from relay.inspection import Candidate, Options
-from relay.report import Finding, Report, Severity, Verdict
-from relay.workers import Pool
+from relay.inspection import Candidate, Finding, Options, Report, Severity, Verdict
 
 SUFFIXES = (".pdf", ".xml")
 LARGEST = 100 * 1024 * 1024
@@ -66,7 +65,7 @@ def _configured(context: Context) -> tuple[Options, int, float]:
 
 
 async def _run(files: list[str], asked: Options, size: int, timeout: float, *, as_json: bool) -> int:
-    pool = Pool(size, timeout)
+    pool = CheckerPool(size, timeout)
     code = OK
     try:
         try:
@@ -89,7 +88,7 @@ async def _run(files: list[str], asked: Options, size: int, timeout: float, *, a
 
 
 async def _reports(
-    pool: Pool, files: list[str], asked: Options, size: int
+    pool: CheckerPool, files: list[str], asked: Options, size: int
 ) -> AsyncIterator[tuple[str, Report | OSError]]:
     """In the order asked for, some read ahead so that no worker idles and memory stays bounded."""
     ahead: list[tuple[str, asyncio.Task[Report | OSError]]] = []
@@ -107,7 +106,7 @@ async def _reports(
             task.cancel()
 
 
-async def _one(pool: Pool, name: str, asked: Options) -> Report | OSError:
+async def _one(pool: CheckerPool, name: str, asked: Options) -> Report | OSError:
     try:
         content = await asyncio.to_thread(_read, name)
     except OSError as error:
@@ -140,7 +139,7 @@ def _is_document(path: Path) -> bool:
 
 
 def _json(name: str, report: Report) -> str:
-    return json.dumps({"file": name, **wire.plain(report)}, ensure_ascii=False)
+    return json.dumps({"file": name, **serialization.plain(report)}, ensure_ascii=False)
 
 
 def _human(name: str, report: Report) -> str:

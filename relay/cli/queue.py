@@ -18,10 +18,10 @@ from typing import TypeVar
 import click
 
 from relay.cli.context import CONFIG_FAULT, NO, TRY_LATER, USAGE, Context, fail, options
+from relay.cli.messages import say
 from relay.cli.queue_view import Hidden, not_shown, record_json, record_lines, row, table, unmoved
-from relay.cli.words import say
-from relay.model import Delivery, Order, State
-from relay.ops.service_user import denied
+from relay.model import Delivery, OperatorAction, State
+from relay.observability.systemd import denied
 from relay.spool.open import open_spool, path_of
 from relay.spool.port import Query, Spool, SpoolBusy, SpoolError, SpoolFull, SpoolNewer
 
@@ -128,7 +128,7 @@ def _order_command(verb: str, text: str) -> None:
     @spool_option
     @options
     def command(context: Context, ids: tuple[str, ...], reason: str, language: str, url: str | None) -> None:
-        given = Order(verb, operator(), reason)
+        given = OperatorAction(verb, operator(), reason)
         changed, complaints = on_spool(context, url, lambda spool: carry_out(spool, ids, given, language))
         _print(context, changed, language)
         for complaint in complaints:
@@ -143,7 +143,9 @@ _order_command("retry", "Attempt deferred or failed deliveries now.")
 _order_command("drop", "Give deliveries up: they will not be sent.")
 
 
-async def carry_out(spool: Spool, ids: Sequence[str], given: Order, language: str) -> tuple[list[Delivery], list[str]]:
+async def carry_out(
+    spool: Spool, ids: Sequence[str], given: OperatorAction, language: str
+) -> tuple[list[Delivery], list[str]]:
     """Give one order to each of `ids` (QUEUEID or QUEUEID.n): the deliveries changed, and why others were not.
 
     Of a whole mail, deliveries to which the order does not apply are passed over in silence when it applies to some.

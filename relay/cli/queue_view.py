@@ -7,11 +7,10 @@ from itertools import chain
 from textwrap import wrap
 from typing import Any
 
-from relay import wire
-from relay.cli.words import say, word
-from relay.details import french, french_spacing, is_printable
+from relay import serialization
+from relay.cli.messages import say, word
 from relay.model import Delivery, Document, Plan, State
-from relay.reason import Reason, failure_fix, mend, retold, sentence
+from relay.reasons import Reason, failure_fix, fix, french, french_spacing, is_printable, retold, sentence
 from relay.spool.port import Record
 
 
@@ -100,10 +99,10 @@ def record_json(record: Record) -> dict[str, Any]:
         "arrived": moment(mail.arrived),
         "size": len(mail.raw),
         "generated": mail.generated,
-        "envelope": wire.plain(mail.envelope),
+        "envelope": serialization.plain(mail.envelope),
         "plans": [_plan_json(index, plan) for index, plan in enumerate(mail.plans)],
         "deliveries": [row(each) | {"plan": each.plan} for each in record.deliveries],
-        "history": [wire.plain(each) | {"at": moment(each.at)} for each in record.history],
+        "history": [serialization.plain(each) | {"at": moment(each.at)} for each in record.history],
     }
 
 
@@ -208,7 +207,7 @@ def _delivery_lines(each: Delivery, language: str) -> Iterator[str]:
         yield f"    {spoken('next attempt')} {moment(each.next_attempt)}"
     if each.reason is not None:
         yield f"    {spoken('why'):<{width}} {clean(sentence(each.reason, each.detail, language))}"
-        yield f"    {spoken('mend'):<{width}} {mend(each.reason, language)}"
+        yield f"    {spoken('mend'):<{width}} {fix(each.reason, language)}"
     elif each.detail:
         yield f"    {spoken('why'):<{width}} {clean(french(each.detail) if language == 'fr' else each.detail)}"
         if each.state is State.FAILED and not each.generated:
@@ -222,7 +221,7 @@ def unmoved(each: Delivery, verb: str, language: str) -> str:
     if verb == "release" and each.recipient is None:
         reason = each.reason or Reason.NO_ADDRESS
         why = clean(sentence(reason, each.detail, language))
-        return say("no recipient", language, each.id, why, mend(reason, language), each.queue_id)
+        return say("no recipient", language, each.id, why, fix(reason, language), each.queue_id)
     if each.state.value == "active":
         return say("under way", language, each.id)
     return say("does not apply", language, each.id, each.state.value, verb)

@@ -7,17 +7,17 @@ from dataclasses import dataclass, replace
 
 import click
 
+from relay.checker import CheckerPool
 from relay.cli.context import NO, Context, options
+from relay.cli.messages import say, word
 from relay.cli.queue import language_option, on_spool, operator, parse_id, queue, spool_option
-from relay.cli.words import say, word
-from relay.export.directory import Directory
-from relay.intake import judge
-from relay.mail.malformed import MalformedMail
-from relay.model import Action, Disposition, Order, Plan
-from relay.reason import sentence
+from relay.intake import evaluate
+from relay.mime.message import MalformedMail
+from relay.model import Action, Disposition, OperatorAction, Plan
+from relay.reasons import sentence
+from relay.routing.directory import Directory
 from relay.settings.settings import Settings
 from relay.spool.port import Record, Spool
-from relay.workers import Pool
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ def replan(context: Context, ids: tuple[str, ...], reason: str, dry_run: bool, l
     Exit 1 when a mail is not known, or its content is gone.
     """
     settings = context.settings()
-    given = Order("replan", operator(), reason)
+    given = OperatorAction("replan", operator(), reason)
     queue_ids = list(dict.fromkeys(parse_id(id)[0] for id in ids))
     order = None if dry_run else given
     done = on_spool(context, url, lambda spool: _replan(spool, queue_ids, settings, order, language))
@@ -59,9 +59,9 @@ def replan(context: Context, ids: tuple[str, ...], reason: str, dry_run: bool, l
 
 
 async def _replan(
-    spool: Spool, queue_ids: Sequence[str], settings: Settings, given: Order | None, language: str
+    spool: Spool, queue_ids: Sequence[str], settings: Settings, given: OperatorAction | None, language: str
 ) -> list[Replanned]:
-    pool = Pool(settings.terms.check.workers, settings.terms.check.timeout)
+    pool = CheckerPool(settings.terms.check.workers, settings.terms.check.timeout)
     await pool.start()
     directory = Directory(settings.terms)
     done = []
@@ -77,7 +77,9 @@ async def _replan(
     return done
 
 
-async def _decide(queue_id: str, record: Record | None, directory: Directory, pool: Pool, language: str) -> Replanned:
+async def _decide(
+    queue_id: str, record: Record | None, directory: Directory, pool: CheckerPool, language: str
+) -> Replanned:
     if record is None:
         return Replanned(queue_id, complaint=say("no mail", language, queue_id))
     if not record.mail.raw:
@@ -86,7 +88,7 @@ async def _decide(queue_id: str, record: Record | None, directory: Directory, po
         return Replanned(queue_id, complaint=say("a notice", language, queue_id))
     mail = record.mail
     try:
-        judgement = await judge(mail.envelope, mail.raw, mail.queue_id, mail.arrived, directory, pool)
+        judgement = await evaluate(mail.envelope, mail.raw, mail.queue_id, mail.arrived, directory, pool)
     except MalformedMail as error:
         return Replanned(queue_id, complaint=say("malformed", language, queue_id, error.text(language)))
     # It was accepted: what would be refused at the door today can only be held.

@@ -10,11 +10,11 @@ import click
 from relay.cli.context import NO, Context, options
 from relay.cli.queue import guarded, operator, permitted, spool_option
 from relay.cli.queue_view import moment
-from relay.spool.backup import Progress
-from relay.spool.backup import backup as take
 from relay.spool.open import path_of
-from relay.spool.restore import restore as put_back
-from relay.spool.verify import verify
+from relay.spool.sqlite.backup import Progress
+from relay.spool.sqlite.backup import backup as take
+from relay.spool.sqlite.backup import restore as put_back
+from relay.spool.sqlite.integrity import verify
 
 T = TypeVar("T")
 _file = click.Path(dir_okay=False, path_type=Path)

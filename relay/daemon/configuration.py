@@ -3,23 +3,94 @@
 import asyncio
 from collections.abc import Collection, Iterable
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
-from relay.daemon.signing import KeyFault, Signing, read_key
-from relay.daemon.start import CONFIG_FAULT, TRY_LATER, NotStarted
-from relay.daemon.terms import InForce, Prepared
-from relay.daemon.watch import PENDING
-from relay.mail.dkim import Signer
-from relay.ops.events import Event
-from relay.ops.log import configure, event_log
-from relay.ops.metrics import Metrics
-from relay.ops.service_user import denied_configuration
-from relay.settings.certificate import expiry
-from relay.settings.current import free_gradually
-from relay.settings.settings import Settings
-from relay.smtpd import Door, ListenerFiles, PostFault
+from relay.checker import CheckerPool
+from relay.daemon.health import PENDING
+from relay.daemon.outbound import KeyFault, Signing, read_key
+from relay.daemon.start import CONFIG_FAULT, TRY_LATER, StartError
+from relay.dkim.signature import Signer
+from relay.observability.events import Event
+from relay.observability.log import configure, event_log
+from relay.observability.metrics import Metrics
+from relay.observability.systemd import denied_configuration
+from relay.routing.directory import Directory
+from relay.routing.policy import Client
+from relay.settings.live import Candidate, CurrentSettings, ReloadResult, free_gradually
+from relay.settings.secret_files import expiry
+from relay.settings.settings import Accept, Settings
+from relay.smtpd import ListenerConfigError, ListenerFiles, SmtpServer
 from relay.spool.port import Query, Spool, SpoolError
-from relay.workers import Pool
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """Settings with their directory, checked and not in force. directory: None unless `result.ok`."""
+
+    candidate: Candidate
+    directory: Directory | None = None
+
+    @property
+    def result(self) -> ReloadResult:
+        return self.candidate.result
+
+    @property
+    def settings(self) -> Settings:
+        assert self.candidate.settings is not None
+        return self.candidate.settings
+
+
+class LiveSettings:
+    """`settings` and `directory` always belong together; whoever acts on a mail takes one of them once.
+
+    There are none before the first reload().
+    """
+
+    settings: Settings
+    directory: Directory
+
+    def __init__(self, folder: Path) -> None:
+        self._current = CurrentSettings(folder)
+        self._one_at_a_time = asyncio.Lock()
+
+    def limits(self) -> Accept:
+        """The limits of the door."""
+        return self.settings.accept
+
+    async def reload(self) -> ReloadResult:
+        """Read the folder; when it is without fault, put it in force. Holds up no dialogue, whatever its size."""
+        async with self._one_at_a_time:
+            prepared = await self.prepare()
+            if prepared.result.ok:
+                await free_gradually(self.put_in_force(prepared))
+            return prepared.result
+
+    async def prepare(self) -> Prepared:
+        """Read and check the folder; nothing changes. One call at a time."""
+        candidate = await self._current.prepare()
+        if candidate.settings is None:
+            return Prepared(candidate)
+        return Prepared(candidate, await _built(candidate.settings))
+
+    def put_in_force(self, prepared: Prepared) -> list[Client]:
+        """Swap settings and directory at once; the clients replaced, for `free_gradually`."""
+        assert prepared.directory is not None
+        replaced = self._current.put_in_force(prepared.candidate)
+        self.settings, self.directory = prepared.settings, prepared.directory
+        return replaced
+
+
+async def _built(settings: Settings) -> Directory:
+    building = Directory.gradually(settings.terms)
+    while True:
+        try:
+            next(building)
+        except StopIteration as done:
+            assert isinstance(done.value, Directory)
+            return done.value
+        await asyncio.sleep(0)
+
 
 MAX_WARNED = 20
 
@@ -29,7 +100,7 @@ class Configuration:
 
     def __init__(self, folder: Path, metrics: Metrics) -> None:
         self._folder = folder
-        self.in_force = InForce(folder)
+        self.in_force = LiveSettings(folder)
         self.signing = Signing()
         self.trouble: str | None = None
         self._metrics = metrics
@@ -47,19 +118,19 @@ class Configuration:
             code = TRY_LATER if result.unread else CONFIG_FAULT
             lines = [str(fault) for fault in (*result.faults, *result.warnings)]
             hint = denied_configuration(lines, self._folder / "relay.yaml")
-            raise NotStarted(code, *lines, *([hint] if hint else []))
+            raise StartError(code, *lines, *([hint] if hint else []))
         settings = self.settings
         configure(settings.log.level, settings.log.format, on_fault=self._metrics.fault)
         try:
             self.signing.use(await read_key(settings.dkim))
         except KeyFault as error:
-            raise NotStarted(CONFIG_FAULT, str(error)) from error
+            raise StartError(CONFIG_FAULT, str(error)) from error
         for fault in result.warnings:
             event_log(Event.CONFIG_WARNING, fault=str(fault))
         self._count(settings)
         return settings
 
-    async def reload(self, spool: Spool, pool: Pool, door: Door) -> bool:
+    async def reload(self, spool: Spool, pool: CheckerPool, door: SmtpServer) -> bool:
         """The new configuration whole, its certificates, users and keys too, or none of it; whether it is in force."""
         async with self._one_at_a_time:
             prepared = await self.in_force.prepare()
@@ -91,7 +162,7 @@ class Configuration:
         event_log(Event.RELOAD_FAILED, clients=len(self.settings.terms.clients), text="the old configuration stays")
         return False
 
-    def _follow(self, spool: Spool, pool: Pool) -> None:
+    def _follow(self, spool: Spool, pool: CheckerPool) -> None:
         settings = self.settings
         pool.configure(settings.terms.check.workers, settings.terms.check.timeout)
         spool.ceiling = settings.retry.ceiling
@@ -116,14 +187,16 @@ class Configuration:
                     event_log(Event.CONFIG_WARNING, fault=text)
 
 
-async def _read_secrets(prepared: Prepared, door: Door) -> tuple[tuple[ListenerFiles, ...], Signer | None] | list[str]:
+async def _read_secrets(
+    prepared: Prepared, door: SmtpServer
+) -> tuple[tuple[ListenerFiles, ...], Signer | None] | list[str]:
     """What the files of the listeners and the DKIM key hold, read off the event loop; or why they cannot be used."""
     faults: list[str] = []
     files: tuple[ListenerFiles, ...] = ()
     key: Signer | None = None
     try:
         files = await asyncio.to_thread(door.read)
-    except PostFault as error:
+    except ListenerConfigError as error:
         faults += error.faults
     try:
         key = await read_key(prepared.settings.dkim)

@@ -7,38 +7,36 @@ import sys
 from functools import partial
 from pathlib import Path
 
+from relay.checker import CheckerPool
 from relay.daemon.configuration import Configuration
-from relay.daemon.digest import Digests
-from relay.daemon.notices import Notices
-from relay.daemon.operator_log import log_operator_actions
+from relay.daemon.health import HealthMonitor, housekeeping
+from relay.daemon.notices import Digests, Notices
+from relay.daemon.observer import Observer, log_operator_actions
 from relay.daemon.outbound import Outbound
 from relay.daemon.start import (
     IO_ERROR,
     OK,
     TRY_LATER,
-    NotStarted,
+    StartError,
     listen,
     open_the_spool,
     repeat_self_test,
     start_workers,
 )
 from relay.daemon.supervisor import Supervisor
-from relay.daemon.watch import Watch, housekeeping
-from relay.daemon.witness import Witness
-from relay.delivery import QueueManager
 from relay.intake import Intake
 from relay.model import Disposition, Mail
-from relay.ops.events import Event
-from relay.ops.http import Http
-from relay.ops.lag import Lag
-from relay.ops.log import event_log
-from relay.ops.metrics import Metrics
-from relay.ops.systemd import Systemd, Watchdog
+from relay.observability.events import Event
+from relay.observability.health import Lag
+from relay.observability.http import Http
+from relay.observability.log import event_log
+from relay.observability.metrics import Metrics
+from relay.observability.systemd import Systemd, Watchdog
+from relay.queue import QueueManager
 from relay.settings.settings import Settings
-from relay.smarthost import Smarthosts
-from relay.smtpd import Door
+from relay.smtp_client import ConnectionPools
+from relay.smtpd import SmtpServer
 from relay.spool.port import Spool, Stored
-from relay.workers import Pool
 
 DRAIN_SECONDS = 25.0
 """Shorter than TimeoutStopSec of the unit."""
@@ -60,13 +58,13 @@ async def serve(folder: Path) -> int:
     daemon = Daemon(folder)
     try:
         await daemon.start()
-    except NotStarted as error:
+    except StartError as error:
         print(error, file=sys.stderr)
         daemon.failed(str(error))
         await daemon.give_up()
         return error.code
     except Exception as error:
-        event_log(Event.FAULT, where="start", exception=error)
+        event_log(Event.INTERNAL_ERROR, where="start", exception=error)
         await daemon.give_up()
         return TRY_LATER
     return await daemon.until_stopped()
@@ -78,15 +76,15 @@ class Daemon:
     def __init__(self, folder: Path) -> None:
         self._metrics = Metrics()
         self._configuration = Configuration(folder, self._metrics)
-        self._witness = Witness(self._metrics)
+        self._witness = Observer(self._metrics)
         self._systemd = Systemd()
-        self._smarthosts = Smarthosts()
+        self._smarthosts = ConnectionPools()
         self._stop = asyncio.Event()
         self._code = OK
         self._supervisor = Supervisor()
         self._started = self._joined = self._reload_wanted = False
         self._spool: Spool | None = None
-        self._pool: Pool | None = None
+        self._pool: CheckerPool | None = None
         self._http: Http | None = None
 
     async def start(self) -> None:
@@ -145,7 +143,7 @@ class Daemon:
         if self._spool is not None:
             await self._spool.close()
 
-    async def _join(self, settings: Settings, spool: Spool, pool: Pool) -> None:
+    async def _join(self, settings: Settings, spool: Spool, pool: CheckerPool) -> None:
         configuration, witness = self._configuration, self._witness
         secret = await spool.secret()
         outbound = Outbound(lambda: configuration.settings, secret, witness)
@@ -162,9 +160,9 @@ class Daemon:
             secret=secret,
         )
         hostname = settings.terms.hostname
-        self._door = Door(settings.listen, configuration.in_force.limits, intake, hostname, witness.door)
+        self._door = SmtpServer(settings.listen, configuration.in_force.limits, intake, hostname, witness.door)
         witness.sessions = lambda: self._door.sessions
-        self._watch = Watch(
+        self._watch = HealthMonitor(
             spool=spool,
             pool=pool,
             queue=self._queue,
@@ -179,7 +177,7 @@ class Daemon:
             watch = self._watch
             self._http = Http(str(settings.http), self._metrics, watch.healthy, watch.ready, watch.scrape)
 
-    def _background(self, settings: Settings, spool: Spool, pool: Pool) -> None:
+    def _background(self, settings: Settings, spool: Spool, pool: CheckerPool) -> None:
         lag = Lag()
         self._metrics.event_loop_lag(lag.worst)
         digests = Digests(spool, lambda: self._configuration.settings, self._witness, self._queue.notify)

@@ -1,31 +1,71 @@
-"""What the queue manager asks at each attempt: where a delivery goes now, from whom, its octets, who is told.
+"""What the queue manager asks at each attempt: where a delivery goes now, from whom, its octets, its DKIM signature,
+who is told."""
 
-DESIGN rule 7: to whom and which octets are frozen; smarthost, credentials and rate are those of the settings in force.
-"""
-
+import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
+from pathlib import Path
 
-from relay.daemon.signing import Signing
-from relay.daemon.witness import Witness
-from relay.delivery import Ports, RouteError
+from relay.daemon.observer import Observer
+from relay.dkim.signature import BadKey, Signer, signer
+from relay.dsn.bounces import verp
 from relay.lifecycle import Transition
-from relay.mail.rewrite import render
-from relay.mail.verp import verp
+from relay.mime.rewriting import render
 from relay.model import Delivery, Mail, Plan
-from relay.reports import status_report
-from relay.settings.settings import PasswordError, Settings, Smarthost
-from relay.smarthost import Route, Smarthosts, Tls
+from relay.notifications import status_report
+from relay.queue import Ports, RouteError
+from relay.queue.ports import Octets
+from relay.settings.settings import Dkim, PasswordError, Settings, Smarthost
+from relay.settings.yaml_file import read_whole, unreadable
+from relay.smtp_client import ConnectionPools, Route, Tls
+
+
+class KeyFault(Exception):
+    """The DKIM key cannot be used. The text names the file, never a word of the key."""
+
+
+class Signing:
+    """Signs nothing until `use` has given it a key."""
+
+    def __init__(self) -> None:
+        self._signer: Signer | None = None
+
+    def use(self, key: Signer | None) -> None:
+        """Sign with `key` from now on; None: sign nothing."""
+        self._signer = key
+
+    async def sign(self, mail: Mail, chunks: Sequence[Octets]) -> Sequence[Octets]:
+        """`chunks` with our signature on top. Its time is the mail's arrival: each attempt sends the same octets."""
+        if self._signer is None:
+            return chunks
+        field = await asyncio.to_thread(self._signer.sign, chunks, mail.arrived)
+        return [field, *chunks] if field else chunks
+
+
+async def read_key(dkim: Dkim | None) -> Signer | None:
+    """The key that `dkim` names, read off the event loop; None without `dkim`. Raises KeyFault."""
+    if dkim is None:
+        return None
+    try:
+        return await asyncio.to_thread(_read, dkim)
+    except OSError as error:
+        raise KeyFault(f"dkim: {dkim.private_key}: {unreadable(error)[0]}") from error
+    except BadKey as error:
+        raise KeyFault(f"dkim: {dkim.private_key}: {error}") from error
+
+
+def _read(dkim: Dkim) -> Signer:
+    return signer(dkim.domain, dkim.selector, read_whole(Path(dkim.private_key)))
 
 
 class Outbound:
     """settings: those in force, asked at each attempt. secret: seals our return paths."""
 
-    def __init__(self, settings: Callable[[], Settings], secret: bytes, witness: Witness) -> None:
+    def __init__(self, settings: Callable[[], Settings], secret: bytes, witness: Observer) -> None:
         self._settings, self._secret, self._witness = settings, secret, witness
 
-    def ports(self, smarthosts: Smarthosts, signing: Signing, broken: Callable[[str], None]) -> Ports:
+    def ports(self, smarthosts: ConnectionPools, signing: Signing, broken: Callable[[str], None]) -> Ports:
         """What the queue manager is given. broken: told when the spool can promise nothing any more."""
         return Ports(
             send=smarthosts.send,

@@ -5,16 +5,16 @@ import errno
 import os
 from contextlib import suppress
 
-from relay.daemon.witness import Witness
-from relay.ops.events import Event
-from relay.ops.http import Http
-from relay.ops.log import event_log
-from relay.ops.service_user import denied
+from relay.checker import CheckerOverloaded, CheckerPool
+from relay.daemon.observer import Observer
+from relay.observability.events import Event
+from relay.observability.http import Http
+from relay.observability.log import event_log
+from relay.observability.systemd import denied
 from relay.settings.settings import Settings
-from relay.smtpd import Door, NotBound, PostFault
+from relay.smtpd import BindError, ListenerConfigError, SmtpServer
 from relay.spool.open import open_spool
 from relay.spool.port import Spool, SpoolError, SpoolNewer
-from relay.workers import Pool, PoolBusy
 
 SELF_TEST_PAUSE = 15.0
 """Seconds between two self-tests while the engine has not passed one."""
@@ -23,7 +23,7 @@ OK, IO_ERROR, TRY_LATER, CONFIG_FAULT = 0, 74, 75, 78
 """Exit codes of sysexits(3)."""
 
 
-class NotStarted(Exception):
+class StartError(Exception):
     """Why the daemon cannot run, for a person, and the exit code."""
 
     def __init__(self, code: int, *lines: str) -> None:
@@ -36,51 +36,51 @@ async def open_the_spool(settings: Settings) -> Spool:
     try:
         spool = await asyncio.to_thread(open_spool, settings.spool, ceiling=settings.retry.ceiling)
     except SpoolNewer as error:
-        raise NotStarted(CONFIG_FAULT, str(error)) from error
+        raise StartError(CONFIG_FAULT, str(error)) from error
     except (SpoolError, ValueError) as error:
         if isinstance(error.__cause__, PermissionError):
-            raise NotStarted(TRY_LATER, f"{error}: {denied(str(error.__cause__.filename))}") from error
-        raise NotStarted(TRY_LATER, str(error)) from error
+            raise StartError(TRY_LATER, f"{error}: {denied(str(error.__cause__.filename))}") from error
+        raise StartError(TRY_LATER, str(error)) from error
     for notice in getattr(spool, "notices", ()):
-        event_log(Event.MAIL_CORRUPT, text=notice)
+        event_log(Event.MESSAGE_CORRUPT, text=notice)
     stats = await spool.stats()
     event_log(Event.SPOOL_OPENED, deliveries={state.value: number for state, number in stats.by_state.items()})
     return spool
 
 
-async def start_workers(settings: Settings, witness: Witness) -> Pool:
+async def start_workers(settings: Settings, witness: Observer) -> CheckerPool:
     """The worker processes, their engine tested. Raises NotStarted."""
     check = settings.terms.check
-    pool = Pool(check.workers, check.timeout, on_event=witness.worker)
+    pool = CheckerPool(check.workers, check.timeout, on_event=witness.worker)
     try:
         await pool.start()
     except OSError as error:
-        raise NotStarted(TRY_LATER, f"no worker process can be started: {error.strerror or error}") from error
+        raise StartError(TRY_LATER, f"no worker process can be started: {error.strerror or error}") from error
     witness.self_test(pool.self_test)
     return pool
 
 
-async def repeat_self_test(pool: Pool, witness: Witness, pause: float = SELF_TEST_PAUSE) -> None:
+async def repeat_self_test(pool: CheckerPool, witness: Observer, pause: float = SELF_TEST_PAUSE) -> None:
     """Test the engine every `pause` seconds until it passes: one slow start must not leave the daemon unready."""
     while pool.self_test is not None:
         await asyncio.sleep(pause)
-        with suppress(PoolBusy):
+        with suppress(CheckerOverloaded):
             witness.self_test(await pool.run_self_test())
 
 
-async def listen(settings: Settings, door: Door, http: Http | None) -> None:
+async def listen(settings: Settings, door: SmtpServer, http: Http | None) -> None:
     """Open every port, HTTP first: no message is taken by a daemon that cannot start. Raises NotStarted."""
     try:
         if http is not None:
             await http.start()
         await door.start()
-    except NotBound as error:
-        raise NotStarted(TRY_LATER, _not_bound("listen", str(error.listener), error)) from error
+    except BindError as error:
+        raise StartError(TRY_LATER, _not_bound("listen", str(error.listener), error)) from error
     except OSError as error:
         assert settings.http is not None
-        raise NotStarted(TRY_LATER, _not_bound("http", str(settings.http), error)) from error
-    except PostFault as error:
-        raise NotStarted(CONFIG_FAULT, *error.faults) from error
+        raise StartError(TRY_LATER, _not_bound("http", str(settings.http), error)) from error
+    except ListenerConfigError as error:
+        raise StartError(CONFIG_FAULT, *error.faults) from error
 
 
 def _not_bound(key: str, address: str, error: OSError) -> str:

@@ -10,8 +10,8 @@ from typing import Any
 from relay.demo.receiver import Arrival, Receiver
 from relay.demo.scenes import Scene, scenes
 from relay.demo.stage import Stage
-from relay.reason import Reason, mend, sentence
-from relay.reply import Reply
+from relay.reasons import Reason, fix, sentence
+from relay.replies import Reply
 
 ARRIVAL_SECONDS = 60
 PENDING = ("queued", "active", "deferred")
@@ -21,7 +21,7 @@ Tell = Callable[[dict[str, Any]], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Ending:
+class SceneResult:
     """What became of one scene. `faults`: what is not as it must be."""
 
     scene: Scene
@@ -88,7 +88,7 @@ async def _settled(stage: Stage) -> list[dict[str, Any]]:
     return deliveries
 
 
-def _judge(scene: Scene, reply: Reply, receiver: Receiver, deliveries: list[dict[str, Any]]) -> Ending:
+def _judge(scene: Scene, reply: Reply, receiver: Receiver, deliveries: list[dict[str, Any]]) -> SceneResult:
     arrivals = tuple(each for each in receiver.arrivals if each.message_id == scene.message_id)
     mine = tuple(each for each in deliveries if each["queue_id"] == reply.text)
     faults = []
@@ -105,10 +105,10 @@ def _judge(scene: Scene, reply: Reply, receiver: Receiver, deliveries: list[dict
         expected = {each.sha256 for each in scene.attached if not each.cut}
         if set(arrivals[0].documents()) != expected:
             faults.append("the documents that arrived are not, octet for octet, those to keep")
-    return Ending(scene, reply, arrivals, mine, tuple(faults))
+    return SceneResult(scene, reply, arrivals, mine, tuple(faults))
 
 
-def _values(ending: Ending) -> dict[str, Any]:
+def _values(ending: SceneResult) -> dict[str, Any]:
     return {
         "scene": ending.scene.title,
         "recipient": ending.scene.recipient,
@@ -121,7 +121,7 @@ def _values(ending: Ending) -> dict[str, Any]:
     }
 
 
-def _show(number: int, ending: Ending, say: Say) -> None:
+def _show(number: int, ending: SceneResult, say: Say) -> None:
     scene = ending.scene
     say(f"\n{'✗' if ending.faults else '✓'} {number}. {scene.title}")
     say(f"    sent to   {scene.recipient}: {', '.join(each.filename for each in scene.attached)}")
@@ -139,7 +139,7 @@ def _show(number: int, ending: Ending, say: Say) -> None:
             reason = Reason(delivery["reason"])
             say(f"    {delivery['state']:<9} {sentence(reason, delivery.get('detail') or '')}  [{reason}]")
             say(f"              {sentence(reason, delivery.get('detail') or '', 'fr')}")
-            say(f"    to mend   {mend(reason)}")
+            say(f"    to mend   {fix(reason)}")
     for fault in ending.faults:
         say(f"    NOT RIGHT {fault}")
 

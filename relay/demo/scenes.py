@@ -5,8 +5,9 @@ from email.message import EmailMessage
 from email.policy import SMTP
 from hashlib import sha256
 
-from relay.facturx.samples import facturx_pdf, invoice_xml, original_pdf
-from relay.reason import Reason
+from relay.facturx.sample_pdf import facturx_pdf, original_pdf
+from relay.facturx.samples import invoice_xml
+from relay.reasons import Reason
 
 BAKERY, GARAGE, ARTISAN = "732829320", "356000000", "552100554"
 SUPPLIER, STRANGER = "542051180", "775670417"

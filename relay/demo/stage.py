@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from relay.demo.scenes import FIRM_YAML
-from relay.reply import Reply
+from relay.replies import Reply
 
 RELAY_YAML = """\
 hostname: relay.demo.example

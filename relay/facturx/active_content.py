@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 
 import pikepdf
 
-from relay.facturx import inflate
-from relay.facturx.pages import Pages
-from relay.report import Finding, Severity
+from relay.facturx import pdf_streams
+from relay.facturx.page_tree import Pages
+from relay.inspection import Finding, Severity
 
 MAX_NODES = 5000
 XFA_LIMIT = 2 * 1024 * 1024
@@ -130,8 +130,8 @@ class _Search:
             return
         for stream in _streams(parts):
             try:
-                text = inflate.head(stream, XFA_LIMIT)
-            except (inflate.Undecodable, pikepdf.PdfError):
+                text = pdf_streams.head(stream, XFA_LIMIT)
+            except (pdf_streams.Undecodable, pikepdf.PdfError):
                 continue
             if b"<script" in text or b"<event" in text:
                 self._found["PDF-JAVASCRIPT"] = None

@@ -1,28 +1,65 @@
-"""The verdict on one document: what it is, which checks it goes through, what their findings amount to."""
+"""The verdict on one document: which of its files is the invoice, which checks it goes through, what their findings
+amount to."""
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from lxml import etree
 
-from relay.facturx import active_content, checks, container, extract, schematron, xmp
-from relay.facturx.embedded import Embedded, invoices
-from relay.facturx.invoice import Invoice
+from relay.facturx import active_content, container, pdf, schematron, xml
+from relay.facturx import container as facturx_container
+from relay.facturx.container import NAME
+from relay.facturx.invoice import Invoice, Profile
 from relay.facturx.invoice import read as read_invoice
-from relay.facturx.profiles import Profile
+from relay.facturx.pdf import Attachment, Container
 from relay.facturx.xml import looks_like_xml, parse
-from relay.file_type import PDF, SNIFF, file_type, is_pdf
-from relay.inspection import Candidate, Options
-from relay.report import PDF_WITHIN, Finding, Kind, Report, Severity, Verdict
+from relay.inspection import PDF_WITHIN, Candidate, Finding, Kind, Options, Report, Severity, Verdict
+from relay.mime.file_type import PDF, SNIFF, file_type, is_pdf
+
+_NAMES = frozenset({NAME, "zugferd-invoice.xml", "xrechnung.xml"})
+_ROOT = re.compile(rb"<(\w+:)?CrossIndustry(Invoice|Document)\b")
+
+
+@dataclass(frozen=True, slots=True)
+class Embedded:
+    """root: of the parsed XML, or why it cannot be read. invoice: what it says, None when it cannot be read."""
+
+    attachment: Attachment
+    root: etree._Element | Finding
+    invoice: Invoice | None
+
+
+def invoices(container: Container) -> list[Embedded]:
+    """The invoices in the PDF, `factur-x.xml` first. An order beside one is a supporting document, not a second."""
+    found = [each for each in map(_embedded, container.attachments) if each is not None]
+    found.sort(key=lambda each: each.attachment.name != NAME)
+    proper = [each for each in found if each.invoice is None or each.invoice.kind is not Kind.ORDERX]
+    return proper or found[:1]
+
+
+def _embedded(attachment: Attachment) -> Embedded | None:
+    named = attachment.name.lower() in _NAMES
+    if attachment.content is None:
+        problem = attachment.problem if named else None
+        return Embedded(attachment, problem, None) if problem is not None else None
+    root = parse(attachment.content)
+    if isinstance(root, Finding):
+        looks = named or _ROOT.search(attachment.content) is not None
+        return Embedded(attachment, root, None) if looks else None
+    invoice = read_invoice(root, attachment.content)
+    if invoice.kind is Kind.OTHER and attachment.name != NAME:
+        return None
+    return Embedded(attachment, root, invoice)
+
 
 LEVELS = ("off", "structure", "full")
 _FOREIGN = frozenset({Kind.XRECHNUNG, Kind.UBL, Kind.ORDERX, Kind.ZUGFERD1})
 _FRENCH_VAT = re.compile(r"FR[0-9A-Z]{2}[0-9]{9}")
 
 
-def judge(blank: Report, data: bytes, candidate: Candidate, options: Options) -> Report:
+def check_document(blank: Report, data: bytes, candidate: Candidate, options: Options) -> Report:
     """The report on `data`; `blank` has its sha256 and size. May raise only for a fault of our own."""
     if is_pdf(data):
         return _pdf(blank, data, options)
@@ -39,11 +76,11 @@ def judge(blank: Report, data: bytes, candidate: Candidate, options: Options) ->
 
 
 def _pdf(blank: Report, data: bytes, options: Options) -> Report:
-    opened = extract.read(data, appearance_too=options.level == "full")
-    if isinstance(opened, extract.Unreadable):
+    opened = pdf.read(data, appearance_too=options.level == "full")
+    if isinstance(opened, pdf.Unreadable):
         return replace(blank, kind=Kind.PDF, openable=False, encrypted=opened.encrypted, findings=(opened.finding,))
     blank = replace(blank, incomplete=opened.incomplete, active=_active(opened.findings, options))
-    claims = xmp.read(opened.xmp) if opened.xmp else None
+    claims = facturx_container.read(opened.xmp) if opened.xmp else None
     several = invoices(opened)
     if not several:
         return _without_invoice(blank, opened, claims)
@@ -74,12 +111,12 @@ def _invoice(first: Embedded, findings: list[Finding], options: Options) -> bool
         return True
     if profile.remark:
         findings.append(Finding("FX-EXTENDED-CTC-FR", Severity.INFO, "xml", profile.remark))
-    breaches = checks.xsd(first.root, profile)
+    breaches = xml.xsd(first.root, profile)
     findings += breaches
     finished = True
     if options.level == "full" and not breaches:
         finished = _rules(first.root, invoice, profile, findings, options)
-    findings += checks.identifiers(invoice)
+    findings += xml.identifiers(invoice)
     return finished
 
 
@@ -115,19 +152,19 @@ def _seller_is_french(root: etree._Element, invoice: Invoice) -> bool:
     return registered is not None or bool(_FRENCH_VAT.fullmatch(invoice.seller.vat or ""))
 
 
-def _without_invoice(blank: Report, opened: extract.Container, claims: xmp.Xmp | None) -> Report:
+def _without_invoice(blank: Report, opened: pdf.Container, claims: facturx_container.Xmp | None) -> Report:
     """A claim without an invoice is a broken Factur-X; without a claim it is an ordinary PDF."""
     if _claimed(claims):
         lacking = _error("FX-NO-XML", "pdf", "the XMP claims a Factur-X, but no invoice is embedded")
         unread = [each.problem for each in opened.attachments if each.problem is not None]
         findings = (*opened.findings, *unread, lacking)
         return replace(blank, kind=Kind.FACTURX, verdict=Verdict.INVALID, findings=findings, claimed=True)
-    kinds = {xmp.ORDERX: Kind.ORDERX, xmp.ZUGFERD1: Kind.ZUGFERD1}
+    kinds = {facturx_container.ORDERX: Kind.ORDERX, facturx_container.ZUGFERD1: Kind.ZUGFERD1}
     kind = kinds.get(claims.namespace or "", Kind.PDF) if claims is not None else Kind.PDF
     return _foreign(blank, kind, opened.findings, {})
 
 
-def _claimed(claims: xmp.Xmp | None) -> bool:
+def _claimed(claims: facturx_container.Xmp | None) -> bool:
     return claims is not None and claims.claims_facturx
 
 
@@ -140,7 +177,7 @@ def _foreign(blank: Report, kind: Kind, findings: Sequence[Finding], said: dict[
 
 
 def _other(blank: Report, data: bytes) -> Report:
-    if not looks_like_xml(data[: extract.SNIFF]):
+    if not looks_like_xml(data[: pdf.SNIFF]):
         return replace(blank, verdict=Verdict.NOT_FACTURX)
     root = parse(data)
     if isinstance(root, Finding):

@@ -1,8 +1,7 @@
 """The octets of a document behind its Content-Transfer-Encoding. Light: the daemon itself imports it."""
 
-from relay.inspection import Candidate
-from relay.mail.transfer_decoder import Problem, decode
-from relay.report import Finding, Severity
+from relay.inspection import Candidate, Finding, Severity
+from relay.mime.transfer_decoder import Problem, decode
 
 FINDINGS = {
     Problem.DAMAGED: ("ENCODING-DAMAGED", "the transfer encoding of the document is damaged"),

@@ -15,14 +15,14 @@ from itertools import islice
 
 from lxml import etree
 
-from relay.facturx import extract, headings, text
-from relay.facturx.embedded import invoices
+from relay.facturx import headings, page_text, pdf
+from relay.facturx.document import invoices
 from relay.facturx.headings import Heading
 from relay.facturx.invoice import Invoice, amount
 from relay.facturx.invoice import read as read_invoice
-from relay.facturx.page import AMOUNT, DATE, Page, fold, iso
+from relay.facturx.page_text import AMOUNT, DATE, Page, fold, iso
 from relay.facturx.xml import parse
-from relay.report import Finding, Report, Term, TextEvidence
+from relay.inspection import Finding, Report, Term, TextEvidence
 
 MAX_COMPARISONS = 100
 """In one message; each takes about a millisecond, and what is not compared is not removed."""
@@ -102,9 +102,9 @@ class Stated:
 
 def stated(report: Report, content: bytes) -> Stated | None:
     """None when the pages do not open, or the XML cannot be read: then nothing can be the original of this document."""
-    own = text.of_pdf(content)
-    opened = extract.read(content) if own is not None else None
-    if own is None or not isinstance(opened, extract.Container):
+    own = page_text.of_pdf(content)
+    opened = pdf.read(content) if own is not None else None
+    if own is None or not isinstance(opened, pdf.Container):
         return None
     first = next(iter(invoices(opened)), None)
     if first is None or first.invoice is None or not isinstance(first.root, etree._Element):
@@ -184,7 +184,7 @@ def _groups(squeezed: str) -> "Counter[str]":
 def _terms(page: Page, other: Stated) -> Iterator[tuple[Term, bool]]:
     """Each term that the invoice states: does the page state it?"""
     if other.number:
-        yield Term.NUMBER, bool(text.mentions(page.flat, [other.number]))
+        yield Term.NUMBER, bool(page_text.mentions(page.flat, [other.number]))
     yield Term.KIND, headings.kind_of(page, other.names) in other.kinds
     if other.invoice.issued:
         yield Term.DATE, other.invoice.issued in page.dates

@@ -7,8 +7,8 @@ import re
 from collections.abc import Collection, Iterator, Sequence
 from enum import StrEnum
 
-from relay.facturx.page import DATE, Page
-from relay.report import CREDIT_NOTES
+from relay.facturx.page_text import DATE, Page
+from relay.inspection import CREDIT_NOTES
 
 MAX_LINES = 400
 SHORT_LINE = 10

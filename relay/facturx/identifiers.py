@@ -11,7 +11,7 @@ from stdnum import luhn
 from stdnum.fr import siret as siret_number
 from stdnum.fr import tva
 
-from relay.report import Identifier
+from relay.inspection import Identifier
 
 _DIGITS = re.compile(r"([0-9]{9})(?:[0-9]{5})?")
 _VAT = re.compile(r"FR[0-9A-Z]{2}([0-9]{9})")

@@ -4,13 +4,12 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from relay.facturx import evidence, text
-from relay.facturx.document import judge
+from relay.facturx import evidence, page_text
+from relay.facturx.document import check_document
 from relay.facturx.encoding import decode_document
-from relay.facturx.page import Page
-from relay.file_type import is_pdf
-from relay.inspection import Candidate, Options
-from relay.report import Finding, Kind, Report, Severity, Verdict
+from relay.facturx.page_text import Page
+from relay.inspection import Candidate, Finding, Kind, Options, Report, Severity, Verdict
+from relay.mime.file_type import is_pdf
 
 
 def inspect(
@@ -68,7 +67,7 @@ def _one(candidate: Candidate, options: Options, clock: Callable[[], float] | No
     content, problem = decode_document(candidate)
     report = Report(hashlib.sha256(content).hexdigest(), len(content), Verdict.UNDETERMINED, Kind.OTHER)
     try:
-        report = judge(report, content, candidate, options)
+        report = check_document(report, content, candidate, options)
     except Exception as error:  # a fault of ours costs the mail a verdict, never the worker (DESIGN rule 3)
         kind = Kind.PDF if is_pdf(content) else Kind.OTHER
         found = _warning("CHECK-FAILED", f"the check itself failed: {type(error).__name__}")
@@ -93,7 +92,7 @@ def _with_text(
     """The text is read only beside an invoice: it costs more than the whole rest of a plain PDF."""
     started = clock() if clock else 0.0
     try:
-        words = text.of_pdf(content)
+        words = page_text.of_pdf(content)
         if words is None:
             return report
         page = Page.of(words)
@@ -102,7 +101,7 @@ def _with_text(
         return report
     return replace(
         report,
-        mentions=text.mentions(words, numbers),
+        mentions=page_text.mentions(words, numbers),
         has_text=bool(page.lines),
         evidence=found,
         ms=report.ms + _ms(clock, started),

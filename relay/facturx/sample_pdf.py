@@ -10,7 +10,7 @@ from xml.sax.saxutils import escape
 import pikepdf
 from pikepdf import Array, Dictionary, Name, Pdf, String
 
-from relay.facturx.profiles import BY_URN
+from relay.facturx.invoice import BY_URN
 
 FX = "urn:factur-x:pdfa:CrossIndustryDocument:invoice:1p0#"
 

@@ -5,7 +5,7 @@ All of it is synthetic; nothing is copied from a published sample. The same argu
 
 from xml.sax.saxutils import escape
 
-from relay.facturx.profiles import BY_NAME
+from relay.facturx.invoice import BY_NAME
 from relay.facturx.sample_pdf import encrypted_pdf, facturx_pdf, original_pdf, original_text, plain_pdf
 
 __all__ = [

@@ -4,15 +4,14 @@ import re
 from dataclasses import dataclass
 
 from relay.settings.check_relay import matcher
-from relay.settings.claims import Claim, claims
-from relay.settings.crossing import untagged
-from relay.settings.faults import Position, did_you_mean
 from relay.settings.firm_schema import ClientYaml
-from relay.settings.nodes import Mapping, Node, find, nearest
+from relay.settings.issues import Position, did_you_mean
+from relay.settings.parsers import fold, luhn
+from relay.settings.relay_schema import HeaderYaml, RelayYaml
 from relay.settings.resolve import FirmParts
-from relay.settings.scalars import fold, luhn
-from relay.settings.schema import HeaderYaml, RelayYaml
+from relay.settings.uniqueness import UniqueKey, claims, untagged
 from relay.settings.validate import File
+from relay.settings.yaml_tree import Mapping, Node, find, nearest
 
 
 @dataclass
@@ -41,7 +40,7 @@ class Clients:
             if node is not None and self.relay is not None and self._by_default(key):
                 self._name(file, node, node.at, key, getattr(self.relay.defaults, key))
 
-    def check(self, file: File, firm: FirmParts) -> list[Claim]:
+    def check(self, file: File, firm: FirmParts) -> list[UniqueKey]:
         """Tell the faults that `firm` has whatever the other firms say; what it claims, in the order of its file."""
         for name, (connection, node) in firm.connections.items():
             at = _key(file.root, "connections", name)
@@ -50,7 +49,7 @@ class Clients:
                     self._name(file, node, at, key, getattr(connection, key))
         given = find(file.root, "connections")
         connections = list(given.entries) if isinstance(given, Mapping) else None
-        claimed: list[Claim] = []
+        claimed: list[UniqueKey] = []
         for client, node in firm.clients:
             if connections is not None and client.connection not in connections:
                 what = f'connection "{client.connection}" of client "{client.dossier}" is not defined'

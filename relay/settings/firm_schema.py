@@ -4,15 +4,14 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
 
-from relay.settings.hosts import address
-from relay.settings.kinds import Bool, Email, Name, Read, Siren, Siret, Strict, Text, one_of, only_text, refusal
-from relay.settings.scalars import Bad
+from relay.settings.parsers import InvalidValue, address
+from relay.settings.types import Bool, Email, Name, Read, Siren, Siret, Strict, Text, one_of, only_text, refusal
 
 
 def _type(value: str) -> str:
     if value == "email":
         return value
-    raise Bad(f'type "{value}" is not served by this relay', 'write "email" (E-mail destinataire)')
+    raise InvalidValue(f'type "{value}" is not served by this relay', 'write "email" (E-mail destinataire)')
 
 
 class ExportYaml(Strict):
@@ -51,14 +50,14 @@ def _addresses(value: Any) -> Any:
     if isinstance(value, dict):
         if not {"purchases", "sales"} & value.keys() and not set(value) - set(AddressesYaml.model_fields):
             what = '"{key}" names neither an address for purchases nor one for sales'
-            raise refusal(Bad(what, "add purchases: and sales:, or write one address for all"))
+            raise refusal(InvalidValue(what, "add purchases: and sales:, or write one address for all"))
         return value
     try:
         if isinstance(value, list):
             what = f'"{{key}}" takes one address, got a list of {len(value)}'
-            raise Bad(what, "write one address, or purchases:, sales:, credit_notes:, statements:")
+            raise InvalidValue(what, "write one address, or purchases:, sales:, credit_notes:, statements:")
         one = address(only_text(value))
-    except Bad as bad:
+    except InvalidValue as bad:
         raise refusal(bad) from None
     return AddressesYaml.model_construct(purchases=one, sales=one, credit_notes=one, statements=one)
 

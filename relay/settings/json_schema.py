@@ -3,9 +3,9 @@
 from typing import Any
 
 from relay.settings.firm_schema import FirmYaml
-from relay.settings.kinds import DURATION, SIZE
-from relay.settings.scalars import as_duration, as_size
-from relay.settings.schema import RelayYaml
+from relay.settings.parsers import as_duration, as_size
+from relay.settings.relay_schema import RelayYaml
+from relay.settings.types import DURATION, SIZE
 
 DIALECT = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
 

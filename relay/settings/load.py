@@ -8,18 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
-from relay.report import Severity
-from relay.settings import nodes, text
+from relay.inspection import Severity
+from relay.settings import yaml_file, yaml_tree
 from relay.settings.check_clients import Clients, names
 from relay.settings.check_relay import check_relay
-from relay.settings.crossing import Crossing
-from relay.settings.faults import TOP, Fault, Faults
-from relay.settings.firm_reader import FirmKept, FirmRead, FirmReader, parsed
-from relay.settings.inherit import Layer
-from relay.settings.resolve import settings, spool_of
-from relay.settings.scalars import Bad, spool_url
-from relay.settings.schema import RelayYaml
+from relay.settings.firm_file import FirmKept, FirmRead, FirmReader, parsed
+from relay.settings.issues import TOP, ConfigIssue, ConfigIssues
+from relay.settings.parsers import InvalidValue, spool_url
+from relay.settings.relay_schema import RelayYaml
+from relay.settings.resolve import Layer, settings, spool_of
 from relay.settings.settings import Settings
+from relay.settings.uniqueness import UniquenessCheck
 from relay.settings.validate import File
 
 RELAY, FIRMS = "relay.yaml", "firms"
@@ -35,13 +34,13 @@ class Loaded:
     """
 
     settings: Settings | None
-    faults: tuple[Fault, ...] = ()
+    faults: tuple[ConfigIssue, ...] = ()
     firms: tuple[FirmRead, ...] = ()
     errors: int = 0
     warned: int = 0
 
     @property
-    def warnings(self) -> tuple[Fault, ...]:
+    def warnings(self) -> tuple[ConfigIssue, ...]:
         return tuple(fault for fault in self.faults if fault.severity is not Severity.ERROR)
 
 
@@ -51,7 +50,7 @@ def load(directory: Path, known: Mapping[str, FirmKept] = MappingProxyType({})) 
     known: by place, what was read before. A file from which the same would come is not parsed again: `firms` says so,
     and its clients are missing from `settings.terms.clients`. All else, and the firms against each other, is checked.
     """
-    faults = Faults()
+    faults = ConfigIssues()
     before = _signatures(directory)
     with _no_collector():
         found, firms = _load(directory, faults, known)
@@ -64,7 +63,7 @@ def load(directory: Path, known: Mapping[str, FirmKept] = MappingProxyType({})) 
 
 def load_relay(directory: Path) -> Loaded:
     """As `load`, but the files of the firms are not read: the settings have no firm and no client."""
-    faults = Faults()
+    faults = ConfigIssues()
     found, _ = _load(directory, faults, {}, firms=False)
     return Loaded(found, faults.listed(str(directory)), (), faults.errors, faults.warnings)
 
@@ -74,35 +73,35 @@ class SpoolKey:
     """url: of the spool that relay.yaml names; None: it cannot be told, for the `faults`."""
 
     url: str | None
-    faults: tuple[Fault, ...] = ()
+    faults: tuple[ConfigIssue, ...] = ()
 
 
 def load_spool_key(directory: Path) -> SpoolKey:
     """The key `spool` of `directory`/relay.yaml alone, whatever is wrong elsewhere in the configuration."""
-    name, faults = str(directory / RELAY), Faults()
-    octets = text.octets(directory / RELAY, name, faults)
+    name, faults = str(directory / RELAY), ConfigIssues()
+    octets = yaml_file.octets(directory / RELAY, name, faults)
     if octets is None:
         return SpoolKey(None, faults.listed(str(directory)))
-    file = parsed(octets, name, Faults())
+    file = parsed(octets, name, ConfigIssues())
     at, value = TOP, RelayYaml.model_fields["spool"].default
     if file is not None:
-        node = nodes.find(file.root, "spool")
+        node = yaml_tree.find(file.root, "spool")
         if node is not None:
-            at, value = node.at, node.text if isinstance(node, nodes.Scalar) else ""
+            at, value = node.at, node.text if isinstance(node, yaml_tree.Scalar) else ""
     elif given := _SPOOL_LINE.findall(octets.decode("utf-8", "replace")):
         value = given[0].strip("\"'") if len(given) == 1 else ""
     try:
         return SpoolKey(spool_of(directory, spool_url(value)))
-    except Bad as bad:
+    except InvalidValue as bad:
         faults.error(name, at, bad.what, bad.fix)
         return SpoolKey(None, faults.listed(str(directory)))
 
 
 def _load(
-    directory: Path, faults: Faults, known: Mapping[str, FirmKept], *, firms: bool = True
+    directory: Path, faults: ConfigIssues, known: Mapping[str, FirmKept], *, firms: bool = True
 ) -> tuple[Settings | None, list[FirmRead]]:
     name = str(directory / RELAY)
-    octets = text.octets(directory / RELAY, name, faults)
+    octets = yaml_file.octets(directory / RELAY, name, faults)
     relay_file = parsed(octets, name, faults) if octets is not None else None
     relay = _relay(relay_file) if relay_file else None
     root = relay_file.root if relay_file else None
@@ -110,15 +109,15 @@ def _load(
     if relay_file and relay:
         check_relay(relay_file, relay, directory)
         clients.check_defaults(relay_file)
-    top = Layer(RELAY, relay.defaults, nodes.find(relay_file.root, "defaults")) if relay_file and relay else None
-    crossing = Crossing(clients.ours, faults, clients.served)
+    top = Layer(RELAY, relay.defaults, yaml_tree.find(relay_file.root, "defaults")) if relay_file and relay else None
+    crossing = UniquenessCheck(clients.ours, faults, clients.served)
     reader = FirmReader(directory, octets or b"", top, clients, crossing)
     places = _firm_files(directory, faults) if firms else []
     read = [reader.read(key, place, known.get(place), faults) for key, place in places]
     crossing.finish()
     sound = [each for each in read if each is not None]
     if relay_file and relay and len(read) > 1 and relay.defaults.operator is None:
-        at = nodes.nearest(relay_file.root, "defaults")
+        at = yaml_tree.nearest(relay_file.root, "defaults")
         what = 'no "operator" under "defaults": nobody is told of a message whose client is unknown'
         relay_file.warning(at, what, "add defaults: {operator: <your address>}")
     if faults.errors or relay is None:
@@ -128,7 +127,7 @@ def _load(
 
 
 def _signatures(directory: Path) -> dict[Path, tuple[int, ...]]:
-    return {path: text.signature(path) for path in (directory / RELAY, *firm_files(directory))}
+    return {path: yaml_file.signature(path) for path in (directory / RELAY, *firm_files(directory))}
 
 
 def firm_files(directory: Path) -> tuple[Path, ...]:
@@ -145,16 +144,16 @@ def _changed(before: dict[Path, tuple[int, ...]], after: dict[Path, tuple[int, .
 
 def _relay(file: File) -> RelayYaml | None:
     file.tell_twice()
-    return file.read(RelayYaml, file.root, nodes.plain(file.root))
+    return file.read(RelayYaml, file.root, yaml_tree.plain(file.root))
 
 
-def _firm_files(directory: Path, faults: Faults) -> list[tuple[str, str]]:
+def _firm_files(directory: Path, faults: ConfigIssues) -> list[tuple[str, str]]:
     """(key, place) of each firm's file, sorted."""
     folder = directory / FIRMS
     try:
         present = sorted(each.name for each in folder.iterdir() if not each.name.startswith("."))
     except OSError as error:
-        faults.error(str(folder), TOP, *text.unreadable(error))
+        faults.error(str(folder), TOP, *yaml_file.unreadable(error))
         return []
     for name in present:
         if name.lower().endswith((".yml", ".yaml")) and not name.endswith(".yaml"):

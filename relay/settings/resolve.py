@@ -3,16 +3,46 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
-from relay.export.terms import Addresses, Check, Client, Destination, Firm, Identify, Kinds, Level, Policy, Terms
+from pydantic import BaseModel
+
 from relay.model import Retry, Role
+from relay.routing.policy import Addresses, Check, Client, Destination, Firm, Identify, Kinds, Level, Policy, Terms
 from relay.settings.firm_schema import ClientYaml, ConnectionYaml
-from relay.settings.inherit import INHERITED, Layer, inherited
-from relay.settings.nodes import Mapping as Tree
-from relay.settings.nodes import Node, find, line_of
-from relay.settings.schema import CheckYaml, DkimYaml, HeaderYaml, ListenYaml, RelayYaml, SmarthostYaml
+from relay.settings.relay_schema import CheckYaml, DkimYaml, HeaderYaml, ListenYaml, RelayYaml, SmarthostYaml
 from relay.settings.settings import Accept, Dkim, Endpoint, Listener, Log, Settings, Smarthost, resolve_path
+from relay.settings.yaml_tree import Mapping as Tree
+from relay.settings.yaml_tree import Node, find, line_of
+
+INHERITED = ("link_name", "transmit_documents", "original_pdf", "destination", "smarthost", "share_with_firm")
+
+
+class Layer(NamedTuple):
+    """One place that may say a setting. place: its file's path from the configuration's folder."""
+
+    place: str
+    model: BaseModel
+    node: Node | None
+
+    def says(self, key: str) -> bool:
+        return key in self.model.model_fields_set
+
+    def value(self, key: str) -> Any:
+        return getattr(self.model, key)
+
+    def origin(self, key: str) -> str:
+        """`file:line` of `key`, which this layer says."""
+        assert self.node is not None
+        return f"{self.place}:{line_of(self.node, key)}"
+
+
+def inherited(key: str, layers: Iterable[Layer]) -> tuple[Any, str | None]:
+    """The value of the first of `layers` that says `key`, and its origin; None: nobody says it."""
+    for layer in layers:
+        if layer.says(key):
+            return layer.value(key), layer.origin(key)
+    return None, None
 
 
 @dataclass(slots=True)

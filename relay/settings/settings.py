@@ -1,7 +1,6 @@
 """Settings: all that relay.yaml and the firms mean, as frozen values. Durations in seconds, sizes in octets.
 
-Live keys are those marked (live) in config/relay.yaml; the rest is read once, at start.
-"""
+Live keys are those marked (live) in config/relay.yaml; the rest is read once, at start."""
 
 import os
 import re
@@ -9,9 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from relay.export.terms import Terms
 from relay.model import Retry
-from relay.settings.text import is_file
+from relay.routing.policy import Terms
+from relay.settings.yaml_file import is_file
 
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from relay.settings.text import read_whole
+from relay.settings.yaml_file import read_whole
 
 _LOG_N, _R, _P = 14, 8, 1  # 16 MiB and about 50 ms a guess
 _HASH = re.compile(r"\$scrypt\$ln=(\d{1,2}),r=(\d{1,2}),p=(\d{1,2})\$([A-Za-z0-9+/]+)\$([A-Za-z0-9+/]+)")
@@ -20,7 +20,7 @@ _DIGEST = 32
 """Octets that `_scrypt` makes: a hash of another length matches no password."""
 
 
-class UsersFault(Exception):
+class UsersFileError(Exception):
     """A users file cannot be read: the text says which line and why, never a hash."""
 
 
@@ -64,10 +64,10 @@ def read_users(path: Path) -> dict[str, Secret]:
     try:
         text = read_whole(path).decode("utf-8")
     except UnicodeDecodeError as error:
-        raise UsersFault("the file is not UTF-8") from error
+        raise UsersFileError("the file is not UTF-8") from error
     users = parse_users(text)
     if not users:
-        raise UsersFault("the file holds no user")
+        raise UsersFileError("the file holds no user")
     return users
 
 
@@ -80,12 +80,12 @@ def parse_users(text: str) -> dict[str, Secret]:
         name, colon, hashed = line.strip().partition(":")
         secret = _secret(hashed) if colon and _is_name(name) else None
         if secret is None:
-            raise UsersFault(f"line {number}: not name:$scrypt$ln=…,r=…,p=…$salt$hash")
+            raise UsersFileError(f"line {number}: not name:$scrypt$ln=…,r=…,p=…$salt$hash")
         if len(secret.digest) != _DIGEST:
             octets = f"{len(secret.digest)} octets, not {_DIGEST}"
-            raise UsersFault(f"line {number}: the hash matches no password: it has {octets}")
+            raise UsersFileError(f"line {number}: the hash matches no password: it has {octets}")
         if name in users:
-            raise UsersFault(f"line {number}: {name} is there twice")
+            raise UsersFileError(f"line {number}: {name} is there twice")
         users[name] = secret
     return users
 

@@ -6,8 +6,8 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from relay.settings.faults import Faults, Position, did_you_mean
-from relay.settings.nodes import Mapping, Node, Scalar, Sequence, find, nearest
+from relay.settings.issues import ConfigIssues, Position, did_you_mean
+from relay.settings.yaml_tree import Mapping, Node, Scalar, Sequence, find, nearest
 
 M = TypeVar("M", bound=BaseModel)
 Path = tuple[str | int, ...]
@@ -34,7 +34,7 @@ _SECRETS = frozenset({"password", "passwd", "secret", "token", "pass", "mot_de_p
 class File:
     """One parsed file: where faults of it are told, and what its parts are called."""
 
-    def __init__(self, file: str, root: Mapping, faults: Faults) -> None:
+    def __init__(self, file: str, root: Mapping, faults: ConfigIssues) -> None:
         self.file = file
         self.root = root
         self._faults = faults

@@ -11,7 +11,16 @@ limits.py       terms and counting                     allocator.py  memory of l
 
 from relay.settings.users import make_user_line
 from relay.smtpd.limits import Limits, Listener
-from relay.smtpd.post import Intake, ListenerFiles, NotBound, PostFault
-from relay.smtpd.server import Door
+from relay.smtpd.listener import BindError, Intake, ListenerConfigError, ListenerFiles
+from relay.smtpd.server import SmtpServer
 
-__all__ = ["Door", "Intake", "Limits", "Listener", "ListenerFiles", "NotBound", "PostFault", "make_user_line"]
+__all__ = [
+    "BindError",
+    "Intake",
+    "Limits",
+    "Listener",
+    "ListenerConfigError",
+    "ListenerFiles",
+    "SmtpServer",
+    "make_user_line",
+]

@@ -5,7 +5,7 @@ import binascii
 from dataclasses import dataclass
 from typing import Protocol
 
-from relay.reply import Reply
+from relay.replies import Reply
 
 CANCELLED = Reply(501, "5.0.0", "authentication cancelled")
 NOT_BASE64 = Reply(501, "5.5.2", "cannot decode")

@@ -6,10 +6,10 @@ from typing import Any
 
 from aiosmtpd.proxy_protocol import get_proxy
 
-from relay.ops.labels import Cause
-from relay.reply import Reply
+from relay.observability.events import RejectCause
+from relay.replies import Reply
 from relay.smtpd.limits import allowed
-from relay.smtpd.pipe import Pipe
+from relay.smtpd.transport import LineTransport
 
 PROXY_SECONDS = 5.0
 HANDSHAKE_SECONDS = 30.0
@@ -17,7 +17,7 @@ HANDSHAKE_SECONDS = 30.0
 CLOSING = Reply(421, "4.3.2", "shutting down, try again later")
 
 
-class Connection(Pipe):
+class Connection(LineTransport):
     """A pipe that may be made secure, and whose peer may speak for another."""
 
     _present = False
@@ -83,7 +83,7 @@ class Connection(Pipe):
 
     # Presence.
 
-    def _enter(self) -> Cause | None:
+    def _enter(self) -> RejectCause | None:
         """Count one in; why that is one too many."""
         cause = self.house.presence.enter(self.peer, self.house.limits())
         self._present = cause is None

@@ -1,14 +1,13 @@
 """Grammar of MAIL and RCPT (RFC 5321 §4.1.2, 1870, 3461, 6152, 6531). Pure: text in, value or reply out.
 
-A fault is a `Reply`, never an exception: the dialogue stays in step, and nothing of our insides reaches the client.
-"""
+A fault is a `Reply`, never an exception: the dialogue stays in step, and nothing of our insides reaches the client."""
 
 import re
 from dataclasses import dataclass
 from ipaddress import AddressValueError, IPv4Address, IPv6Address
 
 from relay.model import Recipient
-from relay.reply import Reply
+from relay.replies import Reply
 
 PATH_LIMIT = 256  # octets with the brackets, rfc5321#4.5.3.1.3
 ENVID_LIMIT = 100  # rfc3461#4.4
@@ -129,7 +128,7 @@ def _literal(text: str) -> bool:
 def _parameters(rest: str, extended: bool) -> dict[str, str | None] | Reply:
     """Keys in capitals; the value None where there is no "="."""
     if rest and not rest.startswith(" "):
-        return Reply(501, "5.5.4", "a blank must stand between the address and a parameter")
+        return Reply(501, "5.5.4", "missing space before parameter between the address and a parameter")
     found: dict[str, str | None] = {}
     for word in rest.split(" "):
         if not word:

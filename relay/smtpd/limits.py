@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
-from relay.ops.labels import Cause
+from relay.observability.events import RejectCause
 
 IpNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -102,20 +102,20 @@ def allowed(peer: str, networks: Iterable[IpNetwork]) -> bool:
     return address is not None and any(address in network for network in networks)
 
 
-class Presence:
+class ConnectionCounter:
     """Who is connected: in all, and by host."""
 
     def __init__(self) -> None:
         self._hosts: Counter[str] = Counter()
         self.total = 0
 
-    def enter(self, peer: str, limits: Limits) -> Cause | None:
+    def enter(self, peer: str, limits: Limits) -> RejectCause | None:
         """Count one in; or why that would be one too many: who is turned away takes nobody's place."""
         host = host_of(peer)
         if self._hosts.get(host, 0) >= limits.max_connections_per_host:
-            return Cause.HOST_LIMIT
+            return RejectCause.HOST_LIMIT
         if self.total >= limits.max_connections:
-            return Cause.SERVER_LIMIT
+            return RejectCause.SERVER_LIMIT
         self._hosts[host] += 1
         self.total += 1
         return None
@@ -128,7 +128,7 @@ class Presence:
             del self._hosts[host]
 
 
-class Guesses:
+class AuthFailureLimiter:
     """Wrong passwords by host, forgotten after ten minutes."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -154,7 +154,7 @@ class Guesses:
         self._failed = {host: times for host in self._failed if (times := self._recent(host))}
 
 
-class Pace:
+class RateLimiter:
     """Mails by host over the last minute: each host has an allowance that fills up again evenly."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -176,7 +176,7 @@ class Pace:
         return True
 
 
-class Memory:
+class MemoryBudget:
     """Octets of mails being received, over all sessions: beyond `limit` a mail is put off, not the process at risk."""
 
     def __init__(self, limit: int) -> None:

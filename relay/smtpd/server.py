@@ -1,28 +1,56 @@
-"""The door: sockets, sessions, reload of certificates and users, drain."""
+"""The SMTP server: sockets, reload of certificates and users, drain."""
 
 import asyncio
+import ctypes
 import functools
 import logging
 from collections.abc import Callable, Sequence
 
-from relay.smtpd.allocator import keep_large_blocks_apart
 from relay.smtpd.connection import CLOSING
-from relay.smtpd.limits import Limits, Listener, Memory
-from relay.smtpd.pipe import Pipe
-from relay.smtpd.post import House, Intake, ListenerFiles, NotBound, OnEvent, Post, PostFault, read_files
+from relay.smtpd.limits import Limits, Listener, MemoryBudget
+from relay.smtpd.listener import (
+    BindError,
+    Intake,
+    ListenerConfigError,
+    ListenerFiles,
+    ListenerState,
+    OnEvent,
+    ServerContext,
+    read_files,
+)
 from relay.smtpd.session import Session
+from relay.smtpd.transport import LineTransport
+
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
+LARGE = 1024 * 1024
+_TRIM = 16 * 1024 * 1024  # less, and a mail of 600 KB has its pages fetched anew: half a millisecond
+
+
+def keep_large_blocks_apart() -> bool:
+    """Blocks over 1 MiB get pages of their own; False: the C library has no such setting.
+
+    By itself glibc, once a block of 25 MB was freed, takes the next such blocks from the heap, where a small one behind
+    keeps them from being given back: under 20 mails of 25 MB the process grew to 350 MB where 235 MB were in use.
+    """
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError):
+        return False
+    return bool(mallopt(_M_MMAP_THRESHOLD, LARGE)) and bool(mallopt(_M_TRIM_THRESHOLD, _TRIM))
+
 
 MEMORY = 96 * 1024 * 1024  # with the copies of check and spool: 300 MB in all under 20 mails of 25 MB
 
 
-class Door:
+class SmtpServer:
     """Takes mails on every listener and hands them to `intake`.
 
-    limits: asked at each use. on_event: told of "connection", "connection_refused" (`cause`: relay.ops.labels.Cause),
+    limits: asked at each use. on_event: told of "connection", "connection_rejected" (`cause`: RejectCause),
     "rejected" (a sender, a recipient or a message that the door refused; never what the intake answered: `stage`,
-    `cause`: relay.ops.labels.Rejection, `reply`, `sender`, `recipients`: addresses as far as they are known),
+    `cause`: TransactionRejectCause, `reply`, `sender`, `recipients`: addresses as far as they are known),
     "final_reply" (the final dot was answered by the door, not by the intake: `code`, `seconds` since that dot),
-    "session_error", "authentication_failed" (fields `peer`, `why`) and "fault" (`where`, `error`: the exception).
+    "session_error", "authentication_failed" (fields `peer`, `why`) and "internal_error" (`where`,
+    `error`: the exception).
     memory: octets of mails being received at one time, over all sessions.
     auth_delay: seconds before a wrong password is answered.
     """
@@ -39,10 +67,10 @@ class Door:
         auth_delay: float = 1.0,
     ) -> None:
         logging.getLogger("mail.log").setLevel(logging.WARNING)  # aiosmtpd writes bodies of mails at DEBUG
-        self._house = House(hostname, intake, limits, on_event, Memory(memory), auth_delay)
-        self._posts = [Post(listener) for listener in listeners]
+        self._house = ServerContext(hostname, intake, limits, on_event, MemoryBudget(memory), auth_delay)
+        self._posts = [ListenerState(listener) for listener in listeners]
         self._servers: list[asyncio.Server] = []
-        self._sessions: set[Pipe] = set()
+        self._sessions: set[LineTransport] = set()
         self._left = asyncio.Event()
 
     async def start(self) -> None:
@@ -52,17 +80,17 @@ class Door:
         try:
             for post in self._posts:
                 self._servers.append(await self._bound(post))
-        except NotBound:
+        except BindError:
             self.close()
             raise
 
-    async def _bound(self, post: Post) -> asyncio.Server:
+    async def _bound(self, post: ListenerState) -> asyncio.Server:
         listener, loop = post.listener, asyncio.get_running_loop()
         session, backlog = functools.partial(self._session, post), self._house.limits().backlog
         try:
             return await loop.create_server(session, listener.host, listener.port, backlog=backlog)
         except OSError as error:
-            raise NotBound(listener, error) from error
+            raise BindError(listener, error) from error
 
     def read(self) -> tuple[ListenerFiles, ...]:
         """Read certificates, keys and users of every listener; nothing changes. Blocks.
@@ -74,10 +102,10 @@ class Door:
         for post in self._posts:
             try:
                 files.append(read_files(post.listener))
-            except PostFault as error:
+            except ListenerConfigError as error:
                 faults += error.faults
         if faults:
-            raise PostFault(*dict.fromkeys(faults))
+            raise ListenerConfigError(*dict.fromkeys(faults))
         return tuple(files)
 
     def use(self, files: Sequence[ListenerFiles]) -> None:
@@ -99,12 +127,12 @@ class Door:
         """Connections open now."""
         return len(self._sessions)
 
-    def _session(self, post: Post) -> Session:
+    def _session(self, post: ListenerState) -> Session:
         session = Session(post, self._house, self._ended)
         self._sessions.add(session)
         return session
 
-    def _ended(self, session: Pipe) -> None:
+    def _ended(self, session: LineTransport) -> None:
         self._sessions.discard(session)
         self._left.set()
 

@@ -1,18 +1,18 @@
 """What each command answers (RFC 5321 §4.1, §4.3.2; extensions where named). Those of a mail: transfer.py."""
 
-# ruff: noqa: N802 - the methods bear aiosmtpd's names, so that none of its own stays reachable
-
 import asyncio
 
-from relay.reply import Reply
+from relay.replies import Reply
 from relay.smtpd import auth, grammar
-from relay.smtpd.conduct import HELO_FIRST, NO_ARGUMENT, NOT_HERE, OK
+from relay.smtpd.command_loop import HELO_FIRST, NO_ARGUMENT, NOT_HERE, OK
 from relay.smtpd.limits import GUESSES_SESSION
-from relay.smtpd.pipe import LineTooLong
-from relay.smtpd.transfer import Transfer
+from relay.smtpd.mail_transaction import MailTransactionCommands
+from relay.smtpd.transport import LineTooLong
+
+# ruff: noqa: N802 - the methods bear aiosmtpd's names, so that none of its own stays reachable
 
 
-class Session(Transfer):
+class Session(MailTransactionCommands):
     """All commands but those that bring a mail."""
 
     # Who speaks.

@@ -7,12 +7,13 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from relay.lifecycle import MAX_UNSETTLED, Transition, begun, bounced, claimed, clamp, latest, order, settled
-from relay.model import Claim, Delivery, Event, Mail, Order, Plan, Sameness, State
-from relay.spool.entry import (
+from relay.model import Claim, Delivery, Event, Mail, OperatorAction, Plan, Sameness, State
+from relay.spool.delivery_rules import (
     ORDER_EVENTS,
     STAY,
     Holder,
-    Planted,
+    NewDelivery,
+    Tallies,
     bare,
     copies_held,
     first_events,
@@ -24,8 +25,18 @@ from relay.spool.entry import (
     terms_of,
     uncovered,
 )
-from relay.spool.port import FREE, OperatorAction, Query, Record, SpoolError, Stats, Stored, Take, Tally, Windows
-from relay.spool.tally import Tallies
+from relay.spool.port import (
+    FREE,
+    PeriodStatistics,
+    Query,
+    Record,
+    RecordedAction,
+    Reservation,
+    RetentionWindows,
+    SpoolError,
+    Stats,
+    Stored,
+)
 
 _NEVER_SENT = frozenset({State.FAILED, State.DROPPED, State.WITHHELD})
 """States that a purge ends without anything having been delivered."""
@@ -52,22 +63,26 @@ class MemorySpool:
     """See `relay.spool.port.Spool`. `clock` gives seconds since the epoch; `ceiling` as in `Retry`, may be changed."""
 
     def __init__(
-        self, *, clock: Callable[[], float] = time.time, windows: Windows | None = None, ceiling: float = 3600.0
+        self,
+        *,
+        clock: Callable[[], float] = time.time,
+        windows: RetentionWindows | None = None,
+        ceiling: float = 3600.0,
     ) -> None:
         self.ceiling = ceiling
         self._clock = clock
-        self._windows = windows or Windows()
+        self._windows = windows or RetentionWindows()
         self._mails: dict[str, _Kept] = {}
         self._fingerprints: dict[str, tuple[str, float]] = {}
         self._documents: dict[tuple[str, str, int], float] = {}
-        self._actions: dict[int, OperatorAction] = {}
+        self._actions: dict[int, RecordedAction] = {}
         self._turn = 0
         self._secret = secrets.token_bytes(32)
 
-    async def store(self, mail: Mail, take: Take | None = None) -> Stored:
+    async def store(self, mail: Mail, take: Reservation | None = None) -> Stored:
         return self._store(mail, self._clock(), take)
 
-    def _store(self, mail: Mail, now: float, take: Take | None = None) -> Stored:
+    def _store(self, mail: Mail, now: float, take: Reservation | None = None) -> Stored:
         first, at = self._fingerprints.get(mail.fingerprint, ("", 0.0))
         if first and now - at < self._windows.resubmission and not self._undone(first):
             return Stored(first, duplicate=True)
@@ -94,8 +109,8 @@ class MemorySpool:
         now: float,
         first: int,
         due: float,
-        take: Take | None = None,
-    ) -> list[tuple[Planted, Claim | None]]:
+        take: Reservation | None = None,
+    ) -> list[tuple[NewDelivery, Claim | None]]:
         numbered = tuple(enumerate(plans, offset))
         fresh = plant(mail, numbered, first, due)
         sifted = copies_held(mail, fresh, lambda each: self._holder(mail.queue_id, each.digests, now))
@@ -164,7 +179,9 @@ class MemorySpool:
         entry.delivery, entry.changed = claimed(entry.delivery, now), now
         if entry.delivery.state is not State.ACTIVE:
             entry.token = None
-            self._mails[entry.delivery.queue_id].history.append(Event(now, entry.delivery.number, "unsettled"))
+            self._mails[entry.delivery.queue_id].history.append(
+                Event(now, entry.delivery.number, "attempt_unconfirmed")
+            )
             return None
         entry.token, entry.lease = new_token(), now + lease
         return Claim(entry.delivery, entry.token, entry.lease, unconfirmed)
@@ -243,7 +260,9 @@ class MemorySpool:
         deliveries = tuple(kept.entries[number].delivery for number in sorted(kept.entries))
         return Record(kept.mail, deliveries, tuple(kept.history))
 
-    async def set_state(self, queue_id: str, number: int | None, given: Order, now: float) -> tuple[Delivery, ...]:
+    async def set_state(
+        self, queue_id: str, number: int | None, given: OperatorAction, now: float
+    ) -> tuple[Delivery, ...]:
         kept, changed = self._mails.get(queue_id), []
         for each in kept.entries.values() if kept else ():
             if number in (None, each.delivery.number) and (after := order(each.delivery, given, now)) is not None:
@@ -252,7 +271,9 @@ class MemorySpool:
                 self._acted(queue_id, Event(now, after.number, ORDER_EVENTS[given.verb], given.text, given.by))
         return tuple(changed)
 
-    async def replan(self, queue_id: str, plans: Sequence[Plan], given: Order, now: float) -> tuple[Delivery, ...]:
+    async def replan(
+        self, queue_id: str, plans: Sequence[Plan], given: OperatorAction, now: float
+    ) -> tuple[Delivery, ...]:
         kept = self._mails.get(queue_id)
         if kept is None or not plans:
             return ()
@@ -271,9 +292,9 @@ class MemorySpool:
         self._mails[queue_id].history.append(event)
         if event.by:
             number = max(self._actions, default=0) + 1
-            self._actions[number] = OperatorAction(number, queue_id, event)
+            self._actions[number] = RecordedAction(number, queue_id, event)
 
-    async def operator_actions(self, limit: int = 100) -> tuple[OperatorAction, ...]:
+    async def operator_actions(self, limit: int = 100) -> tuple[RecordedAction, ...]:
         return tuple(self._actions.values())[:limit]
 
     async def operator_actions_logged(self, ids: Collection[int]) -> None:
@@ -294,7 +315,7 @@ class MemorySpool:
         for each, kind in about:
             if (kept := self._mails.get(each.queue_id)) and (entry := kept.entries.get(each.number)):
                 entry.delivery = replace(entry.delivery, reported=entry.delivery.reported | {kind})
-                kept.history.append(Event(now, each.number, "report_sent", kind))
+                kept.history.append(Event(now, each.number, "notification_queued", kind))
         for mail in mails:
             self._store(mail, now)
 
@@ -330,7 +351,7 @@ class MemorySpool:
         octets = sum(len(kept.mail.raw) for kept in self._mails.values())
         return Stats(dict(Counter(each.state for each in every)), dict(held), min(waits, default=None), octets)
 
-    async def tally(self, since: float, until: float) -> Mapping[str | None, Tally]:
+    async def tally(self, since: float, until: float) -> Mapping[str | None, PeriodStatistics]:
         tallies = Tallies()
         for kept in self._mails.values():
             deliveries = [each.delivery for each in kept.entries.values() if not each.delivery.generated]

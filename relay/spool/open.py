@@ -5,14 +5,15 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from relay.spool import database, place
-from relay.spool.faults import told
 from relay.spool.memory import MemorySpool
-from relay.spool.port import Spool, SpoolBusy, SpoolError, Windows
-from relay.spool.reserve import make_way
-from relay.spool.salvage import Salvaged, salvage
-from relay.spool.segments import Segments, folder_of
-from relay.spool.sqlite import SqliteSpool
+from relay.spool.port import RetentionWindows, Spool, SpoolBusy, SpoolError
+from relay.spool.sqlite import database
+from relay.spool.sqlite import lock as sqlite_lock
+from relay.spool.sqlite.disk_reservation import make_way
+from relay.spool.sqlite.engine import SqliteSpool
+from relay.spool.sqlite.errors import told
+from relay.spool.sqlite.integrity import Salvaged, salvage
+from relay.spool.sqlite.segments import Segments, folder_of
 
 
 def open_spool(
@@ -20,7 +21,7 @@ def open_spool(
     exclusive: bool = True,
     *,
     clock: Callable[[], float] = time.time,
-    windows: Windows | None = None,
+    windows: RetentionWindows | None = None,
     ceiling: float = 3600.0,
 ) -> Spool:
     """The spool at `url`.
@@ -39,8 +40,8 @@ def open_spool(
     try:
         if not exclusive and not path.is_file():
             raise SpoolError(f"there is no spool at {path}: the daemon makes it at its first start")
-        place.refuse_unusable(path)
-        return _open(path, exclusive, clock, windows or Windows(), ceiling)
+        sqlite_lock.refuse_unusable(path)
+        return _open(path, exclusive, clock, windows or RetentionWindows(), ceiling)
     except OSError as error:
         raise SpoolError(f"the spool {path} cannot be opened: {told(error)}") from error
     except sqlite3.Error as error:
@@ -55,13 +56,15 @@ def path_of(url: str) -> Path:
     return Path(rest.removeprefix("//") if rest.startswith("///") else rest)
 
 
-def _open(path: Path, exclusive: bool, clock: Callable[[], float], windows: Windows, ceiling: float) -> SqliteSpool:
+def _open(
+    path: Path, exclusive: bool, clock: Callable[[], float], windows: RetentionWindows, ceiling: float
+) -> SqliteSpool:
     if not exclusive:
         _prepare_shared(path)
         return SqliteSpool(path, lock=None, clock=clock, windows=windows, ceiling=ceiling)
-    place.make_private(path.parent)
-    place.refuse_remote(path.parent)
-    lock = place.Lock(_lock_file(path))
+    sqlite_lock.make_private(path.parent)
+    sqlite_lock.refuse_remote(path.parent)
+    lock = sqlite_lock.Lock(_lock_file(path))
     try:
         make_way(path)
         notices = _prepare_own(path)
@@ -82,7 +85,7 @@ def _prepare_shared(path: Path) -> None:
 
 def _migrate_unused(path: Path, older: database.Outdated) -> None:
     try:
-        lock = place.Lock(_lock_file(path))
+        lock = sqlite_lock.Lock(_lock_file(path))
     except SpoolBusy as busy:
         raise SpoolError(
             f"the spool {path} is of an older agiris-relay ({older}), which runs: restart the daemon with this release"
@@ -103,18 +106,18 @@ def _prepare_own(path: Path) -> tuple[str, ...]:
     if database.is_new(path):
         segments = Segments(path)
         if any(segments.length(each) for each in segments.numbers()):
-            notices = (_orphans(path, place.set_aside(path)),)
+            notices = (_orphans(path, sqlite_lock.set_aside(path)),)
         database.create(path)
     try:
         database.prepare(path)
     except database.Damaged as damage:
-        kept = place.set_aside(path)
+        kept = sqlite_lock.set_aside(path)
         database.create(path)
         database.prepare(path)
         notices = (_notice(path, str(damage), kept, _salvage(kept / path.name, path)),)
-    place.suspect(path).unlink(missing_ok=True)
-    place.make_private(folder_of(path))
-    place.sync_folder(path.parent)
+    sqlite_lock.suspect(path).unlink(missing_ok=True)
+    sqlite_lock.make_private(folder_of(path))
+    sqlite_lock.sync_folder(path.parent)
     database.end_leases(path)
     return notices
 

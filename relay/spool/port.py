@@ -4,8 +4,7 @@ Engines: `memory` (reference, for tests), `sqlite` (default). Every engine passe
 files, rows or processes: a lease is a time, a token is a random string, and any number of nodes may claim.
 
 Errors: `SpoolFull` (no space: try later, nothing was stored), `SpoolBroken` (the engine cannot promise durability any
-more: the daemon must stop and read the spool again), `SpoolBusy` (another daemon owns it).
-"""
+more: the daemon must stop and read the spool again), `SpoolBusy` (another daemon owns it)."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,7 +12,7 @@ from types import MappingProxyType
 from typing import Protocol
 
 from relay.lifecycle import Transition
-from relay.model import Claim, Delivery, Event, Mail, Order, Plan, State
+from relay.model import Claim, Delivery, Event, Mail, OperatorAction, Plan, State
 
 FREE: Mapping[str, int] = MappingProxyType({})
 """No destination takes less than is asked for."""
@@ -44,7 +43,7 @@ class SpoolBusy(SpoolError):
 
 
 @dataclass(frozen=True, slots=True)
-class Take:
+class Reservation:
     """What whoever stores a mail will attempt at once: so many deliveries to each destination. lease: seconds."""
 
     lease: float
@@ -75,7 +74,7 @@ class Record:
 
 
 @dataclass(frozen=True, slots=True)
-class OperatorAction:
+class RecordedAction:
     """What an operator did to a mail or a delivery: a line of its history. `id` names it until it is logged."""
 
     id: int
@@ -124,7 +123,7 @@ class Stats:
 
 
 @dataclass(frozen=True, slots=True)
-class Tally:
+class PeriodStatistics:
     """One firm's figures of a period, for its digest; mails of our own do not count.
 
     mails: accepted in the period. states: what has become of their deliveries by now. late: deliveries of them that
@@ -140,7 +139,7 @@ class Tally:
 
 
 @dataclass(frozen=True, slots=True)
-class Windows:
+class RetentionWindows:
     """For how long what was accepted is remembered, in seconds, whether or not the mail itself is still kept.
 
     resubmission: the very same mail answers with its first queue id. documents: the very same document at the same
@@ -157,7 +156,7 @@ class Spool(Protocol):
     ceiling: float
     """`retry.ceiling` in seconds: no waiting delivery stands further ahead, whatever the clock did. May be set."""
 
-    async def store(self, mail: Mail, take: Take | None = None) -> Stored:
+    async def store(self, mail: Mail, take: Reservation | None = None) -> Stored:
         """Raw octets, plans and deliveries in one commit, durable on return.
 
         `take`: deliveries due now are claimed in that commit, as by `claim`, as far as it has room for them.
@@ -214,21 +213,25 @@ class Spool(Protocol):
     async def show(self, queue_id: str) -> Record | None:
         """One mail whole."""
 
-    async def set_state(self, queue_id: str, number: int | None, order: Order, now: float) -> tuple[Delivery, ...]:
+    async def set_state(
+        self, queue_id: str, number: int | None, order: OperatorAction, now: float
+    ) -> tuple[Delivery, ...]:
         """Carry out an operator's order on one delivery or all of a mail; those it changed, with history.
 
         hold: queued|deferred -> held. release: held|withheld (with a recipient) -> queued, due now. retry: deferred ->
         due now; failed -> queued. drop: all but active, delivered -> dropped. An active delivery is left alone.
         """
 
-    async def replan(self, queue_id: str, plans: Sequence[Plan], order: Order, now: float) -> tuple[Delivery, ...]:
+    async def replan(
+        self, queue_id: str, plans: Sequence[Plan], order: OperatorAction, now: float
+    ) -> tuple[Delivery, ...]:
         """Replace the deliveries not yet final or active by those of `plans`; history stays. Those made.
 
         The plans are added after the old ones: an attempt under way keeps its index. An address already answered with
         the same documents (delivered, active, dropped) gets no new delivery.
         """
 
-    async def operator_actions(self, limit: int = 100) -> tuple[OperatorAction, ...]:
+    async def operator_actions(self, limit: int = 100) -> tuple[RecordedAction, ...]:
         """What operators did and nobody has logged yet, oldest first: each line of a history that names one."""
 
     async def operator_actions_logged(self, ids: Collection[int]) -> None:
@@ -259,7 +262,7 @@ class Spool(Protocol):
     async def stats(self) -> Stats:
         """Figures, cheap enough for each scrape."""
 
-    async def tally(self, since: float, until: float) -> Mapping[str | None, Tally]:
+    async def tally(self, since: float, until: float) -> Mapping[str | None, PeriodStatistics]:
         """Figures by firm of the mails that arrived from `since` to before `until` (epoch seconds); None: no firm."""
 
     def unhealthy(self) -> SpoolError | None:

@@ -129,7 +129,7 @@ async def show_large(limit: int = 300 * MIB, sessions: int = 20, size: int = 25_
             "answers": dict(codes),
             "small_mails_meanwhile": await good,
             "afterwards": await several(stage, 3),
-            "faults": stage.log.read_text(encoding="utf-8").count('"event": "fault"'),
+            "faults": stage.log.read_text(encoding="utf-8").count('"event": "internal_error"'),
         }
 
 

@@ -14,10 +14,10 @@ import time
 
 from facturx import get_xml_from_pdf
 
+from relay.checker import CheckerPool
 from relay.facturx import samples
-from relay.facturx.profiles import PROFILES
+from relay.facturx.invoice import PROFILES
 from relay.inspection import Candidate, Options
-from relay.workers import Pool
 
 
 def documents() -> dict[str, list[Candidate]]:
@@ -36,7 +36,7 @@ def _facturx(xml: bytes, padding: int = 0) -> Candidate:
 
 async def measure(rounds: int) -> dict[str, dict[str, float]]:
     """Median and 95th percentile of every mail at both levels, and the throughput of two workers."""
-    pool = Pool(1, 30)
+    pool = CheckerPool(1, 30)
     await pool.start()
     found: dict[str, dict[str, float]] = {}
     for level in ("structure", "full"):
@@ -78,7 +78,7 @@ def factur_x_itself(pdf: bytes, rounds: int) -> float:
 
 async def throughput(rounds: int) -> float:
     """Documents a second of two warm workers."""
-    pool, mail = Pool(2, 30), documents()["(b) 130 KB mail"]
+    pool, mail = CheckerPool(2, 30), documents()["(b) 130 KB mail"]
     await pool.start()
     await asyncio.gather(*(pool.inspect(mail, Options()) for _ in range(8)))
     started = time.perf_counter()

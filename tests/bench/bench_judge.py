@@ -11,12 +11,12 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from relay.export.directory import Directory
-from relay.export.terms import Addresses, Check, Client, Level, Terms
-from relay.intake import judge
-from relay.mail.identity import identity
+from relay.checker import CheckerPool
+from relay.intake import evaluate
+from relay.mime.fingerprint import identity
 from relay.model import Disposition, Envelope, Recipient, new_queue_id
-from relay.workers import Pool
+from relay.routing.directory import Directory
+from relay.routing.policy import Addresses, Check, Client, Level, Terms
 from tests.bench.contenders.ours import recipient, template
 from tests.bench.load.template import token
 from tests.support.many_clients import siren
@@ -32,10 +32,10 @@ def directory(level: str) -> Directory:
     return Directory(terms)
 
 
-async def session(waiting: Iterator[bytes], clients: Directory, pool: Pool) -> None:
+async def session(waiting: Iterator[bytes], clients: Directory, pool: CheckerPool) -> None:
     """Judge what waits, one after the other."""
     for raw in waiting:
-        found = await judge(ENVELOPE, raw, new_queue_id(), time.time(), clients, pool)
+        found = await evaluate(ENVELOPE, raw, new_queue_id(), time.time(), clients, pool)
         identity(ENVELOPE, raw, found.message.root)
         assert [plan.disposition for plan in found.decision.plans] == [Disposition.RELAY]
 
@@ -43,7 +43,7 @@ async def session(waiting: Iterator[bytes], clients: Directory, pool: Pool) -> N
 async def measure(level: str, size: str, mails: int, rounds: int, sessions: int, workers: int) -> dict[str, float]:
     """CPU a mail: {"main_ms": …, "workers_ms": …}."""
     started: list[int] = []
-    pool = Pool(workers, 30, on_event=lambda name, fields: started.append(int(str(fields["pid"]))))
+    pool = CheckerPool(workers, 30, on_event=lambda name, fields: started.append(int(str(fields["pid"]))))
     await pool.start()
     clients, made = directory(level), template(size)
     raws = [bytes(made.mail(token("abcdef", serial))) for serial in range(mails)]

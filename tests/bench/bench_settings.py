@@ -15,7 +15,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from relay.daemon.terms import InForce
+from relay.daemon.configuration import LiveSettings
 from tests.support.many_clients import write
 
 
@@ -63,7 +63,7 @@ def _nothing(_: Path) -> None:
 
 
 async def _reloads(directory: Path) -> None:
-    in_force = InForce(directory)
+    in_force = LiveSettings(directory)
     gc.collect()
     gc.freeze()  # as the daemon does once it is up
     steps = [("start", _nothing), ("reload, nothing changed", _nothing), ("reload, one firm changed", _one_firm)]

@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from relay.lifecycle import step
 from relay.model import Retry
-from relay.reply import Delivered, Reply
+from relay.replies import Delivered, Reply
 from relay.spool.open import open_spool
 from relay.spool.port import Spool, SpoolFull
 from tests.support.spooled import mail

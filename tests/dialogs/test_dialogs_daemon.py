@@ -43,7 +43,7 @@ async def addresses(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[d
     finally:
         code = await stage.stop()
     log = stage.log.read_text(encoding="utf-8")
-    assert code == 0 and "Traceback" not in log and '"event": "fault"' not in log
+    assert code == 0 and "Traceback" not in log and '"event": "internal_error"' not in log
 
 
 @pytest.mark.asyncio(loop_scope="module")

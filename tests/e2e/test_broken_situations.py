@@ -20,7 +20,8 @@ import pytest
 from relay.demo.receiver import Receiver
 from relay.demo.scenes import BAKERY, FIRM_YAML, SUPPLIER, Attached, Scene
 from relay.demo.stage import Stage
-from relay.facturx.samples import facturx_pdf, invoice_xml
+from relay.facturx.sample_pdf import facturx_pdf
+from relay.facturx.samples import invoice_xml
 
 MARTIN = "martin@export.relay.example"
 Stages = Callable[..., Stage]
@@ -281,10 +282,10 @@ async def test_a_corrupt_spool_is_kept_told_and_served_around(
         path.write_bytes(b"this was a spool " * 4096)
     assert await stage.start(), log(stage)
     await manager.hears("READY=1")
-    (record,) = records(stage, "mail_corrupt")
+    (record,) = records(stage, "message_corrupt")
     assert record["level"] == "error"
     assert "is kept in" in record["text"]
-    assert await asyncio.to_thread(metric, stage, "agiris_relay_spool_corrupt_mails") == 1
+    assert await asyncio.to_thread(metric, stage, "agiris_relay_spool_corrupt_messages") == 1
     assert len(list((stage.folder / "corrupt").iterdir())) == 1
     assert (await asyncio.to_thread(stage.submit, MARTIN, submission("C-1"))).code == 250
     assert await receiver.wait(1, 30)

@@ -10,7 +10,8 @@ from collections.abc import Callable
 from relay.demo.receiver import Receiver
 from relay.demo.scenes import BAKERY, FIRM_YAML, SUPPLIER, Attached, Scene
 from relay.demo.stage import Stage
-from relay.facturx.samples import facturx_pdf, invoice_xml
+from relay.facturx.sample_pdf import facturx_pdf
+from relay.facturx.samples import invoice_xml
 
 MARTIN = "martin@export.relay.example"
 
@@ -83,7 +84,7 @@ async def test_the_pages_tell_health_and_figures(stage: Stage, receiver: Receive
     assert await receiver.wait_relayed(1, 30)
     await stage.logged("delivered")
     metrics = page(stage, "/metrics")
-    assert 'agiris_relay_mails_total{answer="accepted"} 1.0' in metrics
+    assert 'agiris_relay_messages_received_total{result="accepted"} 1.0' in metrics
     assert 'agiris_relay_documents_total{kind="factur-x",verdict="valid"} 1.0' in metrics
     assert 'agiris_relay_delivery_attempts_total{outcome="delivered",smarthost="default"} 1.0' in metrics
     assert page(stage, "/healthz").strip() == "ok"
@@ -119,12 +120,12 @@ async def test_a_rejected_recipient_and_a_message_over_the_limit_leave_their_dom
         assert client.rcpt(MARTIN)[0] == 250
         assert client.data(b"Subject: x\r\n\r\n" + b"x\r\n" * 1000)[0] == 552
     figures = page(stage, "/metrics")
-    assert 'agiris_relay_mails_total{answer="refused"} 1.0' in figures
+    assert 'agiris_relay_messages_received_total{result="rejected"} 1.0' in figures
     assert 'agiris_relay_rejections_total{cause="recipient",stage="rcpt"} 1.0' in figures
     assert 'agiris_relay_rejections_total{cause="message_size",stage="data"} 1.0' in figures
     assert await stage.stop() == 0
     text = stage.log.read_text(encoding="utf-8")
-    lines = [each for each in map(json.loads, text.splitlines()) if each["event"] == "refused"]
+    lines = [each for each in map(json.loads, text.splitlines()) if each["event"] == "rejected"]
     assert [each["recipient_domains"] for each in lines] == [["exprot.relay.example"], ["export.relay.example"]]
     assert {each["sender_domain"] for each in lines} == {"jefacture.example"}
     assert "martin" not in text and "noreply" not in text

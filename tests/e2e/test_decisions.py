@@ -21,14 +21,14 @@ from typing import Any
 import pytest
 import yaml
 
-from relay import wire
+from relay import serialization
 from relay.demo.receiver import Arrival, Receiver
-from relay.export.policy import Decision
-from relay.export.terms import Policy, Terms
-from relay.mail.rewrite import render
+from relay.mime.rewriting import render
 from relay.model import Action, Disposition, Plan
-from relay.reason import SENTENCES, Reason
-from relay.reply import Reply
+from relay.reasons import SENTENCES, Reason
+from relay.replies import Reply
+from relay.routing.decision import Decision
+from relay.routing.policy import Policy, Terms
 from tests.support.decisions import Setting, setting
 from tests.support.dkim_keys import DOMAIN, SELECTOR, key, pem, verified
 from tests.support.table_stage import TableStage
@@ -69,7 +69,9 @@ def reports(table: list[Row]) -> dict[str, str]:
     for each in table:
         message = each.case.message
         for entity, report in zip(message.attachments, each.case.reports, strict=True):
-            told[sha256(message.raw[entity.body.start : entity.body.end]).hexdigest()] = wire.dump(report).decode()
+            told[sha256(message.raw[entity.body.start : entity.body.end]).hexdigest()] = serialization.dump(
+                report
+            ).decode()
     return told
 
 

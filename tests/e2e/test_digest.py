@@ -6,7 +6,7 @@ from collections.abc import Callable
 from relay.demo.receiver import Receiver
 from relay.demo.stage import CHECK_YAML, Stage
 from relay.model import Disposition
-from relay.reason import Reason
+from relay.reasons import Reason
 from relay.spool.open import open_spool
 from tests.support.spooled import mail, plan
 

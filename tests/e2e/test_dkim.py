@@ -9,7 +9,8 @@ import pytest
 from relay.demo.receiver import Receiver
 from relay.demo.scenes import BAKERY, GARAGE, SUPPLIER, Attached, Scene
 from relay.demo.stage import CHECK_YAML, Stage
-from relay.facturx.samples import facturx_pdf, invoice_xml, original_pdf
+from relay.facturx.sample_pdf import facturx_pdf, original_pdf
+from relay.facturx.samples import invoice_xml
 from tests.support.dkim_keys import DOMAIN, SELECTOR, key, pem, verified
 from tests.support.peer import Peer
 from tests.support.peer_script import Drop, Say

@@ -99,4 +99,4 @@ async def test_no_dialogue_surprises_the_relay(stage: Stage) -> None:
     await torment(700)
     assert resident(stage.pid) - before < 16 * MIB
     assert await asyncio.to_thread(good_mail, stage) == 250
-    assert '"event": "fault"' not in stage.log.read_text(encoding="utf-8")
+    assert '"event": "internal_error"' not in stage.log.read_text(encoding="utf-8")

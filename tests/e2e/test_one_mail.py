@@ -11,7 +11,8 @@ import pytest
 from relay.demo.receiver import Receiver
 from relay.demo.scenes import ARTISAN, BAKERY, GARAGE, STRANGER, SUPPLIER, Attached, Scene
 from relay.demo.stage import Stage
-from relay.facturx.samples import facturx_pdf, invoice_xml, original_pdf
+from relay.facturx.sample_pdf import facturx_pdf, original_pdf
+from relay.facturx.samples import invoice_xml
 
 MARTIN = "martin@export.relay.example"
 PETIT = "petit@export.relay.example"

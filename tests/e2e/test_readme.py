@@ -15,7 +15,8 @@ import pytest
 
 from relay.demo.receiver import Receiver
 from relay.demo.stage import Stage, free_port
-from relay.facturx.samples import facturx_pdf, invoice_xml
+from relay.facturx.sample_pdf import facturx_pdf
+from relay.facturx.samples import invoice_xml
 from tests.e2e.test_broken_situations import submission
 
 ROOT = Path(__file__).parents[2]

@@ -7,9 +7,10 @@ import pytest
 
 from relay.demo.scenes import BAKERY, FIRM_YAML, STRANGER, SUPPLIER, Attached, Scene
 from relay.demo.stage import Stage
-from relay.facturx.samples import facturx_pdf, invoice_xml
-from relay.mail.bounce import parse_dsn
-from relay.mail.dsn import Notice, report
+from relay.dsn.bounces import parse_dsn
+from relay.dsn.writer import Notice, report
+from relay.facturx.sample_pdf import facturx_pdf
+from relay.facturx.samples import invoice_xml
 from tests.support.peer import Peer
 from tests.support.peer_script import Say
 

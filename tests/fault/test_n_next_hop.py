@@ -45,17 +45,21 @@ FAULTS = {
     3: (
         ("data", "451", "deferred"),
         ("data", "554", "failed"),
-        ("content", "reset", "uncertain or deferred"),  # did the final dot leave before the reset, or not any more?
+        (
+            "content",
+            "reset",
+            "outcome_unknown or deferred",
+        ),  # did the final dot leave before it?
         ("body", "451", "deferred"),
         ("body", "554", "failed"),
-        ("body", "reset", "uncertain"),
-        ("body", "garbage", "uncertain"),
+        ("body", "reset", "outcome_unknown"),
+        ("body", "garbage", "outcome_unknown"),
         ("body", "slow", "delivered"),
     ),
 }
 """By client, each with a next hop of its own: stage, what it does there, what becomes of the mail."""
 
-OVER = ("delivered", "deferred", "uncertain", "failed")
+OVER = ("delivered", "deferred", "outcome_unknown", "failed")
 
 
 @pytest.fixture
@@ -166,7 +170,7 @@ def test_one_that_hangs_delays_nobody_else(
     for number in range(10):
         assert submit(rig.smtp, invoice_mail(f"N1QUICK{number}", 0), books)
     wait_until(lambda: len(rig.events("delivered")) == 10, 30, lambda: f"held up by another:\n{rig.tail()}")
-    assert not rig.events("uncertain"), "the first are still under way"
+    assert not rig.events("outcome_unknown"), "the first are still under way"
     hop.behaves()
     found = settle(rig, sink, books)
     say(found.line("N1 hang", f"{CONNECTIONS} hang after the dot, 10 to another next hop delivered meanwhile"))

@@ -97,5 +97,5 @@ def test_power_cuts(
     found = settle(rig, sink, books, killed)
     say(found.line("P1", f"{cuts} power cuts, mails of {', '.join(str(9000 + each) for each in SIZES)} octets"))
     check(found)
-    assert not rig.events("mail_corrupt"), "a power cut must need no repair"
+    assert not rig.events("message_corrupt"), "a power cut must need no repair"
     assert rig.terminate() == 0

@@ -52,11 +52,11 @@ def test_damaged_rows_are_set_aside(
     rig.start()
     assert submit(rig.smtp, invoice_mail("S2NEW"), books)
     found = settle(rig, sink, books)
-    aside = {each["queue_id"] for each in rig.events("mail_corrupt")}
+    aside = {each["queue_id"] for each in rig.events("message_corrupt")}
     say(found.line("S2 rows", f"{len(aside)} of 3 damaged mails set aside, the rest delivered"))
     check(found)
     assert aside == set(bad)
-    assert rig.metric("agiris_relay_spool_corrupt_mails") == 3
+    assert rig.metric("agiris_relay_spool_corrupt_messages") == 3
     held = {each["queue_id"] for each in rig.command("queue", "list", "--state", "held")}
     assert held == set(bad)
     assert rig.terminate() == 0
@@ -78,7 +78,7 @@ def test_a_damaged_file_is_set_aside_and_saved_from(
     rig.start()
     assert submit(rig.smtp, invoice_mail("S2NEW"), books)
     found = settle(rig, sink, books)
-    told = rig.events("mail_corrupt")
+    told = rig.events("message_corrupt")
     lost_but_told = found.lost
     say(
         found.line(
@@ -118,7 +118,7 @@ def test_other_damages(rig: Rig, sink: NextHop, books: Books, settle: Settle, ch
         began = time.monotonic()
         rig.start()
         lines.append(f"{damage.__name__} {time.monotonic() - began:.1f} s")
-        assert rig.events("mail_corrupt", rig._started), damage.__name__
+        assert rig.events("message_corrupt", rig._started), damage.__name__
         # The platform sends again what it was told is lost: its fingerprint must not keep it out.
         for sent in (old, invoice_mail(f"S2NEW{number}", number)):
             assert submit(rig.smtp, sent, books)

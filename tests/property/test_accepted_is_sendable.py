@@ -5,12 +5,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.daemon.outbound import Outbound
+from relay.dsn.bounces import MAX_RETURN_PATH_LOCAL, verp
 from relay.lifecycle import Transition
-from relay.mail.spans import parse
-from relay.mail.verp import MAX_RETURN_PATH_LOCAL, verp
+from relay.mime.parser import parse
 from relay.model import Delivery, Disposition, Envelope, Mail, Plan, Recipient, Retry, State, new_queue_id
-from relay.reports import status_report
-from relay.smarthost.transaction import _path
+from relay.notifications import status_report
+from relay.smtp_client.transaction import _path
 from relay.smtpd import grammar
 
 ODD = (

@@ -5,7 +5,7 @@ from itertools import pairwise
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from relay.mail.dkim import Signer
+from relay.dkim.signature import Signer
 from tests.support.dkim_keys import key, verified
 
 LINES = st.lists(st.text(" \tab.=é", max_size=12), max_size=12)

@@ -8,10 +8,10 @@ import random
 from collections import Counter
 from dataclasses import replace
 
-from relay.export.directory import Directory
-from relay.export.policy import decide
+from relay.inspection import Party
 from relay.model import Action, Disposition
-from relay.report import Party
+from relay.routing.decision import decide
+from relay.routing.directory import Directory
 from tests.support import decisions
 from tests.support.decisions import RECEIVED, setting, terms
 from tests.support.oracle import RULES, Made, clients, mail

@@ -7,11 +7,11 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from relay import wire
-from relay.export.documents import can_stand_alone
-from relay.mail.rewrite import render
+from relay import serialization
+from relay.inspection import Verdict
+from relay.mime.rewriting import render
 from relay.model import Action, Disposition, DocumentPart, Plan
-from relay.report import Verdict
+from relay.routing.documents import can_stand_alone
 from tests.support.decisions import CLIENTS, Setting, setting
 
 NUMBERS = st.sampled_from(["F-1", "F-2", "F-3", "12"])
@@ -118,7 +118,7 @@ def test_what_must_never_happen(row: Mapping[str, Any]) -> None:
         _cuts_are_of_this_mail(plan, case)
         _leaves_what_it_says(plan, case)
         assert (plan.reason is None) == (plan.disposition is Disposition.RELAY)
-        assert wire.load(Plan, wire.dump(plan)) == plan
+        assert serialization.load(Plan, serialization.dump(plan)) == plan
     _answers_every_recipient(plans, case)
     _loses_no_document(plans, case)
 

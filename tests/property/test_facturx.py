@@ -9,12 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from relay.facturx import inflate, samples
+from relay.facturx import pdf_streams, samples
 from relay.facturx.identifiers import BUYER, SELLER, Pairs, Places, identifiers, siren_of, sirets
 from relay.facturx.inspect import inspect
-from relay.facturx.text import mentions
-from relay.inspection import Candidate, Options
-from relay.report import Severity, Verdict
+from relay.facturx.page_text import mentions
+from relay.inspection import Candidate, Options, Severity, Verdict
 
 GOOD = samples.facturx_pdf(samples.invoice_xml())
 BASE = samples.invoice_xml()
@@ -100,7 +99,7 @@ def test_inflate_keeps_its_limit(size: int, limit: int) -> None:
     with pikepdf.Pdf.new() as pdf:
         stream = pdf.make_stream(zlib.compress(b"a" * size), Filter=pikepdf.Name.FlateDecode)
         if size > limit:
-            with pytest.raises(inflate.TooLarge):
-                inflate.content(stream, limit)
+            with pytest.raises(pdf_streams.TooLarge):
+                pdf_streams.content(stream, limit)
         else:
-            assert inflate.content(stream, limit) == b"a" * size
+            assert pdf_streams.content(stream, limit) == b"a" * size

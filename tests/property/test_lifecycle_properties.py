@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from relay.lifecycle import claimed, latest, settled, step
 from relay.model import Delivery, Retry, State
-from relay.reply import Deferred, Reply, Stage, Uncertain
+from relay.replies import Deferred, OutcomeUnknown, Reply, Stage
 
 BUSY = Reply(451, "4.3.0", "busy")
 retries = st.builds(
@@ -17,7 +17,7 @@ retries = st.builds(
     give_up=st.floats(0, 1e6),
     attempts=st.integers(1, 20),
 )
-outcomes = st.sampled_from([Deferred(BUSY, Stage.DATA), Uncertain(BUSY)])
+outcomes = st.sampled_from([Deferred(BUSY, Stage.DATA), OutcomeUnknown(BUSY)])
 
 
 def fresh(arrived: float) -> Delivery:
@@ -26,7 +26,7 @@ def fresh(arrived: float) -> Delivery:
 
 @given(retries, outcomes, st.integers(0, 10**6), st.floats(0, 0.999), st.floats(-1e7, 1e7))
 def test_the_next_attempt_is_ahead_but_never_too_far(
-    retry: Retry, outcome: Deferred | Uncertain, attempts: int, jitter: float, shift: float
+    retry: Retry, outcome: Deferred | OutcomeUnknown, attempts: int, jitter: float, shift: float
 ) -> None:
     now = 1e9 + shift
     active = Delivery("Q", 1, 0, "a@x", State.ACTIVE, 1e9, None, attempts=attempts)
@@ -39,7 +39,7 @@ def test_the_next_attempt_is_ahead_but_never_too_far(
 
 @given(retries, st.lists(st.tuples(outcomes, st.floats(0, 0.999), st.floats(0, 1e6)), min_size=1, max_size=60))
 def test_giving_up_comes_after_the_time_and_the_attempts_and_late_at_most_once(
-    retry: Retry, story: list[tuple[Deferred | Uncertain, float, float]]
+    retry: Retry, story: list[tuple[Deferred | OutcomeUnknown, float, float]]
 ) -> None:
     delivery, reports = fresh(1e9), []
     for outcome, jitter, delay in story:

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.mail.dots import find_dotted
+from relay.mime.rewriting import find_dotted
 
 PATTERNS = st.sampled_from([b"\r\n.", b"\r\n.\r\n"])
 OCTETS = st.lists(st.sampled_from([b".", b"\r", b"\n", b"\r\n", b"a", b"\r\n.", b"." * 120])).map(b"".join)

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.mail.identity import fingerprint, identity, is_intact, seal
-from relay.mail.spans import MalformedMail, parse
+from relay.mime.fingerprint import fingerprint, identity, is_intact, seal
+from relay.mime.message import MalformedMail
+from relay.mime.parser import parse
 from relay.model import Envelope, Recipient
 
 ENVELOPE = Envelope("a@b.example", (Recipient("c@d.example"),))

@@ -10,15 +10,16 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from relay.mail.bounce import parse_dsn
-from relay.mail.content import octets, safe_filename, text
-from relay.mail.identity import fingerprint
-from relay.mail.line import header
-from relay.mail.params import parse_value
-from relay.mail.rewrite import merge, part_cuts, render, size
-from relay.mail.spans import MalformedMail, parse
-from relay.mail.traits import has_tnef, is_auto_submitted, is_encrypted, is_partial, is_signed
-from relay.mail.words import decode_words
+from relay.dsn.bounces import parse_dsn
+from relay.mime.classification import has_tnef, is_auto_submitted, is_encrypted, is_partial, is_signed
+from relay.mime.encoded_words import decode_words
+from relay.mime.fingerprint import fingerprint
+from relay.mime.header_writer import header
+from relay.mime.headers import parse_value
+from relay.mime.message import MalformedMail
+from relay.mime.parser import parse
+from relay.mime.rewriting import merge, part_cuts, render, size
+from relay.mime.text import octets, safe_filename, text
 from relay.model import Envelope, Recipient, Span
 from tests.support import mails
 

@@ -8,9 +8,9 @@ from itertools import count
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from relay.facturx.samples import plain_pdf
-from relay.mail.rewrite import render
-from relay.mail.spans import parse
+from relay.facturx.sample_pdf import plain_pdf
+from relay.mime.parser import parse
+from relay.mime.rewriting import render
 from relay.model import Action, Disposition
 from tests.support import odd_mime
 from tests.support.odd_mime import NAMED, OTHER, TOP, WORDS, invoice, judged, mixed, original, part

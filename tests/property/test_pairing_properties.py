@@ -11,9 +11,10 @@ from hashlib import sha256
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from relay.facturx.samples import facturx_pdf, invoice_xml, plain_pdf
-from relay.mail.rewrite import render
-from relay.mail.spans import parse
+from relay.facturx.sample_pdf import facturx_pdf, plain_pdf
+from relay.facturx.samples import invoice_xml
+from relay.mime.parser import parse
+from relay.mime.rewriting import render
 from relay.model import Action, Disposition, DocumentPart
 from tests.support import mails
 from tests.support.originals import HYBRID, ORIGINALS, OTHERS, B, decided, page, sums

@@ -6,8 +6,8 @@ from pathlib import Path
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from relay.report import Severity
-from relay.settings import hosts, scalars
+from relay.inspection import Severity
+from relay.settings import parsers
 from relay.settings.load import Loaded, load
 from tests.support.config_faults import FIRM, RELAY, write
 
@@ -68,9 +68,9 @@ def test_a_half_written_file_never_becomes_other_clients(end: int) -> None:
 
 
 READERS = [
-    *(scalars.boolean, scalars.text, scalars.name, scalars.integer, scalars.number, scalars.duration, scalars.size),
-    *(scalars.siren, scalars.siret, scalars.spool_url, hosts.hostname, hosts.host, hosts.port, hosts.endpoint),
-    *(hosts.http_endpoint, hosts.network, hosts.address, hosts.pattern),
+    *(parsers.boolean, parsers.text, parsers.name, parsers.integer, parsers.number, parsers.duration, parsers.size),
+    *(parsers.siren, parsers.siret, parsers.spool_url, parsers.hostname, parsers.host, parsers.port, parsers.endpoint),
+    *(parsers.http_endpoint, parsers.network, parsers.address, parsers.pattern),
 ]
 
 
@@ -80,25 +80,25 @@ def test_a_reader_answers_or_says_what_is_bad(reader: object, value: str) -> Non
     assert callable(reader)
     try:
         reader(value)
-    except scalars.Bad as bad:
+    except parsers.InvalidValue as bad:
         assert bad.what and bad.fix
 
 
 @given(st.integers(1, 10**7))
 def test_a_duration_as_written_reads_back(seconds: int) -> None:
-    assert scalars.duration(scalars.as_duration(float(seconds))) == seconds
+    assert parsers.duration(parsers.as_duration(float(seconds))) == seconds
 
 
 @given(st.integers(1, 10**8).map(lambda n: n * 1024))
 def test_a_size_as_written_reads_back(octets: int) -> None:
-    assert scalars.size(scalars.as_size(octets)) == octets
+    assert parsers.size(parsers.as_size(octets)) == octets
 
 
 @given(st.text())
 def test_folding_twice_is_folding_once(value: str) -> None:
-    assert scalars.fold(scalars.fold(value)) == scalars.fold(value)
+    assert parsers.fold(parsers.fold(value)) == parsers.fold(value)
 
 
 @given(st.integers(0, 10**8 - 1), st.integers(0, 9))
 def test_one_check_digit_only_holds(body: int, digit: int) -> None:
-    assert sum(scalars.luhn(f"{body:08d}{check}") for check in range(10)) == 1
+    assert sum(parsers.luhn(f"{body:08d}{check}") for check in range(10)) == 1

@@ -8,8 +8,8 @@ from pathlib import Path
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from relay.settings import child
-from relay.settings.handover import NONE, Firms, Taken, receive
+from relay.settings import reload_worker
+from relay.settings.live import NONE, Firms, LoadResult, receive
 from relay.settings.load import load
 from tests.support.config_faults import RELAY
 
@@ -83,10 +83,10 @@ def edits(draw: st.DrawFn) -> Edit:
     return draw(st.sampled_from([write, write, write, write_relay, remove, rename, swap]))
 
 
-def reload(folder: Path, before: Firms) -> Taken:
+def reload(folder: Path, before: Firms) -> LoadResult:
     """What Current.reload() takes, the child played in this process."""
-    kept = child.known(line for told in before.values() for line in told.lines)
-    sent = iter([line + b"\n" for line in child.lines(load(folder, kept))])
+    kept = reload_worker.known(line for told in before.values() for line in told.lines)
+    sent = iter([line + b"\n" for line in reload_worker.lines(load(folder, kept))])
 
     async def readline() -> bytes:
         return next(sent, b"")

@@ -3,8 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.smtpd.chunking import Chunks, announced
-from relay.smtpd.content import TOO_LARGE, Content, flaw, repair
+from relay.smtpd.data import TOO_LARGE, BdatDecoder, DataDecoder, announced, flaw, repair
 
 PIECES = [b"\r", b"\n", b".", b"\r\n", b"\r\n.", b"a", b"\0", b"\r\n.\r\n", b"..", b"QUIT\r\n"]
 MAIL = st.lists(st.sampled_from(PIECES), max_size=30).map(b"".join)
@@ -12,8 +11,8 @@ CUTS = st.lists(st.integers(0, 80), max_size=8)
 LIMIT = 40
 
 
-def by_bdat(mail: bytes, cuts: list[int], limit: int) -> Chunks:
-    chunks = Chunks(limit)
+def by_bdat(mail: bytes, cuts: list[int], limit: int) -> BdatDecoder:
+    chunks = BdatDecoder(limit)
     edges = sorted({min(cut, len(mail)) for cut in cuts} | {0, len(mail)})
     for start, end in zip(edges, [*edges[1:], len(mail)], strict=True):
         chunks.expect(end - start)
@@ -22,11 +21,11 @@ def by_bdat(mail: bytes, cuts: list[int], limit: int) -> Chunks:
     return chunks
 
 
-def by_data(mail: bytes, limit: int) -> Content:
+def by_data(mail: bytes, limit: int) -> DataDecoder:
     """As a client sends it: dots doubled after CR LF, the last line ended, then the end."""
     ended = mail if not mail or mail.endswith(b"\r\n") else mail + b"\r\n"
     stuffed = (b"\r\n" + ended).replace(b"\r\n.", b"\r\n..")[2:]
-    content = Content(limit)
+    content = DataDecoder(limit)
     assert content.feed(stuffed + b".\r\n") == b""
     return content
 

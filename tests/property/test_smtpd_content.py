@@ -7,8 +7,8 @@ from unittest.mock import patch
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from relay.smtpd import content
-from relay.smtpd.content import BARE, NUL, TOO_LARGE, Content, flaw
+from relay.smtpd import data
+from relay.smtpd.data import BARE, NUL, TOO_LARGE, DataDecoder, flaw
 
 SMALL = st.lists(st.sampled_from([b"\r", b"\n", b".", b"\r\n", b"\r\n.", b"a", b"\0", b"\r\n.\r\n"]), max_size=30)
 STREAM = SMALL.map(b"".join)
@@ -25,13 +25,13 @@ def by_the_letter(stream: bytes) -> tuple[bytes, bytes] | None:
     return None
 
 
-def read(stream: bytes, cuts: list[int], limit: int = 10**6) -> tuple[Content, bytes] | None:
-    content = Content(limit)
+def read(stream: bytes, cuts: list[int], limit: int = 10**6) -> tuple[DataDecoder, bytes] | None:
+    data = DataDecoder(limit)
     edges = sorted({min(cut, len(stream)) for cut in cuts} | {0, len(stream)})
     for start, end in itertools.pairwise(edges):
-        rest = content.feed(stream[start:end])
+        rest = data.feed(stream[start:end])
         if rest is not None:
-            return content, rest + stream[end:]
+            return data, rest + stream[end:]
     return None
 
 
@@ -62,16 +62,16 @@ def test_the_limit_counts_the_message_without_stuffing_and_keeps_the_dialogue_in
 
 @given(st.integers(1, 5000), st.integers(1, 64))
 def test_over_the_limit_nothing_is_kept(chunks: int, size: int) -> None:
-    content = Content(100)
+    data = DataDecoder(100)
     for _ in range(chunks):
-        content.feed(b"x" * size)
-        assert len(content) <= 100 + 2 + 4 + size
+        data.feed(b"x" * size)
+        assert len(data) <= 100 + 2 + 4 + size
 
 
 @given(STREAM, st.integers(1, 12))
 def test_every_bare_cr_or_lf_is_found_wherever_the_window_ends(raw: bytes, window: int) -> None:
     bare = re.search(rb"\r(?!\n)|(?<!\r)\n", raw) is not None
-    with patch.object(content, "_WINDOW", window):
+    with patch.object(data, "_WINDOW", window):
         found = flaw(raw)
     assert (found is BARE) == bare
     if not bare:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.model import Recipient
-from relay.reply import Reply
+from relay.replies import Reply
 from relay.smtpd import grammar
 
 OCTETS = st.binary(max_size=60).map(lambda data: data.decode("utf-8", "surrogateescape"))

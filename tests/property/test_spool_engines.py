@@ -20,20 +20,20 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from relay.lifecycle import step
-from relay.model import Claim, Delivery, Disposition, Mail, Order, Retry, State
-from relay.reply import Deferred, Delivered, Failed, Reply, Stage, Uncertain
+from relay.model import Claim, Delivery, Disposition, Mail, OperatorAction, Retry, State
+from relay.replies import Deferred, Delivered, Failed, OutcomeUnknown, Reply, Stage
 from relay.spool.memory import MemorySpool
 from relay.spool.open import open_spool
-from relay.spool.port import Query, Record, Spool, Take, Windows
+from relay.spool.port import Query, Record, Reservation, RetentionWindows, Spool
 from tests.support.spooled import facturx, mail, plan
 
-WINDOWS = Windows(resubmission=5000.0, documents=20000.0)
+WINDOWS = RetentionWindows(resubmission=5000.0, documents=20000.0)
 BUSY = Reply(451, "4.3.0", "busy")
 OUTCOMES = st.sampled_from(
     [
         Delivered(Reply(250, "2.0.0", "ok")),
         Deferred(BUSY, Stage.RCPT),
-        Uncertain(BUSY),
+        OutcomeUnknown(BUSY),
         Failed(Reply(550, "5.1.1", "no"), Stage.RCPT),
     ]
 )
@@ -104,7 +104,7 @@ class Engines(RuleBasedStateMachine):
     @rule(plans=PLANS, room=st.dictionaries(st.sampled_from(["agiris", "slow"]), st.integers(0, 3), max_size=2))
     def store_and_take(self, plans: tuple[Any, ...], room: dict[str, int]) -> None:
         given = self.mail(*plans)
-        ours, theirs = self.both(lambda spool: spool.store(given, Take(120.0, room)))
+        ours, theirs = self.both(lambda spool: spool.store(given, Reservation(120.0, room)))
         self.answered[given.queue_id] = given
         self.claimed(ours.claims, theirs.claims)
         taken = Counter(each.delivery.destination for each in ours.claims)
@@ -263,13 +263,13 @@ class Engines(RuleBasedStateMachine):
     def order(self, data: st.DataObject, verb: str, number: int | None) -> None:
         if self.answered:
             queue_id = data.draw(st.sampled_from(sorted(self.answered)))
-            self.agreed(lambda spool: spool.set_state(queue_id, number, Order(verb, "anne", "why"), self.now))
+            self.agreed(lambda spool: spool.set_state(queue_id, number, OperatorAction(verb, "anne", "why"), self.now))
 
     @rule(data=st.data(), plans=PLANS)
     def replan(self, data: st.DataObject, plans: tuple[Any, ...]) -> None:
         if self.answered:
             queue_id = data.draw(st.sampled_from(sorted(self.answered)))
-            self.agreed(lambda spool: spool.replan(queue_id, plans, Order("replan", "anne"), self.now))
+            self.agreed(lambda spool: spool.replan(queue_id, plans, OperatorAction("replan", "anne"), self.now))
 
     @rule(age=st.sampled_from([0.0, 5000.0]), limit=st.integers(1, 5), withheld=st.booleans())
     def purge(self, age: float, limit: int, withheld: bool) -> None:

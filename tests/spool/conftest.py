@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from relay.spool.open import open_spool
-from relay.spool.port import Spool, Windows
+from relay.spool.port import RetentionWindows, Spool
 
 ENGINES: dict[str, Callable[[Path], str]] = {
     "memory": lambda _: "memory:",
@@ -31,6 +31,6 @@ def clock() -> Clock:
 @pytest.fixture(params=ENGINES)
 async def spool(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> AsyncIterator[Spool]:
     url = ENGINES[request.param](tmp_path)
-    opened = open_spool(url, clock=clock, windows=Windows(resubmission=7 * 86400, documents=365 * 86400))
+    opened = open_spool(url, clock=clock, windows=RetentionWindows(resubmission=7 * 86400, documents=365 * 86400))
     yield opened
     await opened.close()

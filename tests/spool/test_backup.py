@@ -12,9 +12,9 @@ from click.testing import CliRunner, Result
 
 from relay.cli import main
 from relay.lifecycle import step
-from relay.model import Mail, Order, Retry, State
-from relay.reason import Reason
-from relay.reply import Delivered, Reply
+from relay.model import Mail, OperatorAction, Retry, State
+from relay.reasons import Reason
+from relay.replies import Delivered, Reply
 from relay.spool.open import open_spool
 from relay.spool.port import Query, Spool
 from tests.support.spooled import mail, overwrite
@@ -158,7 +158,7 @@ def test_what_a_restore_might_send_twice_is_held_and_can_be_released(bench: Benc
             assert {(each.queue_id, each.event.what, each.event.by) for each in actions} == {
                 (each, "held", "anne") for each in found
             }
-            await spool.set_state(queue_id, None, Order("release"), 5.0)
+            await spool.set_state(queue_id, None, OperatorAction("release"), 5.0)
             return [claim.delivery.queue_id == queue_id for claim in await spool.claim(6.0, 60, 10)]
 
     assert asyncio.run(release()) == [True]

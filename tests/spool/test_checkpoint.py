@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from relay.spool import checkpoint, segments
-from relay.spool.checkpoint import OFTEN, Checkpointer
-from relay.spool.database import connect
 from relay.spool.open import open_spool
 from relay.spool.port import SpoolBroken, SpoolError
-from relay.spool.sqlite import SqliteSpool
+from relay.spool.sqlite import checkpoint, segments
+from relay.spool.sqlite.checkpoint import OFTEN, Checkpointer
+from relay.spool.sqlite.database import connect
+from relay.spool.sqlite.engine import SqliteSpool
 from tests.support.spooled import mail
 
 SECONDS = 20

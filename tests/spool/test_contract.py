@@ -5,13 +5,12 @@ from dataclasses import replace
 
 import pytest
 
-from relay.details import copy_of
+from relay.inspection import Kind, Party
 from relay.lifecycle import Transition, given_back, step
-from relay.model import Disposition, Event, Order, Retry, State
-from relay.reason import Reason
-from relay.reply import Deferred, Delivered, Failed, Reply, Stage
-from relay.report import Kind, Party
-from relay.spool.port import Query, Spool, SpoolError, Take
+from relay.model import Disposition, Event, OperatorAction, Retry, State
+from relay.reasons import Reason, copy_of
+from relay.replies import Deferred, Delivered, Failed, Reply, Stage
+from relay.spool.port import Query, Reservation, Spool, SpoolError
 from tests.spool.conftest import Clock
 from tests.support.spooled import CLIENT, facturx, mail, plan
 
@@ -66,7 +65,7 @@ class TestStore:
 
     async def test_what_is_taken_at_once_is_claimed_in_the_same_commit(self, spool: Spool, clock: Clock) -> None:
         given = mail(plan("a@x", "b@x"), plan("c@x", destination="other"), plan("d@x", destination="slow"))
-        stored = await spool.store(given, Take(60, {"agiris": 1, "other": 5}))
+        stored = await spool.store(given, Reservation(60, {"agiris": 1, "other": 5}))
         assert [(each.delivery.recipient, each.lease) for each in stored.claims] == [
             ("a@x", clock.now + 60),
             ("c@x", clock.now + 60),
@@ -85,14 +84,14 @@ class TestStore:
     async def test_what_was_taken_and_never_settled_is_due_when_its_lease_ends(
         self, spool: Spool, clock: Clock
     ) -> None:
-        await spool.store(mail(plan("a@x")), Take(60, {"agiris": 1}))
+        await spool.store(mail(plan("a@x")), Reservation(60, {"agiris": 1}))
         assert await spool.due() is None and not await spool.claim(clock.now, 60, 1, unconfirmed=True)
         clock.now += 61
         [again] = await spool.claim(clock.now, 60, 1, unconfirmed=True)
         assert (again.delivery.attempts, again.delivery.unsettled, again.unconfirmed) == (1, 0, True)
 
     async def test_only_what_is_queued_and_due_is_taken(self, spool: Spool, clock: Clock) -> None:
-        room = Take(60, {"agiris": 9})
+        room = Reservation(60, {"agiris": 9})
         first = mail(plan("a@x", documents=(facturx("F1"),)), hold_duplicates=True)
         assert len((await spool.store(first, room)).claims) == 1
         again = await spool.store(mail(fingerprint=first.fingerprint), room)
@@ -116,7 +115,7 @@ class TestStore:
     async def test_the_same_mail_again_is_taken_when_the_first_was_given_up(self, spool: Spool, clock: Clock) -> None:
         first = mail()
         await spool.store(first)
-        await spool.set_state(first.queue_id, None, Order("drop"), clock.now)
+        await spool.set_state(first.queue_id, None, OperatorAction("drop"), clock.now)
         assert not (await spool.store(mail(fingerprint=first.fingerprint))).duplicate
 
     async def test_the_same_document_to_the_same_address_is_held(self, spool: Spool, clock: Clock) -> None:
@@ -183,7 +182,7 @@ class TestStore:
             clock.now += 1
         [found] = await spool.find(Query(queue_id=third.queue_id))
         assert found.detail == copy_of(first.queue_id, "xml")
-        await spool.set_state(first.queue_id, 1, Order("drop"), clock.now)
+        await spool.set_state(first.queue_id, 1, OperatorAction("drop"), clock.now)
         fourth = mail(plan(CLIENT, documents=(anew,)), hold_duplicates=True)
         await spool.store(fourth)
         [found] = await spool.find(Query(queue_id=fourth.queue_id))
@@ -203,7 +202,7 @@ class TestStore:
         if end == "failed":
             await deliver(spool, clock, Failed(NO, Stage.RCPT))
         else:
-            await spool.set_state(first.queue_id, 1, Order("drop"), clock.now)
+            await spool.set_state(first.queue_id, 1, OperatorAction("drop"), clock.now)
         second = mail(plan(CLIENT, documents=(document,)), hold_duplicates=True)
         await spool.store(second)
         assert await states(spool, second.queue_id) == [State.QUEUED]
@@ -294,7 +293,7 @@ class TestClaim:
 
     async def test_unconfirmed_claims_that_never_began_are_not_counted(self, spool: Spool, clock: Clock) -> None:
         given = mail(plan("a@x", "b@x"))
-        await spool.store(given, Take(60, {"agiris": 1}))
+        await spool.store(given, Reservation(60, {"agiris": 1}))
         assert len(await spool.claim(clock.now, 60, 1)) == 1
         for _ in range(30):
             clock.now += 60
@@ -304,7 +303,7 @@ class TestClaim:
 
     async def test_an_unconfirmed_delivery_begun_alone_three_times_is_held(self, spool: Spool, clock: Clock) -> None:
         given = mail()
-        await spool.store(given, Take(60, {"agiris": 1}))
+        await spool.store(given, Reservation(60, {"agiris": 1}))
         for count in range(1, 4):
             clock.now += 60
             (claim,) = await spool.claim(clock.now, 60, 1, unconfirmed=True)
@@ -321,7 +320,7 @@ class TestClaim:
         self, spool: Spool, clock: Clock
     ) -> None:
         for recipient in ("a@x", "b@x", "c@x"):
-            await spool.store(mail(plan(recipient)), Take(60, {"agiris": 1}))
+            await spool.store(mail(plan(recipient)), Reservation(60, {"agiris": 1}))
         order = []
         for _ in range(10):
             clock.now += 60
@@ -334,7 +333,9 @@ class TestClaim:
     async def test_unconfirmed_and_waiting_deliveries_are_claimed_apart_and_within_the_room(
         self, spool: Spool, clock: Clock
     ) -> None:
-        await spool.store(mail(plan("a@x", "b@x"), plan("c@x", destination="slow")), Take(60, {"agiris": 2, "slow": 1}))
+        await spool.store(
+            mail(plan("a@x", "b@x"), plan("c@x", destination="slow")), Reservation(60, {"agiris": 2, "slow": 1})
+        )
         clock.now += 60
         await spool.store(mail(plan("new@x"), at=clock.now))
         assert [each.delivery.recipient for each in await spool.claim(clock.now, 60, 9)] == ["new@x"]
@@ -422,10 +423,10 @@ class TestOrders:
     async def test_hold_and_release(self, spool: Spool, clock: Clock) -> None:
         given = mail()
         await spool.store(given)
-        (held,) = await spool.set_state(given.queue_id, None, Order("hold", "anne", "wait for Bob"), clock.now)
+        (held,) = await spool.set_state(given.queue_id, None, OperatorAction("hold", "anne", "wait for Bob"), clock.now)
         assert (held.state, held.reason, held.detail) == (State.HELD, Reason.BY_OPERATOR, ": wait for Bob")
         assert await spool.claim(clock.now, 60, 9) == ()
-        (free,) = await spool.set_state(given.queue_id, 1, Order("release", "anne"), clock.now)
+        (free,) = await spool.set_state(given.queue_id, 1, OperatorAction("release", "anne"), clock.now)
         assert (free.state, free.reason, free.next_attempt) == (State.QUEUED, None, clock.now)
         record = await spool.show(given.queue_id)
         assert record is not None
@@ -434,7 +435,9 @@ class TestOrders:
     async def test_only_the_number_asked_for(self, spool: Spool, clock: Clock) -> None:
         given = mail(plan("a@x", "b@x"))
         await spool.store(given)
-        assert [each.number for each in await spool.set_state(given.queue_id, 2, Order("drop"), clock.now)] == [2]
+        assert [
+            each.number for each in await spool.set_state(given.queue_id, 2, OperatorAction("drop"), clock.now)
+        ] == [2]
         assert await states(spool, given.queue_id) == [State.QUEUED, State.DROPPED]
 
     async def test_an_active_delivery_is_left_alone(self, spool: Spool, clock: Clock) -> None:
@@ -442,15 +445,15 @@ class TestOrders:
         await spool.store(given)
         (claim,) = await spool.claim(clock.now, 60, 1)
         for verb in ("hold", "release", "retry", "drop"):
-            assert await spool.set_state(given.queue_id, None, Order(verb), clock.now) == ()
+            assert await spool.set_state(given.queue_id, None, OperatorAction(verb), clock.now) == ()
         assert await spool.settle(claim, step(claim.delivery, Delivered(OK), clock.now, RETRY))
 
     async def test_an_unknown_mail_or_order(self, spool: Spool, clock: Clock) -> None:
-        assert await spool.set_state("NOSUCH", None, Order("hold"), clock.now) == ()
+        assert await spool.set_state("NOSUCH", None, OperatorAction("hold"), clock.now) == ()
         given = mail()
         await spool.store(given)
         with pytest.raises(ValueError, match="burn"):
-            await spool.set_state(given.queue_id, None, Order("burn"), clock.now)
+            await spool.set_state(given.queue_id, None, OperatorAction("burn"), clock.now)
 
 
 class TestLists:
@@ -489,11 +492,13 @@ class TestOperatorActions:
         await spool.store(first)
         await spool.store(second)
         await spool.claim(clock.now, 60, 1)
-        await spool.set_state(first.queue_id, 2, Order("hold", "anne", "wait for Bob"), clock.now)
-        await spool.set_state(first.queue_id, 1, Order("release", "anne"), clock.now)  # does not apply: it is active
-        await spool.set_state(second.queue_id, 1, Order("drop"), clock.now)  # by nobody
+        await spool.set_state(first.queue_id, 2, OperatorAction("hold", "anne", "wait for Bob"), clock.now)
+        await spool.set_state(
+            first.queue_id, 1, OperatorAction("release", "anne"), clock.now
+        )  # does not apply: it is active
+        await spool.set_state(second.queue_id, 1, OperatorAction("drop"), clock.now)  # by nobody
         clock.now += 1
-        await spool.replan(first.queue_id, [plan("c@x")], Order("replan", "bob", "new address"), clock.now)
+        await spool.replan(first.queue_id, [plan("c@x")], OperatorAction("replan", "bob", "new address"), clock.now)
         held, replanned = await spool.operator_actions()
         assert held.queue_id == replanned.queue_id == first.queue_id
         assert held.event == Event(clock.now - 1, 2, "held", "wait for Bob", "anne")
@@ -505,7 +510,7 @@ class TestOperatorActions:
         mails = [mail() for _ in range(3)]
         for each in mails:
             await spool.store(each)
-            await spool.set_state(each.queue_id, None, Order("drop", "anne", "twice"), clock.now)
+            await spool.set_state(each.queue_id, None, OperatorAction("drop", "anne", "twice"), clock.now)
         (first,) = await spool.operator_actions(1)
         assert first.queue_id == mails[0].queue_id
         await spool.operator_actions_logged([first.id])
@@ -521,7 +526,7 @@ class TestReplan:
     async def test_what_waits_is_replaced_and_the_history_stays(self, spool: Spool, clock: Clock) -> None:
         given = mail(plan(disposition=Disposition.HOLD, reason=Reason.NO_ADDRESS))
         await spool.store(given)
-        made = await spool.replan(given.queue_id, (plan("new@x"),), Order("replan", "anne"), clock.now)
+        made = await spool.replan(given.queue_id, (plan("new@x"),), OperatorAction("replan", "anne"), clock.now)
         assert [(each.number, each.plan, each.recipient, each.state) for each in made] == [
             (2, 1, "new@x", State.QUEUED)
         ]
@@ -538,8 +543,8 @@ class TestReplan:
         await spool.store(given)
         await deliver(spool, clock)
         (active,) = await spool.claim(clock.now, 60, 1)
-        await spool.set_state(given.queue_id, 3, Order("drop"), clock.now)
-        made = await spool.replan(given.queue_id, given.plans, Order("replan"), clock.now)
+        await spool.set_state(given.queue_id, 3, OperatorAction("drop"), clock.now)
+        made = await spool.replan(given.queue_id, given.plans, OperatorAction("replan"), clock.now)
         assert [(each.number, each.recipient) for each in made] == [(5, "waits@x")]
         loaded = await spool.load(given.queue_id)
         assert loaded is not None and loaded.plans[active.delivery.plan].to == ("active@x",)
@@ -548,9 +553,9 @@ class TestReplan:
     async def test_a_replan_to_nothing_changes_nothing(self, spool: Spool, clock: Clock) -> None:
         given = mail()
         await spool.store(given)
-        assert await spool.replan(given.queue_id, (), Order("replan"), clock.now) == ()
+        assert await spool.replan(given.queue_id, (), OperatorAction("replan"), clock.now) == ()
         assert await states(spool, given.queue_id) == [State.QUEUED]
-        assert await spool.replan("NOSUCH", given.plans, Order("replan"), clock.now) == ()
+        assert await spool.replan("NOSUCH", given.plans, OperatorAction("replan"), clock.now) == ()
 
 
 class TestReading:
@@ -630,7 +635,7 @@ class TestPurge:
     async def test_forgetting_what_was_given_up_leaves_what_came_in_its_place(self, spool: Spool, clock: Clock) -> None:
         first, second = mail(fingerprint="same"), mail(fingerprint="same", at=2_000_000.0)
         await spool.store(first)
-        await spool.set_state(first.queue_id, None, Order("drop"), clock.now)
+        await spool.set_state(first.queue_id, None, OperatorAction("drop"), clock.now)
         await spool.store(second)
         assert await spool.purge(clock.now + 1) == 1
         again = await spool.store(mail(fingerprint="same"))
@@ -649,7 +654,7 @@ class TestPurge:
         assert await states(spool, again.queue_id) == [State.HELD]
         clock.now += 366 * 86400
         late = mail(plan(CLIENT, documents=(document,)), hold_duplicates=True)
-        await spool.set_state(again.queue_id, None, Order("drop"), clock.now)
+        await spool.set_state(again.queue_id, None, OperatorAction("drop"), clock.now)
         await spool.store(late)
         assert await states(spool, late.queue_id) == [State.QUEUED]
 
@@ -675,7 +680,7 @@ class TestReports:
         assert [each.id for each in await spool.find(wanted)] == [second.id]
         assert await states(spool, notice.queue_id) == [State.QUEUED]
         record = await spool.show(first.queue_id)
-        assert record is not None and record.history[-1] == Event(clock.now, 1, "report_sent", "notice-held")
+        assert record is not None and record.history[-1] == Event(clock.now, 1, "notification_queued", "notice-held")
 
     async def test_a_kind_is_told_from_one_that_begins_alike(self, spool: Spool, clock: Clock) -> None:
         given = mail()

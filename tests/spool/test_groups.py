@@ -11,17 +11,17 @@ from typing import Any
 import pytest
 
 from relay.lifecycle import step
-from relay.model import Claim, Order, Retry, State
-from relay.reason import Reason
-from relay.reply import Delivered, Failed, Reply, Stage
-from relay.spool import rows
+from relay.model import Claim, OperatorAction, Retry, State
+from relay.reasons import Reason
+from relay.replies import Delivered, Failed, Reply, Stage
 from relay.spool.open import open_spool
-from relay.spool.port import Query, SpoolError, Stored, Take
-from relay.spool.sqlite import SqliteSpool
+from relay.spool.port import Query, Reservation, SpoolError, Stored
+from relay.spool.sqlite import rows
+from relay.spool.sqlite.engine import SqliteSpool
 from tests.support.spooled import facturx, mail, plan
 
 NOW = 2_000_000.0
-ROOM = Take(60, {"agiris": 99})
+ROOM = Reservation(60, {"agiris": 99})
 
 
 @pytest.fixture
@@ -129,7 +129,7 @@ class TestStore:
     ) -> None:
         gone = mail(plan("a@x", documents=(facturx("F-1"),)), fingerprint="gone")
         await spool.store(gone)
-        await spool.set_state(gone.queue_id, None, Order("drop"), NOW)
+        await spool.set_state(gone.queue_id, None, OperatorAction("drop"), NOW)
         again = mail(plan("a@x", documents=(facturx("F-1"),)), fingerprint="gone", hold_duplicates=True)
         results = await in_one_commit(spool, spool.store(mail()), spool.store(again))
         assert [each.duplicate for each in results] == [False, False]
@@ -168,7 +168,7 @@ class TestOneSpoilsIt:
             done(spool, one),
             spool.store(good[0]),
             spool.store(clash),
-            spool.set_state(other.delivery.queue_id, None, Order("hold"), NOW),
+            spool.set_state(other.delivery.queue_id, None, OperatorAction("hold"), NOW),
             spool.store(good[1]),
             done(spool, other),
         )

@@ -12,9 +12,9 @@ from click.testing import CliRunner, Result
 from relay.cli.queue import queue
 from relay.cli.queue_view import table
 from relay.lifecycle import step
-from relay.model import Delivery, Disposition, Mail, Order, Retry, State
-from relay.reason import Reason
-from relay.reply import Deferred, Delivered, Reply, Stage
+from relay.model import Delivery, Disposition, Mail, OperatorAction, Retry, State
+from relay.reasons import Reason
+from relay.replies import Deferred, Delivered, Reply, Stage
 from relay.spool.open import open_spool
 from tests.support.spooled import facturx, mail, plan
 
@@ -86,7 +86,7 @@ def finished_and_other(bench: Bench) -> dict[str, str]:
         spool = open_spool(bench.url)
         (claim,) = await spool.claim(1.0, 60, 1)
         await spool.settle(claim, step(claim.delivery, Delivered(Reply(250, "2.0.0", "ok")), 1.0, Retry()))
-        await spool.set_state(kinds["dropped"].queue_id, None, Order("drop"), 8.0)
+        await spool.set_state(kinds["dropped"].queue_id, None, OperatorAction("drop"), 8.0)
         await spool.close()
 
     asyncio.run(settle())

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from relay.spool import blocks, place, reserve
 from relay.spool.open import open_spool
-from relay.spool.sqlite import SqliteSpool
+from relay.spool.sqlite import disk_reservation, lock, segments
+from relay.spool.sqlite.engine import SqliteSpool
 from tests.support.spooled import mail
 
 
@@ -40,25 +40,25 @@ def cut_off(path: Path) -> None:
 
 
 async def test_blocks_lie_behind_the_database_and_its_log(spool: SqliteSpool, path: Path) -> None:
-    assert behind(path) >= reserve.DATABASE
-    assert behind(path.with_name("queue.db-wal")) >= reserve.LOG
+    assert behind(path) >= disk_reservation.DATABASE
+    assert behind(path.with_name("queue.db-wal")) >= disk_reservation.LOG
 
 
 async def test_they_are_taken_again_after_a_checkpoint(spool: SqliteSpool, path: Path) -> None:
     cut_off(path)
-    assert behind(path) < reserve.DATABASE
+    assert behind(path) < disk_reservation.DATABASE
     await spool.store(mail())
     spool._checkpoints.begin_anew()
-    assert behind(path) >= reserve.DATABASE
+    assert behind(path) >= disk_reservation.DATABASE
 
 
 async def test_they_stay_for_the_next_start(path: Path) -> None:
     await open_spool(f"sqlite://{path}").close()
-    assert behind(path) >= reserve.DATABASE
+    assert behind(path) >= disk_reservation.DATABASE
 
 
 async def test_a_small_disk_keeps_three_quarters_for_mails(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reserve, "free_octets", lambda _: 40 * 1024 * 1024)
+    monkeypatch.setattr(disk_reservation, "free_octets", lambda _: 40 * 1024 * 1024)
     spool = open_spool(f"sqlite://{path}")
     taken = behind(path) + behind(path.with_name("queue.db-wal"))
     assert 9 * 1024 * 1024 < taken < 11 * 1024 * 1024
@@ -66,7 +66,7 @@ async def test_a_small_disk_keeps_three_quarters_for_mails(path: Path, monkeypat
 
 
 async def test_a_file_system_that_reserves_nothing_is_served(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(blocks, "_fallocate", lambda *_: -1)
+    monkeypatch.setattr(segments, "_fallocate", lambda *_: -1)
     spool = open_spool(f"sqlite://{path}")
     await spool.store(mail())
     assert path.with_name("queue.db.ballast").exists()
@@ -75,7 +75,7 @@ async def test_a_file_system_that_reserves_nothing_is_served(path: Path, monkeyp
 
 async def test_a_start_on_a_full_disk_lets_go_of_the_ballast(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     await open_spool(f"sqlite://{path}").close()
-    monkeypatch.setattr(reserve, "free_octets", lambda _: 1000)
+    monkeypatch.setattr(disk_reservation, "free_octets", lambda _: 1000)
     spool = open_spool(f"sqlite://{path}")
     assert not path.with_name("queue.db.ballast").exists()
     await spool.close()
@@ -106,11 +106,11 @@ async def test_keeping_room_drops_no_lock_of_sqlite(spool: SqliteSpool, path: Pa
 def test_new_folders_are_made_durable_in_their_parents(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without it a power cut after the first mails can take the whole spool, its files synced or not."""
     synced: list[Path] = []
-    monkeypatch.setattr(place, "sync_folder", synced.append)
-    place.make_private(tmp_path / "a" / "b" / "c")
+    monkeypatch.setattr(lock, "sync_folder", synced.append)
+    lock.make_private(tmp_path / "a" / "b" / "c")
     assert synced == [tmp_path, tmp_path / "a", tmp_path / "a" / "b"]
     synced.clear()
-    place.make_private(tmp_path / "a" / "b" / "c")
+    lock.make_private(tmp_path / "a" / "b" / "c")
     assert synced == []
 
 
@@ -119,36 +119,36 @@ class TestFree:
     def asked(self, monkeypatch: pytest.MonkeyPatch) -> list[int]:
         """What the system answers, in turn: each answer once."""
         answers: list[int] = []
-        monkeypatch.setattr(place, "free_octets", lambda _: answers.pop(0))
-        monkeypatch.setattr(place.time, "monotonic", lambda: 1000.0)
+        monkeypatch.setattr(lock, "free_octets", lambda _: answers.pop(0))
+        monkeypatch.setattr(lock.time, "monotonic", lambda: 1000.0)
         return answers
 
     def test_while_there_is_plenty_it_is_asked_once_a_second(
         self, asked: list[int], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        free = place.Free(Path("/"))
-        asked += [2 * place.PLENTY, 3 * place.PLENTY]
-        assert {free.octets() for _ in range(3)} == {2 * place.PLENTY}
-        monkeypatch.setattr(place.time, "monotonic", lambda: 1001.0)
-        assert free.octets() == 3 * place.PLENTY
+        free = lock.Free(Path("/"))
+        asked += [2 * lock.PLENTY, 3 * lock.PLENTY]
+        assert {free.octets() for _ in range(3)} == {2 * lock.PLENTY}
+        monkeypatch.setattr(lock.time, "monotonic", lambda: 1001.0)
+        assert free.octets() == 3 * lock.PLENTY
 
     def test_what_is_about_to_be_written_is_counted(self, asked: list[int]) -> None:
-        free = place.Free(Path("/"))
-        asked += [2 * place.PLENTY, 5]
+        free = lock.Free(Path("/"))
+        asked += [2 * lock.PLENTY, 5]
         free.octets()
         free.spend(10)
-        assert free.octets() == 2 * place.PLENTY - 10
-        free.spend(place.PLENTY)
+        assert free.octets() == 2 * lock.PLENTY - 10
+        free.spend(lock.PLENTY)
         assert free.octets() == 5
 
     def test_where_room_is_short_each_answer_is_of_now(self, asked: list[int]) -> None:
-        free = place.Free(Path("/"))
-        asked += [place.PLENTY - 1, 7, place.PLENTY - 1]
-        assert [free.octets() for _ in range(3)] == [place.PLENTY - 1, 7, place.PLENTY - 1]
+        free = lock.Free(Path("/"))
+        asked += [lock.PLENTY - 1, 7, lock.PLENTY - 1]
+        assert [free.octets() for _ in range(3)] == [lock.PLENTY - 1, 7, lock.PLENTY - 1]
 
 
 async def test_a_stored_mail_is_counted(spool: SqliteSpool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(place, "free_octets", lambda _: 2 * place.PLENTY)
+    monkeypatch.setattr(lock, "free_octets", lambda _: 2 * lock.PLENTY)
     one = mail()
     await spool.store(one)
-    assert spool._free.octets() == 2 * place.PLENTY - 2 * len(one.raw)
+    assert spool._free.octets() == 2 * lock.PLENTY - 2 * len(one.raw)

@@ -15,16 +15,17 @@ from click.testing import CliRunner
 from relay.cli import main
 from relay.lifecycle import step
 from relay.model import Mail, Retry, State
-from relay.reason import Reason
-from relay.reply import Delivered, Reply
-from relay.spool import appender, blocks, database, reclaim
-from relay.spool.backup import backup
+from relay.reasons import Reason
+from relay.replies import Delivered, Reply
 from relay.spool.open import open_spool
-from relay.spool.place import Lock
 from relay.spool.port import Query, SpoolBroken, SpoolError, SpoolFull
-from relay.spool.segments import Segments, folder_of
-from relay.spool.sqlite import SqliteSpool
-from relay.spool.verify import verify
+from relay.spool.sqlite import database, raw_messages
+from relay.spool.sqlite import segments as sqlite_segments
+from relay.spool.sqlite.backup import backup
+from relay.spool.sqlite.engine import SqliteSpool
+from relay.spool.sqlite.integrity import verify
+from relay.spool.sqlite.lock import Lock
+from relay.spool.sqlite.segments import Segments, folder_of
 from tests.support.spooled import mail, octets_at, overwrite
 
 DONE = Delivered(Reply(250, "2.0.0", "ok"))
@@ -57,7 +58,17 @@ def taken(path: Path) -> int:
 
 class TestLoss:
     async def test_mails_of_all_sizes_come_back_as_they_were(self, path: Path) -> None:
-        sizes = (0, 1, 4095, 4096, 4097, 130_000, appender._BUFFER - 1, appender._BUFFER, 2 * appender._BUFFER + 5)
+        sizes = (
+            0,
+            1,
+            4095,
+            4096,
+            4097,
+            130_000,
+            raw_messages._BUFFER - 1,
+            raw_messages._BUFFER,
+            2 * raw_messages._BUFFER + 5,
+        )
         spool, mails = opened(path), [mail(raw=os.urandom(each)) for each in sizes]
         await asyncio.gather(*(spool.store(each) for each in mails))
         await spool.close()
@@ -258,14 +269,14 @@ class TestCommit:
     async def test_without_a_new_file_the_old_segment_becomes_longer(
         self, path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(appender, "LARGE", 10_000)
+        monkeypatch.setattr(raw_messages, "LARGE", 10_000)
         spool, mails = opened(path), [mail(raw=os.urandom(9000)) for _ in range(6)]
 
         def no_inode(*_: object) -> int:
             raise OSError(errno.ENOSPC, "No space left on device")
 
         with monkeypatch.context() as patch:
-            patch.setattr(appender, "_open", no_inode)
+            patch.setattr(raw_messages, "_open", no_inode)
             for each in mails[:4]:
                 await spool.store(each)
         for each in mails[4:]:
@@ -316,7 +327,7 @@ class TestCommit:
 
 class TestRoom:
     async def test_segments_of_purged_mails_are_removed(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(appender, "LARGE", 300_000)
+        monkeypatch.setattr(raw_messages, "LARGE", 300_000)
         spool = opened(path)
         for _ in range(20):
             await spool.store(mail(raw=os.urandom(100_000)))
@@ -335,7 +346,7 @@ class TestRoom:
         self, path: Path, after: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         if after == "when the segment is closed":
-            monkeypatch.setattr(appender, "LARGE", 2_000_000)
+            monkeypatch.setattr(raw_messages, "LARGE", 2_000_000)
         spool, mails = opened(path), [mail(raw=os.urandom(100_000)) for _ in range(21)]
         stays = mails[10] if after == "at once" else mails[0]
         for each in mails:
@@ -356,7 +367,7 @@ class TestRoom:
     async def test_a_file_system_that_makes_no_holes_is_served(
         self, path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(blocks, "_fallocate", None)
+        monkeypatch.setattr(sqlite_segments, "_fallocate", None)
         spool, mails = opened(path), [mail() for _ in range(3)]
         for each in mails:
             await spool.store(each)
@@ -367,7 +378,7 @@ class TestRoom:
 
     async def test_what_is_being_stored_is_never_given_back(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """Purges and stores at the same time, segments ending all the while."""
-        monkeypatch.setattr(appender, "LARGE", 50_000)
+        monkeypatch.setattr(raw_messages, "LARGE", 50_000)
         spool, alive = opened(path), []
         stop = asyncio.Event()
 
@@ -402,7 +413,9 @@ class TestRoom:
                 if statement == "COMMIT":
                     with closing(database.connect(path, query_only=True)) as db:
                         settled = spool._appender.settled
-                        reclaim.carry_out(segments, reclaim.look(db, segments, settled, segments.numbers()))
+                        sqlite_segments.carry_out(
+                            segments, sqlite_segments.look(db, segments, settled, segments.numbers())
+                        )
                 return real.execute(statement, *values)
 
             def __getattr__(self, name: str) -> object:

@@ -17,18 +17,17 @@ from types import SimpleNamespace
 
 import pytest
 
-from relay.details import copy_of
+from relay.inspection import Party
 from relay.lifecycle import step
-from relay.model import Order, Retry, State
-from relay.reason import Reason
-from relay.reply import Delivered, Reply
-from relay.report import Party
-from relay.spool import database, place, reserve, waiting, writer
-from relay.spool import sqlite as engine
+from relay.model import OperatorAction, Retry, State
+from relay.reasons import Reason, copy_of
+from relay.replies import Delivered, Reply
 from relay.spool.open import open_spool
 from relay.spool.port import Query, SpoolBroken, SpoolBusy, SpoolDamaged, SpoolError, SpoolFull, SpoolNewer
-from relay.spool.segments import folder_of
-from relay.spool.sqlite import SqliteSpool
+from relay.spool.sqlite import database, disk_reservation, engine, transactions, writer
+from relay.spool.sqlite import lock as sqlite_lock
+from relay.spool.sqlite.engine import SqliteSpool
+from relay.spool.sqlite.segments import folder_of
 from tests.support.spooled import facturx, mail, overwrite, plan
 
 DONE = Delivered(Reply(250, "2.0.0", "ok"))
@@ -86,9 +85,9 @@ class TestPlace:
         daemon, given = opened(path), mail()
         await daemon.store(given)
         command = opened(path, exclusive=False)
-        assert len(await command.set_state(given.queue_id, None, Order("hold"), 1.0)) == 1
+        assert len(await command.set_state(given.queue_id, None, OperatorAction("hold"), 1.0)) == 1
         assert await daemon.due() is None
-        await command.set_state(given.queue_id, None, Order("release"), 2.0)
+        await command.set_state(given.queue_id, None, OperatorAction("release"), 2.0)
         assert await daemon.due() == 2.0
         await command.close()
         await daemon.close()
@@ -114,13 +113,13 @@ class TestPlace:
     ) -> None:
         mounts = tmp_path / "mounts"
         mounts.write_text(f"/dev/x / ext4 rw 0 0\nserver:/x {tmp_path} {kind} rw 0 0\n")
-        assert place.filesystem(tmp_path / "deep" / "er", mounts) == kind
-        monkeypatch.setattr(place, "filesystem", lambda _: kind)
+        assert sqlite_lock.filesystem(tmp_path / "deep" / "er", mounts) == kind
+        monkeypatch.setattr(sqlite_lock, "filesystem", lambda _: kind)
         if remote:
             with pytest.raises(SpoolError, match="network file system"):
-                place.refuse_remote(tmp_path)
+                sqlite_lock.refuse_remote(tmp_path)
         else:
-            place.refuse_remote(tmp_path)
+            sqlite_lock.refuse_remote(tmp_path)
 
     def test_a_newer_spool_is_refused(self, path: Path) -> None:
         asyncio.run(_open_and_close(path))
@@ -131,7 +130,7 @@ class TestPlace:
         asyncio.run(_open_and_close(path))
 
     def test_a_forked_child_does_not_hold_the_spool(self, tmp_path: Path) -> None:
-        lock = place.Lock(tmp_path / "q.db.lock")
+        lock = sqlite_lock.Lock(tmp_path / "q.db.lock")
         ready, says_ready = os.pipe()
         ending, says_end = os.pipe()
         child = os.fork()
@@ -142,7 +141,7 @@ class TestPlace:
             os._exit(0)
         os.read(ready, 1)
         lock.release()
-        place.Lock(tmp_path / "q.db.lock").release()
+        sqlite_lock.Lock(tmp_path / "q.db.lock").release()
         for each in (ready, says_ready, ending, says_end):
             os.close(each)
         os.waitpid(child, 0)
@@ -275,14 +274,14 @@ class TestDamage:
         for each in mails:
             await spool.store(each)
         for each in mails[:2]:
-            await spool.set_state(each.queue_id, None, Order("drop", "anne"), 1.0)
-        logged, waiting = await spool.operator_actions()
+            await spool.set_state(each.queue_id, None, OperatorAction("drop", "anne"), 1.0)
+        logged, transactions = await spool.operator_actions()
         await spool.operator_actions_logged([logged.id])
         await spool.close()
         scribble(path, "deliveries_by_state")
         spool = opened(path)
         assert spool.notices
-        assert await spool.operator_actions() == (waiting,)
+        assert await spool.operator_actions() == (transactions,)
         await spool.close()
 
     async def test_a_folder_in_its_place(self, path: Path) -> None:
@@ -395,9 +394,9 @@ class TestFailingDisk:
         self, path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         spool = opened(path)
-        monkeypatch.setattr(place, "free_octets", lambda _: place.PLENTY - 1)
+        monkeypatch.setattr(sqlite_lock, "free_octets", lambda _: sqlite_lock.PLENTY - 1)
         await spool.store(mail())
-        monkeypatch.setattr(place, "free_octets", lambda _: engine.RESERVE - 1)
+        monkeypatch.setattr(sqlite_lock, "free_octets", lambda _: engine.RESERVE - 1)
         with pytest.raises(SpoolFull):
             await spool.store(mail())
         assert spool.unhealthy()
@@ -413,18 +412,18 @@ class TestFailingDisk:
     ) -> None:
         spool = opened(path)
         await spool.store(mail(at=1.0))
-        ballast = path.with_name("queue.db.ballast")
-        assert ballast.stat().st_blocks * 512 >= reserve.BALLAST
+        emergency_reserve = path.with_name("queue.db.ballast")
+        assert emergency_reserve.stat().st_blocks * 512 >= disk_reservation.BALLAST
         error = sqlite3.OperationalError("database or disk is full")
         error.sqlite_errorcode = sqlite3.SQLITE_FULL
         real = spool._writer._connection
-        full = _FailingCommit(real, error, ballast.exists)
+        full = _FailingCommit(real, error, emergency_reserve.exists)
         monkeypatch.setattr(spool._writer, "_connection", full)
         (claim,) = await spool.claim(2.0, 60, 1)
-        assert not ballast.exists()
+        assert not emergency_reserve.exists()
         assert await spool.settle(claim, step(claim.delivery, DONE, 2.0, Retry()))
         await spool.purge(0.0)
-        assert ballast.exists()
+        assert emergency_reserve.exists()
         await spool.close()
 
     async def test_a_file_size_limit_refuses_and_recovers(self, path: Path) -> None:
@@ -533,7 +532,7 @@ class TestSpace:
         await spool.close()
         assert path.stat().st_size < 1_000_000
 
-    @pytest.mark.parametrize("statement", [waiting._OLDEST, waiting._DESTINATIONS])
+    @pytest.mark.parametrize("statement", [transactions._OLDEST, transactions._DESTINATIONS])
     async def test_what_is_due_is_found_by_the_index_of_a_destination(self, path: Path, statement: str) -> None:
         spool = opened(path)
         with sqlite3.connect(path) as connection:

@@ -1,25 +1,25 @@
-"""Workers that misbehave on every request; `bad_child_*` run it, in place of relay.workers.child."""
+"""Workers that misbehave on every request; `bad_child_*` run it, in place of relay.checker.worker."""
 
 import os
 import socket
 import time
 
-from relay.workers import frames
+from relay.checker import protocol
 
 
 def misbehave(how: str) -> None:
     """Read one request whole, then do it. how: exit | hang | nonsense | short."""
     channel = socket.socket(fileno=os.dup(0))
-    inbox = frames.Inbox(channel)
+    inbox = protocol.Inbox(channel)
     while True:
         header, _ = inbox.receive()
         if header["op"] == "self-test":
-            channel.sendall(frames.frame({"reason": None}))
+            channel.sendall(protocol.frame({"reason": None}))
         elif how == "hang":
             time.sleep(3600)
         elif how == "nonsense":
             channel.sendall(b"HTTP/1.1 200 OK\r\n\r\n" * 4)
         elif how == "short":
-            channel.sendall(frames.frame({"reports": []}))
+            channel.sendall(protocol.frame({"reports": []}))
         else:
             os._exit(1)

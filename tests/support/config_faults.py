@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from relay.settings.faults import Fault
+from relay.settings.issues import ConfigIssue
 from relay.settings.load import Loaded, load
 
 RELAY = """\
@@ -52,7 +52,7 @@ def lines(folder: Path, loaded: Loaded) -> list[str]:
     return [str(fault).replace(f"{folder}/", "") for fault in without_incomplete(loaded.faults)]
 
 
-def without_incomplete(faults: Iterable[Fault]) -> list[Fault]:
+def without_incomplete(faults: Iterable[ConfigIssue]) -> list[ConfigIssue]:
     return [fault for fault in faults if not any(each in fault.what for each in INCOMPLETE)]
 
 

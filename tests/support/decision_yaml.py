@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from relay.export.terms import Addresses, Check, Client, Terms
+from relay.routing.policy import Addresses, Check, Client, Terms
 
 MANY = 1_000_000  # mails a minute: a test is no campaign
 

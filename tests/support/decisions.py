@@ -9,24 +9,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from relay.export.directory import Directory
-from relay.export.policy import Decision, decide
-from relay.export.terms import Addresses, Check, Client, Destination, Firm, Identify, Kinds, Level, Policy, Terms
-from relay.mail.message import Message
-from relay.mail.spans import parse
+from relay.inspection import PDF_WITHIN, Finding, Identifier, Kind, Party, Report, Severity, Term, TextEvidence, Verdict
+from relay.mime.message import Message
+from relay.mime.parser import parse
 from relay.model import Envelope, Recipient, Role
-from relay.report import (
-    PDF_WITHIN,
-    Finding,
-    Identifier,
-    Kind,
-    Party,
-    Report,
-    Severity,
-    Term,
-    TextEvidence,
-    Verdict,
-)
+from relay.routing.decision import Decision, decide
+from relay.routing.directory import Directory
+from relay.routing.policy import Addresses, Check, Client, Destination, Firm, Identify, Kinds, Level, Policy, Terms
 
 HOST = "relay.test"
 RECEIVED = b"Received: from platform.example by relay.test with ESMTP id Q1;\r\n\tTue, 24 Nov 2026 10:00:00 +0000\r\n"

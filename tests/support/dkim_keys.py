@@ -6,7 +6,7 @@ import dkim
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, NoEncryption, PrivateFormat
 
-from relay.mail.dkim import Signer, signer
+from relay.dkim.signature import Signer, signer
 
 DOMAIN, SELECTOR = "relay.example", "s1"
 

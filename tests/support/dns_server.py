@@ -11,7 +11,7 @@ import dns.rdatatype
 import dns.rrset
 from dns.asyncresolver import Resolver
 
-from relay.smarthost.mx import MailExchangers
+from relay.smtp_client.route import MailExchangers
 
 SILENT = "silent"
 

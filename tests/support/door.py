@@ -15,11 +15,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from relay import wire
+from relay import serialization
 from relay.demo.stage import Stage, free_port
 from relay.model import Envelope
-from relay.reply import Reply
-from relay.smtpd import Door, make_user_line
+from relay.replies import Reply
+from relay.smtpd import SmtpServer, make_user_line
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,14 +144,14 @@ async def _main(listeners: list[Listener], limits: Limits) -> None:
     def tell(name: str, /, **fields: Any) -> None:
         print(json.dumps({"event": name, **{key: repr(value) for key, value in fields.items()}}), file=sys.stderr)
 
-    door = Door(listeners, lambda: limits, recorder, "door.example", tell, auth_delay=0.0)
+    door = SmtpServer(listeners, lambda: limits, recorder, "door.example", tell, auth_delay=0.0)
     await door.start()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     print(json.dumps({"ready": door.addresses}), flush=True)
     await stop.wait()
     await door.drain(5.0)
     for envelope, raw in recorder.mails:
-        print(json.dumps({"envelope": wire.plain(envelope), "size": len(raw)}))
+        print(json.dumps({"envelope": serialization.plain(envelope), "size": len(raw)}))
 
 
 def main() -> None:

@@ -9,14 +9,15 @@ import binascii
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from relay.export.directory import Directory
-from relay.export.policy import Decision, decide
 from relay.facturx.inspect import inspect
-from relay.facturx.samples import facturx_pdf, invoice_xml, plain_pdf
+from relay.facturx.sample_pdf import facturx_pdf, plain_pdf
+from relay.facturx.samples import invoice_xml
 from relay.inspection import Candidate, Options
-from relay.mail.message import Message
-from relay.mail.spans import parse
+from relay.mime.message import Message
+from relay.mime.parser import parse
 from relay.model import Envelope, Recipient
+from relay.routing.decision import Decision, decide
+from relay.routing.directory import Directory
 from tests.support.decisions import RECEIVED, terms
 
 MARTIN, STRANGER, OTHER = "732829320", "123456782", "987654324"

@@ -4,7 +4,7 @@ import random
 from dataclasses import dataclass
 from typing import Any
 
-from relay.export.terms import Addresses, Client
+from relay.routing.policy import Addresses, Client
 from tests.support.many_clients import siren
 
 RULES = {"kinds": {"statement_names": ["*-releve.pdf"]}}

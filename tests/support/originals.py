@@ -10,13 +10,14 @@ from dataclasses import dataclass, replace
 import pikepdf
 from pikepdf import Dictionary, Name, Pdf
 
-from relay.export.directory import Directory
-from relay.export.policy import Decision, decide
 from relay.facturx.inspect import inspect
-from relay.facturx.samples import facturx_pdf, invoice_xml, plain_pdf, siret_of, vat_of
+from relay.facturx.sample_pdf import facturx_pdf, plain_pdf
+from relay.facturx.samples import invoice_xml, siret_of, vat_of
 from relay.inspection import Candidate, Options
-from relay.mail.spans import parse
+from relay.mime.parser import parse
 from relay.model import Action, Envelope, Recipient
+from relay.routing.decision import Decision, decide
+from relay.routing.directory import Directory
 from tests.support import mails
 from tests.support.decisions import RECEIVED, terms
 

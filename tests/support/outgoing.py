@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 
-from relay.smarthost import Letter, Route, Smarthosts, Unreachable, letter
-from relay.smarthost.content import Octets
-from relay.smarthost.transaction import Outcomes
+from relay.smtp_client import ConnectionPools, OutgoingMessage, Route, Unreachable, outgoing_message
+from relay.smtp_client.protocol import Octets
+from relay.smtp_client.transaction import Outcomes
 
 
 async def send(
-    out: Smarthosts,
+    out: ConnectionPools,
     route: Route,
     sender: str,
     recipients: Sequence[str],
@@ -18,8 +18,8 @@ async def send(
 ) -> Outcomes:
     """One outcome for each recipient, also when no connection came about."""
 
-    async def compose() -> Letter:
-        return letter(sender, recipients, chunks, smtputf8)
+    async def compose() -> OutgoingMessage:
+        return outgoing_message(sender, recipients, chunks, smtputf8)
 
     try:
         return await out.send(route, compose)

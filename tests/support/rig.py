@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
 
-from relay.delivery import Limits
 from relay.demo.stage import free_port
+from relay.queue import Limits
 from tests.support.books import Arrival, Kill, read_journal
 
 ROOT = Path(os.environ.get("RELAY_TREE", Path(__file__).parents[2]))

@@ -8,7 +8,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 
-from relay.facturx.samples import facturx_pdf, invoice_xml
+from relay.facturx.sample_pdf import facturx_pdf
+from relay.facturx.samples import invoice_xml
 from tests.support import mails
 from tests.support.books import Books, Sent
 from tests.support.rig import SIRENS, STRANGER

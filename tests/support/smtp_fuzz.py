@@ -138,7 +138,7 @@ async def main(seconds: float, seed: int) -> int:
         code = await stage.stop()
         await receiver.close()
     log = stage.log.read_text(encoding="utf-8")
-    wrong += [line[:2000] for line in log.splitlines() if '"event": "fault"' in line or "Traceback" in line]
+    wrong += [line[:2000] for line in log.splitlines() if '"event": "internal_error"' in line or "Traceback" in line]
     print(f"{sessions} sessions, replies {dict(codes.most_common())}, exit {code}, log {stage.log}")
     print("\n".join(wrong) or "nothing found")
     return 1 if wrong or code else 0

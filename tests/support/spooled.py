@@ -6,20 +6,9 @@ from contextlib import closing
 from itertools import count
 from pathlib import Path
 
-from relay.model import (
-    Action,
-    Disposition,
-    Document,
-    DocumentPart,
-    Envelope,
-    Mail,
-    Plan,
-    Recipient,
-    Span,
-    new_queue_id,
-)
-from relay.report import Finding, Kind, Report, Severity, Verdict
-from relay.spool.segments import Segments
+from relay.inspection import Finding, Kind, Report, Severity, Verdict
+from relay.model import Action, Disposition, Document, DocumentPart, Envelope, Mail, Plan, Recipient, Span, new_queue_id
+from relay.spool.sqlite.segments import Segments
 
 _serial = count(1)
 CLIENT = "compta.acme@agiris.example"

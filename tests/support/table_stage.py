@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from relay.demo.stage import Stage, free_port
-from relay.export.terms import Terms
-from relay.reply import Reply
+from relay.replies import Reply
+from relay.routing.policy import Terms
 from tests.support.decision_yaml import write_terms
 
 ROOT = Path(__file__).parents[2]

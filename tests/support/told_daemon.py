@@ -9,19 +9,18 @@ from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
 
-from relay import wire
+from relay import serialization
+from relay.checker.pool import CheckerPool
 from relay.cli import main
-from relay.inspection import Candidate, Options
-from relay.report import Report
-from relay.workers.pool import Pool
+from relay.inspection import Candidate, Options, Report
 
 TOLD: dict[str, str] = json.loads(Path(os.environ["TOLD_REPORTS"]).read_text("utf-8"))
 
 
-async def inspect(self: Pool, candidates: Sequence[Candidate], options: Options) -> tuple[Report, ...]:
-    return tuple(wire.load(Report, TOLD[sha256(each.content).hexdigest()]) for each in candidates)
+async def inspect(self: CheckerPool, candidates: Sequence[Candidate], options: Options) -> tuple[Report, ...]:
+    return tuple(serialization.load(Report, TOLD[sha256(each.content).hexdigest()]) for each in candidates)
 
 
 if __name__ == "__main__":
-    Pool.inspect = inspect  # type: ignore[method-assign]
+    CheckerPool.inspect = inspect  # type: ignore[method-assign]
     main()

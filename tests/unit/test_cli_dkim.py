@@ -11,8 +11,8 @@ from click.testing import CliRunner, Result
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from relay.cli import main
-from relay.mail.dkim import signer
-from relay.mail.dkim_record import differences, joined, zone_line
+from relay.dkim.dns_record import differences, joined, zone_line
+from relay.dkim.signature import signer
 from tests.support.config_faults import RELAY, write
 from tests.support.dkim_keys import DOMAIN, SELECTOR, key, pem
 

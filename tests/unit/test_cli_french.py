@@ -8,30 +8,33 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.cli import words
+from relay.cli import messages
 from relay.cli.explain import explain
 from relay.cli.queue_view import clean, record_lines, table, unmoved
-from relay.details import DAMAGED, copy_of, defect, french, french_spacing, two_clients
-from relay.export.sealed import _AMBIGUOUS
-from relay.export.steps import SENTENCES as STEPS
-from relay.export.steps import Step
+from relay.inspection import Verdict
 from relay.lifecycle import step
-from relay.mail.malformed import MalformedMail
-from relay.mail.spans import parse
-from relay.model import (
-    Action,
-    Delivery,
-    Disposition,
-    DocumentPart,
-    Event,
-    Retry,
-    Role,
-    State,
+from relay.mime.message import MalformedMail
+from relay.mime.parser import parse
+from relay.model import Action, Delivery, Disposition, DocumentPart, Event, Retry, Role, State
+from relay.reasons import (
+    DAMAGED,
+    SENTENCES,
+    Reason,
+    copy_of,
+    defect,
+    failure_fix,
+    fix,
+    french,
+    french_spacing,
+    retold,
+    sentence,
+    two_clients,
 )
-from relay.reason import SENTENCES, Reason, failure_fix, mend, retold, sentence
-from relay.reply import Deferred, Reply, Stage
-from relay.report import Verdict
-from relay.spool.entry import ORDER_EVENTS
+from relay.replies import Deferred, Reply, Stage
+from relay.routing.opaque import _AMBIGUOUS
+from relay.routing.trace_steps import SENTENCES as STEPS
+from relay.routing.trace_steps import Step
+from relay.spool.delivery_rules import ORDER_EVENTS
 from relay.spool.port import Record
 from tests.support.config_faults import write
 from tests.support.spooled import facturx, mail, plan
@@ -40,7 +43,16 @@ ENGLISH = re.compile(
     r"\b(the|is|are|of|to|by|for|no|not|and|than|more|with|held|kept|keep|remove|number|attempts?|history|mend|why|last"
     r"|answer|delivery|document|recipient|header|invalid|valid|purchase|sale|unknown|arrived|from|way|way)\b"
 )
-HISTORY = ("accepted", "bounce_received", "delivered", "deferred", "failed", "uncertain", "unsettled", "report_sent")
+HISTORY = (
+    "accepted",
+    "bounce_received",
+    "delivered",
+    "deferred",
+    "failed",
+    "outcome_unknown",
+    "attempt_unconfirmed",
+    "notification_queued",
+)
 
 
 def delivery(**changes: object) -> Delivery:
@@ -69,7 +81,7 @@ def record(reason: Reason, detail: str) -> Record:
     told = sentence(reason, detail)
     history = [
         Event(1.0, 2, "held", told),
-        Event(1.0, 0, "mail_corrupt", DAMAGED),
+        Event(1.0, 0, "message_corrupt", DAMAGED),
         Event(1.0, 2, "released", "", "anne"),
     ]
     history += [Event(1.0, 1, what) for what in (*HISTORY, *ORDER_EVENTS.values(), "replanned", "withheld", "queued")]
@@ -111,11 +123,11 @@ def test_orders_that_do_not_apply_in_french() -> None:
 def test_every_code_that_is_shown_has_a_french_word() -> None:
     for closed in (Disposition, Role, DocumentPart, Action, Verdict):
         for code in closed:
-            assert words.word(code.value, "fr") != code.value, code
-            assert words.word(code.value, "en") == code.value
-    for what in (*State, *HISTORY, *ORDER_EVENTS.values(), "replanned", "mail_corrupt", "withheld", "held"):
-        assert words.word(what, "fr") != what, what
-    for english, said in words._SENTENCES.values():
+            assert messages.word(code.value, "fr") != code.value, code
+            assert messages.word(code.value, "en") == code.value
+    for what in (*State, *HISTORY, *ORDER_EVENTS.values(), "replanned", "message_corrupt", "withheld", "held"):
+        assert messages.word(what, "fr") != what, what
+    for english, said in messages._SENTENCES.values():
         assert english.count("{}") == said.count("{}")
         assert not ENGLISH.search(bare(said)), said
 
@@ -191,11 +203,13 @@ BAD_SPACE = re.compile(r" [:;?!»](?!\S)|« ")
 
 def french_texts() -> list[str]:
     """Every French sentence of the tables, and of what is rendered from them."""
-    texts = [text for each in SENTENCES.values() for text in (each.fr, each.mend_fr)]
-    texts += [sentence(reason, "x", "fr") for reason in Reason] + [mend(reason, "fr") for reason in Reason]
+    texts = [text for each in SENTENCES.values() for text in (each.fr, each.fix_fr)]
+    texts += [sentence(reason, "x", "fr") for reason in Reason] + [fix(reason, "fr") for reason in Reason]
     texts += [Step(code, "x").text("fr") for code in STEPS]
-    texts += [words.say(key, "fr", *["x"] * english.count("{}")) for key, (english, _) in words._SENTENCES.items()]
-    texts += [words.word(term, "fr") for term in words._FRENCH]
+    texts += [
+        messages.say(key, "fr", *["x"] * english.count("{}")) for key, (english, _) in messages._SENTENCES.items()
+    ]
+    texts += [messages.word(term, "fr") for term in messages._FRENCH]
     texts += [defect(name, "fr", "9") for name in [*sorted(_AMBIGUOUS), DAMAGED, "empty", "multipart/mixed"]]
     texts += [french(" (links: 2)"), french(gave_up()), french(two_clients("X-Dossier", "a/1", "siren", None))]
     texts += [failure_fix(reply, "fr") for reply in ("550 5.1.1 x", "554 5.7.1 x")]

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from relay.daemon.start import NotStarted, open_the_spool
-from relay.export.terms import Terms
-from relay.ops.service_user import acting_as, current_user, denied, owner_of
+from relay.daemon.start import StartError, open_the_spool
+from relay.observability.systemd import acting_as, current_user, denied, owner_of
+from relay.routing.policy import Terms
 from relay.settings.settings import Settings
 from relay.spool.open import open_spool
 from tests.support.whole_config import give_to, remove, write_whole
@@ -169,7 +169,7 @@ async def test_a_spool_of_another_user_is_told_at_start(host: Path) -> None:
     settings = replace(
         Settings(terms=Terms("relay.example", ("*@export.example",))), spool=f"sqlite://{host}/spool/spool.db"
     )
-    with acting_as(OTHER), pytest.raises(NotStarted) as fault:
+    with acting_as(OTHER), pytest.raises(StartError) as fault:
         await open_the_spool(settings)
     assert f"permission denied for user {OTHER}" in str(fault.value)
     assert f"sudo runuser -u {OWNER} -- " in str(fault.value)

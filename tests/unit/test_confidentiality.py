@@ -12,18 +12,17 @@ from typing import Any
 import pytest
 
 from relay import intake
-from relay.daemon.digest import Digests
-from relay.daemon.notices import Notices
-from relay.export.directory import Directory
-from relay.export.policy import Decision
-from relay.export.terms import Addresses, Check, Client, Firm, Identify, Policy, Terms
-from relay.intake import Intake, Judgement
+from relay.daemon.notices import Digests, Notices
+from relay.inspection import Party
+from relay.intake import Evaluation, Intake
 from relay.lifecycle import Transition
-from relay.model import Disposition, Envelope, Plan, Recipient, Refusal, Retry, State
-from relay.reason import Reason, sentence
-from relay.reply import Reply
-from relay.report import Party
-from relay.reports import status_report
+from relay.model import Disposition, Envelope, Plan, Recipient, Rejection, Retry, State
+from relay.notifications import status_report
+from relay.reasons import Reason, sentence
+from relay.replies import Reply
+from relay.routing.decision import Decision
+from relay.routing.directory import Directory
+from relay.routing.policy import Addresses, Check, Client, Firm, Identify, Policy, Terms
 from relay.settings.settings import Settings
 from relay.spool.memory import MemorySpool
 from relay.spool.port import Query
@@ -258,10 +257,10 @@ async def test_a_reply_names_nothing_of_a_firm(reason: Reason, monkeypatch: pyte
     given = received("x@export.example", ALPHA, GAMMA)
     for detail in details(reason):
 
-        async def refuse(*args: object, _detail: str = detail) -> Judgement:
-            return Judgement(given.message, (), Decision((), Refusal(reason, _detail)))
+        async def refuse(*args: object, _detail: str = detail) -> Evaluation:
+            return Evaluation(given.message, (), Decision((), Rejection(reason, _detail)))
 
-        monkeypatch.setattr(intake, "judge", refuse)
+        monkeypatch.setattr(intake, "evaluate", refuse)
         assert leaked(str(await door().accept(given.envelope, given.message.raw)), *WORLDS) == set()
 
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from relay.facturx.rules import OWN, known_rules
+from relay.facturx.schematron import OWN, known_rules
 from relay.settings.load import load
-from relay.settings.schema import CheckYaml
+from relay.settings.relay_schema import CheckYaml
 from tests.support.config_faults import COMPLETE, FIRM, RELAY, write
 
 OPERATOR = "defaults: {operator: host@relay.test.example}\n"

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from relay.daemon.configuration import Configuration
-from relay.ops.metrics import Metrics
-from relay.smtpd import Door
+from relay.observability.metrics import Metrics
+from relay.smtpd import SmtpServer
 from relay.spool.memory import MemorySpool
 from tests.support.certificates import make_pair
 from tests.support.whole_config import FILES, FIRM, SPOILED, write_whole
@@ -27,7 +27,7 @@ class Daemon:
     async def start(self) -> "Daemon":
         settings = await self.configuration.first()
         nothing: Any = None
-        self.door = Door(settings.listen, lambda: settings.accept, nothing, "relay.test.example", nothing)
+        self.door = SmtpServer(settings.listen, lambda: settings.accept, nothing, "relay.test.example", nothing)
         self.door.reload()
         return self
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from relay.daemon.watch import Watch, housekeeping, status_line
+from relay.daemon.health import HealthMonitor, housekeeping, status_line
 from relay.model import Disposition, State
-from relay.ops.metrics import Metrics
+from relay.observability.metrics import Metrics
 from relay.spool.memory import MemorySpool
 from relay.spool.port import Stats
 from tests.support.spooled import mail, plan
@@ -39,7 +39,7 @@ async def test_the_line_says_what_is_wrong(
         "systemd": SimpleNamespace(status=heard.put_nowait),
     }
     spool = MemorySpool()
-    watch = Watch(spool=spool, metrics=Metrics(), sessions=lambda: 0, trouble=lambda: trouble, **parts)
+    watch = HealthMonitor(spool=spool, metrics=Metrics(), sessions=lambda: 0, trouble=lambda: trouble, **parts)
     telling = asyncio.create_task(watch.report_status())
     assert (await asyncio.wait_for(heard.get(), 10)).startswith(begins)
     telling.cancel()

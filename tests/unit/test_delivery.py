@@ -9,17 +9,17 @@ from typing import Any
 
 import pytest
 
-from relay.delivery import Limits, Ports, QueueManager, RouteError
-from relay.delivery.gates import Gates
-from relay.delivery.remembered import VALUES, Remembered
 from relay.lifecycle import Transition
-from relay.model import Claim, Delivery, Envelope, Mail, Order, Plan, Recipient, Recoding, Retry, Span, State
-from relay.ops.events import Event
-from relay.reason import Reason
-from relay.reply import Deferred, Delivered, Failed, Outcome, Reply, Stage, Trouble, failure
-from relay.smarthost import Compose, Letter, Route, Smarthosts, Tls, Unreachable
+from relay.model import Claim, Delivery, Envelope, Mail, OperatorAction, Plan, Recipient, Recoding, Retry, Span, State
+from relay.observability.events import Event
+from relay.queue import Limits, Ports, QueueManager, RouteError
+from relay.queue.message_cache import VALUES, MessageCache
+from relay.queue.throttle import Throttle
+from relay.reasons import Reason
+from relay.replies import Deferred, Delivered, ErrorKind, Failed, Outcome, Reply, Stage, failure
+from relay.smtp_client import ConnectionPools, MessageFactory, OutgoingMessage, Route, Tls, Unreachable
 from relay.spool.memory import MemorySpool
-from relay.spool.port import Query, SpoolBroken, SpoolFull, Stored, Take
+from relay.spool.port import Query, Reservation, SpoolBroken, SpoolFull, Stored
 from tests.support.peer import Drop, Peer, Say
 from tests.support.spooled import mail, plan
 
@@ -39,7 +39,7 @@ class House:
     now: float = NOW
     ticks: float = 0.0
     sent: list[str] = field(default_factory=list)
-    letters: list[Letter] = field(default_factory=list)
+    letters: list[OutgoingMessage] = field(default_factory=list)
     events: list[tuple[Event, dict[str, Any]]] = field(default_factory=list)
     broken: list[str] = field(default_factory=list)
     reports: list[Mail] = field(default_factory=list)
@@ -67,7 +67,7 @@ class House:
         )
         return self.manager
 
-    async def _send(self, route: Route, compose: Compose) -> Any:
+    async def _send(self, route: Route, compose: MessageFactory) -> Any:
         letter = await compose()
         [recipient] = letter.recipients
         self.letters.append(letter)
@@ -413,10 +413,10 @@ async def test_late_is_told_once(house: House) -> None:
     house.answer = answers(BUSY)
     house.now = NOW + 5 * 3600
     await house.store(mail(at=NOW))
-    await house.until(lambda: bool(house.happened(Event.LATE)))
+    await house.until(lambda: bool(house.happened(Event.DELAYED)))
     house.now += 3600
     await house.until(lambda: len(house.happened(Event.DEFERRED)) == 2)
-    assert len(house.happened(Event.LATE)) == 1
+    assert len(house.happened(Event.DELAYED)) == 1
 
 
 async def test_an_order_given_in_the_spool_is_seen_without_notice(house: House) -> None:
@@ -424,7 +424,7 @@ async def test_an_order_given_in_the_spool_is_seen_without_notice(house: House) 
     stored = mail(at=NOW)
     await house.store(stored)
     await house.until(lambda: bool(house.happened(Event.DEFERRED)))
-    await house.spool.set_state(stored.queue_id, None, Order("retry"), house.now)
+    await house.spool.set_state(stored.queue_id, None, OperatorAction("retry"), house.now)
     await house.until(lambda: bool(house.happened(Event.DELIVERED)))
 
 
@@ -437,8 +437,8 @@ async def test_nothing_is_read_from_the_spool_for_a_mail_without_a_connection(ho
         read.append(queue_id)
         return await load(queue_id)
 
-    async def down(route: Route, compose: Compose) -> Any:
-        raise Unreachable(failure(Stage.CONNECT, Trouble.UNREACHABLE, "refused"))
+    async def down(route: Route, compose: MessageFactory) -> Any:
+        raise Unreachable(failure(Stage.CONNECT, ErrorKind.UNREACHABLE, "refused"))
 
     house.spool.load = seen  # type: ignore[method-assign]
     house.manager._attempts = replace(
@@ -579,13 +579,13 @@ async def test_a_lost_claim_is_told_and_nothing_is_recorded(house: House) -> Non
 
     house.spool.settle = settle  # type: ignore[method-assign]
     await house.store(mail(at=NOW))
-    await house.until(lambda: bool(house.happened(Event.UNSETTLED)))
+    await house.until(lambda: bool(house.happened(Event.ATTEMPT_UNCONFIRMED)))
     assert not house.happened(Event.DELIVERED)
 
 
 # After a crash: what was claimed then is unconfirmed.
 
-CRASHED = Take(-1.0, {"agiris": 48, "slow": 48})
+CRASHED = Reservation(-1.0, {"agiris": 48, "slow": 48})
 """Claimed in the commit that stored it, and its lease is over: as if the process had died since."""
 
 
@@ -633,7 +633,7 @@ async def test_waiting_for_a_connection_does_not_count_as_begun() -> None:
     await house.spool.store(mail(at=NOW), CRASHED)
     asked = asyncio.Event()
 
-    async def send(route: Route, compose: Compose) -> Any:
+    async def send(route: Route, compose: MessageFactory) -> Any:
         asked.set()
         await asyncio.Event().wait()
 
@@ -812,7 +812,7 @@ async def test_the_lease_is_renewed_while_an_attempt_lasts_and_given_up_once_los
     await house.store(mail(at=NOW))
     async with asyncio.timeout(5):
         await renewed.wait()
-    await house.until(lambda: bool(house.happened(Event.UNCERTAIN)))
+    await house.until(lambda: bool(house.happened(Event.OUTCOME_UNKNOWN)))
     await house.manager.drain(0)
     await running
 
@@ -850,7 +850,7 @@ async def test_a_stop_that_cannot_wait_records_the_attempt_as_uncertain(house: H
     await house.until(lambda: len(house.sent) == 1)
     assert await house.manager.drain(0.01) == 1
     assert await house.states() == {State.DEFERRED: 1}
-    assert house.happened(Event.UNCERTAIN)
+    assert house.happened(Event.OUTCOME_UNKNOWN)
 
 
 async def test_a_stop_hands_back_what_waits_for_its_minute(house: House) -> None:
@@ -888,7 +888,7 @@ async def test_a_stop_while_a_claim_is_on_its_way_loses_nothing(house: House) ->
 
 async def test_lost_after_the_dot_is_uncertain_and_sent_again() -> None:
     async with Peer() as peer:
-        out = Smarthosts()
+        out = ConnectionPools()
         house = House(MemorySpool(clock=lambda: house.now), takes)
         house.route = lambda delivery: Route(peer.host, peer.port, Tls.NONE)
         house.build()
@@ -897,7 +897,7 @@ async def test_lost_after_the_dot_is_uncertain_and_sent_again() -> None:
         running = asyncio.create_task(house.manager.run())
         peer.on("body", Drop(), times=1)
         await house.store(mail(at=NOW))
-        await house.until(lambda: bool(house.happened(Event.UNCERTAIN)))
+        await house.until(lambda: bool(house.happened(Event.OUTCOME_UNKNOWN)))
         assert await house.states() == {State.DEFERRED: 1}
         house.now += 60
         await house.until(lambda: bool(house.happened(Event.DELIVERED)))
@@ -915,7 +915,7 @@ async def test_lost_after_the_dot_is_uncertain_and_sent_again() -> None:
 
 def test_gates_count_any_window_of_a_minute() -> None:
     now = [0.0]
-    gates = Gates(lambda destination: 2, 10, lambda: now[0])
+    gates = Throttle(lambda destination: 2, 10, lambda: now[0])
     for _ in range(3):
         gates.enter("a")
     assert gates.room() == {"a": 0}
@@ -930,7 +930,7 @@ def test_gates_count_any_window_of_a_minute() -> None:
 
 
 def test_remembered_never_exceeds_its_limit() -> None:
-    memory = Remembered(VALUES + 100)
+    memory = MessageCache(VALUES + 100)
     first, second, third = (mail(raw=b"x" * 60) for _ in range(3))
     memory.add(first, 1)
     memory.add(second, 1)
@@ -943,14 +943,14 @@ def test_remembered_never_exceeds_its_limit() -> None:
 
 
 def test_small_mails_are_bounded_too() -> None:
-    memory = Remembered(10 * VALUES)
+    memory = MessageCache(10 * VALUES)
     for _ in range(100):
         memory.add(mail(raw=b"x"), 1)
     assert len(memory) == 9
 
 
 def test_stored_twice_is_remembered_once() -> None:
-    memory = Remembered(VALUES + 100)
+    memory = MessageCache(VALUES + 100)
     one = mail(plan("a@x", "b@x"), raw=b"x" * 60)
     memory.add(one, 2)
     memory.add(one, 2)

@@ -8,11 +8,11 @@ from html.parser import HTMLParser
 
 import pytest
 
-from relay.daemon.digest import Digests, period
-from relay.export.terms import Firm, Terms
+from relay.daemon.notices import Digests, period
 from relay.model import Disposition, State
-from relay.reason import SENTENCES, Reason, mend
-from relay.reports.digest import MAX_RULES, Figures, digest
+from relay.notifications.digest import MAX_RULES, Figures, digest
+from relay.reasons import SENTENCES, Reason, fix
+from relay.routing.policy import Firm, Terms
 from relay.settings.settings import Settings
 from relay.spool.memory import MemorySpool
 from relay.spool.port import Query
@@ -52,7 +52,7 @@ def parts(figures: Figures, language: str, firm: str = "Cabinet Durand") -> tupl
 @pytest.mark.parametrize("language", ["fr", "en"])
 def test_text_and_html_tell_the_same(language: str) -> None:
     message, text, html = parts(FIGURES, language)
-    for told in ("12", "BR-CO-15", "2026-11-16", "2026-11-23", mend(Reason.WRONG_CLIENT, language).split(";")[0]):
+    for told in ("12", "BR-CO-15", "2026-11-16", "2026-11-23", fix(Reason.WRONG_CLIENT, language).split(";")[0]):
         assert told in text
         assert told in _plain(html)
     assert "BR-FR-1<b>" in text
@@ -71,7 +71,7 @@ def test_every_reason_is_told_with_its_mend() -> None:
     for language in ("fr", "en"):
         _, text, _ = parts(Figures(held=dict.fromkeys(SENTENCES, 1)), language)
         for reason in Reason:
-            assert mend(reason, language) in text
+            assert fix(reason, language) in text
 
 
 def test_a_long_list_of_rules_ends() -> None:
@@ -144,8 +144,8 @@ async def test_each_firm_learns_its_own_figures_once_whatever_restarts() -> None
     assert set(texts) == {"op@a.example", "op@b.example"}
     assert "      1  message accepté\r\n" in texts["op@a.example"]
     assert "BR-CO-15\u00a0: 1 pièce\r\n" in texts["op@a.example"]
-    assert mend(Reason.WRONG_CLIENT, "fr") in texts["op@b.example"]
-    assert mend(Reason.WRONG_CLIENT, "fr") not in texts["op@a.example"]
+    assert fix(Reason.WRONG_CLIENT, "fr") in texts["op@b.example"]
+    assert fix(Reason.WRONG_CLIENT, "fr") not in texts["op@a.example"]
     desk.now = at("2026-11-25 07:01")
     assert await desk.digests.send() == 2
 

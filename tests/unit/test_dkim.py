@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from relay.mail.dkim import BadKey, signer, weak
+from relay.dkim.signature import BadKey, signer, weak
 from relay.settings.load import load
 from tests.support.dkim_keys import DOMAIN, SELECTOR, key, pem, verified
 

@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from relay.cli.explain import explain
-from relay.smtpd.content import BARE, NUL, flaw
+from relay.smtpd.data import BARE, NUL, flaw
 from tests.support.config_faults import write
 from tests.support.mails import mail, part, text
 

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import yaml
 
-from relay.export.policy import Decision
 from relay.model import Action, Disposition, Plan
-from relay.reason import Reason
+from relay.reasons import Reason
+from relay.routing.decision import Decision
 from tests.support.decisions import setting
 
 TABLE = Path(__file__).parent / "decisions"

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from relay.export.directory import Directory, split_tag
-from relay.export.terms import Addresses, Client, Terms
+from relay.routing.directory import Directory, split_tag
+from relay.routing.policy import Addresses, Client, Terms
 from tests.support.decisions import CLIENTS, terms
 
 ACCEPTED = [

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 import yaml
 
-from relay.export.explain import as_json, lines
-from relay.export.steps import SENTENCES, Step
-from relay.reason import SENTENCES as REASONS
-from relay.reason import Reason
+from relay.reasons import SENTENCES as REASONS
+from relay.reasons import Reason
+from relay.routing.explanation import as_json, lines
+from relay.routing.trace_steps import SENTENCES, Step
 from tests.support.decisions import setting
 
 PAIR = [{"facturx": {"name": "f.pdf", "number": "F-1"}}, {"pdf": {"name": "o.pdf", "mentions": ["F-1"]}}]
@@ -94,7 +94,7 @@ def test_every_step_and_reason_is_told_in_both_languages() -> None:
     assert set(REASONS) == set(Reason)
     for reason, sentence in REASONS.items():
         assert ("{detail}" in sentence.en) == ("{detail}" in sentence.fr), reason
-        assert sentence.mend_en and sentence.mend_fr
+        assert sentence.fix_en and sentence.fix_fr
 
 
 def test_no_detail_holds_a_file_name() -> None:

@@ -7,9 +7,9 @@ from email.message import EmailMessage
 
 import pytest
 
-from relay.export.policy import Decision
-from relay.mail.rewrite import render
-from relay.mail.spans import parse
+from relay.mime.parser import parse
+from relay.mime.rewriting import render
+from relay.routing.decision import Decision
 from tests.support.decisions import RECEIVED, Setting, setting
 
 ONE = [{"facturx": {"name": "f.pdf", "number": "F-1"}}]

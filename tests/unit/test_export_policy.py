@@ -2,14 +2,14 @@
 
 import pytest
 
-from relay.export.assemble import MAX_MAILS
-from relay.export.links import document_links
-from relay.export.pairing import stem
-from relay.export.policy import decide
-from relay.mail.recode import render_recoded
-from relay.mail.spans import parse
+from relay.mime.parser import parse
+from relay.mime.rewriting import render_recoded
 from relay.model import Disposition
-from relay.reason import Reason
+from relay.reasons import Reason
+from relay.routing.decision import decide
+from relay.routing.opaque import document_links
+from relay.routing.pairing import stem
+from relay.routing.plans import MAX_MAILS
 from tests.support.decisions import RECEIVED, setting
 
 

@@ -10,8 +10,7 @@ from pikepdf import Array, Dictionary, Name, Pdf, String
 
 from relay.facturx import active_content, samples
 from relay.facturx.inspect import inspect
-from relay.inspection import Candidate, Options
-from relay.report import Kind, Report, Severity, Verdict
+from relay.inspection import Candidate, Kind, Options, Report, Severity, Verdict
 from tests.support import corpus
 
 Change = Callable[[Pdf], None]

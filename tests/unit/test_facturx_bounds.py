@@ -9,10 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from relay.checker import CheckerPool
 from relay.facturx import samples
-from relay.inspection import Candidate, Options
-from relay.report import Verdict
-from relay.workers import Pool
+from relay.inspection import Candidate, Options, Verdict
 from tests.support import hostile
 
 MIB = 1024 * 1024
@@ -29,7 +28,7 @@ async def test_forty_hostile_documents_leave_parent_and_worker_small() -> None:
     made = [samples.facturx_pdf(each()) for each in hostile.XML.values()] + [each() for each in hostile.PDF.values()]
     assert len(made) >= 40
     pids: set[int] = set()
-    pool = Pool(1, 20, on_event=lambda name, fields: pids.add(int(str(fields["pid"]))))
+    pool = CheckerPool(1, 20, on_event=lambda name, fields: pids.add(int(str(fields["pid"]))))
     await pool.start()
     gc.collect()
     before, peak = status("self", "VmRSS"), 0
@@ -71,7 +70,7 @@ async def test_no_document_opens_a_file_or_an_address(tmp_path: Path) -> None:
         documents.append(xml[:root_end] + hint + xml[root_end:])
         documents.append(xml[: root_end + 1] + include + xml[root_end + 1 :])
         pids: list[int] = []
-        pool = Pool(1, 60, on_event=lambda name, fields: pids.append(int(str(fields["pid"]))))
+        pool = CheckerPool(1, 60, on_event=lambda name, fields: pids.append(int(str(fields["pid"]))))
         await pool.start()
         await pool.inspect([GOOD], Options())  # the stylesheets are read once, before we look
         trace = tmp_path / "trace"

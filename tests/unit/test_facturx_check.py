@@ -8,12 +8,12 @@ import quopri
 import pikepdf
 import pytest
 
-from relay.facturx import document, extract, samples, schematron, selftest, text
+from relay.facturx import document, page_text, samples, schematron, self_test
+from relay.facturx import pdf as facturx_pdf
 from relay.facturx.inspect import inspect
-from relay.facturx.profiles import PROFILES
+from relay.facturx.invoice import PROFILES
 from relay.facturx.xml import parse
-from relay.inspection import Candidate, Options
-from relay.report import Finding, Kind, Report, Severity, Verdict
+from relay.inspection import Candidate, Finding, Kind, Options, Report, Severity, Verdict
 
 CREDIT_NOTES = ("381", "261", "262", "396", "502", "503")
 
@@ -187,23 +187,23 @@ def test_without_an_engine_nothing_is_valid(monkeypatch: pytest.MonkeyPatch) -> 
     pdf = samples.facturx_pdf(samples.invoice_xml())
     assert check(pdf).verdict is Verdict.UNDETERMINED
     assert check(pdf, level="structure").verdict is Verdict.VALID
-    assert selftest.self_test() is not None
+    assert self_test.self_test() is not None
 
 
 def test_a_blind_engine_fails_the_self_test(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert selftest.self_test() is None
+    assert self_test.self_test() is None
     monkeypatch.setattr(schematron.Rules, "check", lambda self, profile: [])
-    assert "BR-CO-15" in (selftest.self_test() or "")
+    assert "BR-CO-15" in (self_test.self_test() or "")
     broken = Finding("BR-01", Severity.ERROR, "rules", "")
     monkeypatch.setattr(schematron.Rules, "check", lambda self, profile: [broken])
-    assert "invalid" in (selftest.self_test() or "")
+    assert "invalid" in (self_test.self_test() or "")
 
 
 def test_a_fault_of_our_own_is_undetermined(monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(data: bytes, **how: object) -> extract.Container:
+    def broken(data: bytes, **how: object) -> facturx_pdf.Container:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(document.extract, "read", broken)
+    monkeypatch.setattr(document.pdf, "read", broken)
     report = check(samples.facturx_pdf(samples.invoice_xml()))
     assert (report.verdict, report.kind, report.findings[0].rule) == (Verdict.UNDETERMINED, Kind.PDF, "CHECK-FAILED")
     assert not report.openable
@@ -263,7 +263,7 @@ def test_damaged_and_unknown_encodings_are_said() -> None:
     ],
 )
 def test_a_number_is_a_word_of_its_own(words: str, number: str, found: bool) -> None:
-    assert text.mentions(words, [number]) == ((number,) if found else ())
+    assert page_text.mentions(words, [number]) == ((number,) if found else ())
 
 
 def test_a_scan_has_no_text_and_mentions_nothing() -> None:

@@ -6,11 +6,11 @@ import pytest
 from lxml import etree
 from saxonche import PySaxonProcessor
 
-from relay.facturx import descent
+from relay.facturx import stylesheet as facturx_stylesheet
 
 CII = "urn:cii"
 RAM = "urn:ram"
-HEAD = f'version="2.0" xmlns:xsl="{descent.XSL}" xmlns:rsm="{CII}" xmlns:ram="{RAM}"'
+HEAD = f'version="2.0" xmlns:xsl="{facturx_stylesheet.XSL}" xmlns:rsm="{CII}" xmlns:ram="{RAM}"'
 REST = (
     '<xsl:template match="text()" mode="M1" priority="-1"/>'
     '<xsl:template match="@*|node()" mode="M1" priority="-2"><xsl:apply-templates select="@*|*" mode="M1"/>'
@@ -43,8 +43,8 @@ def stylesheet(*matches: str, goes_on: str = "@*|*") -> etree._Element:
 
 def rewritten(root: etree._Element) -> bool:
     templates = [each for each in root if each.get("mode") == "M1"]
-    (start,) = (each for each in root.iter(f"{{{descent.XSL}}}apply-templates") if each.get("select") == "/")
-    return descent.by_names(root, "M1", templates, start)
+    (start,) = (each for each in root.iter(f"{{{facturx_stylesheet.XSL}}}apply-templates") if each.get("select") == "/")
+    return facturx_stylesheet.by_names(root, "M1", templates, start)
 
 
 def document(chance: random.Random) -> str:

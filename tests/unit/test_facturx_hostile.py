@@ -6,10 +6,9 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
+from relay.checker import CheckerPool
 from relay.facturx import samples
-from relay.inspection import Candidate, Options
-from relay.report import Report, Verdict
-from relay.workers import Pool
+from relay.inspection import Candidate, Options, Report, Verdict
 from tests.support import hostile
 
 GOOD = Candidate(samples.facturx_pdf(samples.invoice_xml()))
@@ -17,8 +16,8 @@ CASES = [("xml", name) for name in hostile.XML] + [("pdf", name) for name in hos
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def pool() -> AsyncIterator[Pool]:
-    made = Pool(1, 20)
+async def pool() -> AsyncIterator[CheckerPool]:
+    made = CheckerPool(1, 20)
     await made.start()
     yield made
     await made.close()
@@ -30,7 +29,7 @@ def document(kind: str, name: str) -> bytes:
 
 @pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize(("kind", "name"), CASES)
-async def test_ends_and_is_never_valid(pool: Pool, kind: str, name: str) -> None:
+async def test_ends_and_is_never_valid(pool: CheckerPool, kind: str, name: str) -> None:
     async with asyncio.timeout(120):  # ends at all; how long it may take is the pool's own limit
         bad, good = await pool.inspect([Candidate(document(kind, name)), GOOD], Options(french_rules="error"))
     assert bad.verdict is not Verdict.VALID or "PDF-DAMAGED" in rules(bad)
@@ -46,7 +45,7 @@ def rules(report: Report) -> set[str]:
 @pytest.mark.parametrize(
     "name", [name for name in hostile.XML if name.startswith(("xxe", "dtd", "billion", "quad", "entity"))]
 )
-async def test_a_doctype_is_refused_before_it_is_read(pool: Pool, name: str) -> None:
+async def test_a_doctype_is_refused_before_it_is_read(pool: CheckerPool, name: str) -> None:
     (report,) = await pool.inspect([Candidate(document("xml", name))], Options())
     assert "XML-DOCTYPE" in rules(report)
     assert report.number is None
@@ -71,6 +70,6 @@ async def test_a_doctype_is_refused_before_it_is_read(pool: Pool, name: str) -> 
         ("xml", "truncated", "XML-NOT-WELL-FORMED"),
     ],
 )
-async def test_is_called_by_its_name(pool: Pool, kind: str, name: str, rule: str) -> None:
+async def test_is_called_by_its_name(pool: CheckerPool, kind: str, name: str, rule: str) -> None:
     (report,) = await pool.inspect([Candidate(document(kind, name))], Options())
     assert rule in rules(report)

@@ -11,8 +11,7 @@ from pikepdf import Array, Dictionary, Name, Pdf
 
 from relay.facturx import samples
 from relay.facturx.inspect import inspect
-from relay.inspection import Candidate, Options
-from relay.report import Kind, Report, Severity, Verdict
+from relay.inspection import Candidate, Kind, Options, Report, Severity, Verdict
 
 XML = samples.invoice_xml()
 PDF = samples.facturx_pdf(XML)

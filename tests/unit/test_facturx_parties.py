@@ -4,7 +4,7 @@ import pytest
 
 from relay.facturx.invoice import Invoice, read
 from relay.facturx.xml import parse
-from relay.report import Finding, Party
+from relay.inspection import Finding, Party
 
 SIREN, SIRET, VAT = "732829320", "73282932000074", "FR44732829320"
 UNKEYED, UNKEYED_SIRET = "732829321", "73282932100012"

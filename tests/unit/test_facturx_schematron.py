@@ -8,11 +8,11 @@ import re
 import pytest
 from lxml import etree
 
-from relay.facturx import checks, extract, samples, schematron, stylesheet
-from relay.facturx.invoice import read
-from relay.facturx.profiles import EXTENDED_CTC_FR, FRENCH_RULES, PROFILES, Profile
+from relay.facturx import pdf, samples, schematron, stylesheet
+from relay.facturx import xml as facturx_xml
+from relay.facturx.invoice import EXTENDED_CTC_FR, FRENCH_RULES, PROFILES, Profile, read
 from relay.facturx.xml import parse
-from relay.file_type import is_pdf
+from relay.mime.file_type import is_pdf
 from tests.support import corpus
 
 MUTATIONS = int(os.environ.get("RELAY_MUTATIONS", "40"))
@@ -60,7 +60,7 @@ def mutations(root: etree._Element, profile: Profile, seed: int) -> list[etree._
                 node.set(chance.choice(list(node.attrib)), chance.choice(values))
             elif not len(node):
                 node.text = chance.choice(values)
-        if not checks.xsd(copy, profile):
+        if not facturx_xml.xsd(copy, profile):
             found.append(copy)
     return found[:MUTATIONS]
 
@@ -120,16 +120,14 @@ def test_agree_on_mutated_invoices(engine: schematron.Engine, profile: Profile, 
 @pytest.mark.parametrize("row", corpus.rows(), ids=lambda row: row["file"])
 def test_agree_on_the_corpus(engine: schematron.Engine, row: dict[str, str]) -> None:
     data = (corpus.FOLDER / row["file"]).read_bytes()
-    opened = extract.read(data) if is_pdf(data) else None
+    opened = pdf.read(data) if is_pdf(data) else None
     contents = (
-        [each.content for each in opened.attachments if each.content]
-        if isinstance(opened, extract.Container)
-        else [data]
+        [each.content for each in opened.attachments if each.content] if isinstance(opened, pdf.Container) else [data]
     )
     for content in contents:
         root = parse(content)
         profile = read(root, b"").profile if isinstance(root, etree._Element) else None
-        if profile is None or checks.xsd(root, profile):
+        if profile is None or facturx_xml.xsd(root, profile):
             continue
         seed = sum(row["file"].encode())
         cases = [root, *mutations(root, profile, seed)[:10]]

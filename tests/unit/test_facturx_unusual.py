@@ -8,12 +8,11 @@ import pikepdf
 import pytest
 from pikepdf import Array, Dictionary, Name, Pdf, String
 
-from relay.facturx import inflate, samples, xmp
+from relay.facturx import container, pdf_streams, samples
 from relay.facturx.inspect import inspect
-from relay.facturx.profiles import BY_NAME, EXTENDED_CTC_FR
+from relay.facturx.invoice import BY_NAME, EXTENDED_CTC_FR
 from relay.facturx.xml import parse
-from relay.inspection import Candidate, Options
-from relay.report import Finding, Report, Severity, Verdict
+from relay.inspection import Candidate, Finding, Options, Report, Severity, Verdict
 from tests.support import hostile
 
 XML = samples.invoice_xml()
@@ -122,7 +121,7 @@ def test_lzw_is_read_as_qpdf_reads_it(size: int, early: int) -> None:
     pdf = Pdf.new()
     stream = pdf.make_stream(b"")
     stream.write(lzw(data, early), filter=Name.LZWDecode, decode_parms=Dictionary(EarlyChange=early))
-    assert inflate.content(stream, size) == bytes(stream.read_bytes()) == data
+    assert pdf_streams.content(stream, size) == bytes(stream.read_bytes()) == data
 
 
 @pytest.mark.parametrize(
@@ -139,9 +138,9 @@ def test_no_filter_gives_more_than_the_limit(data: Callable[[], bytes], filters:
     pdf = Pdf.new()
     stream = pdf.make_stream(b"")
     stream.write(data(), filter=filters, decode_parms=parameters)
-    with pytest.raises(inflate.TooLarge):
-        inflate.content(stream, 1000)
-    assert len(inflate.head(stream, 500)) == 500
+    with pytest.raises(pdf_streams.TooLarge):
+        pdf_streams.content(stream, 1000)
+    assert len(pdf_streams.head(stream, 500)) == 500
 
 
 def test_damaged_lzw_is_told() -> None:
@@ -200,12 +199,12 @@ def test_xmp_is_read_in_every_encoding(encoding: str, start: str, end: str) -> N
 
 def test_xmp_that_declares_utf_16_is_read() -> None:
     packet = ('<?xml version="1.0" encoding="UTF-16"?>' + BARE).encode("utf-16")
-    assert (found := xmp.read(packet)) is not None and found.part == "3"
+    assert (found := container.read(packet)) is not None and found.part == "3"
 
 
 @pytest.mark.parametrize("packet", [b"\xff\xfe<", b"<\x00\xff", b"\x00", b"\x00<\xd8\x00", b""])
 def test_octets_that_are_no_xmp_are_none(packet: bytes) -> None:
-    assert xmp.read(packet) is None
+    assert container.read(packet) is None
 
 
 def without_names(pdf: Pdf) -> None:

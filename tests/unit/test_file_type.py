@@ -11,9 +11,8 @@ import pytest
 
 from relay.facturx import samples
 from relay.facturx.inspect import inspect
-from relay.file_type import SNIFF, file_type, is_pdf
-from relay.inspection import Candidate, Options
-from relay.report import PDF_WITHIN, Kind, Report, Verdict
+from relay.inspection import PDF_WITHIN, Candidate, Kind, Options, Report, Verdict
+from relay.mime.file_type import SNIFF, file_type, is_pdf
 
 PDF = samples.facturx_pdf(samples.invoice_xml())
 

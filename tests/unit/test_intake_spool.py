@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
+from relay.dsn.bounces import verp
 from relay.intake import NO_SPACE, NOT_DURABLE, Intake
-from relay.mail.verp import verp
 from relay.model import Claim, Envelope, Mail, Recipient
-from relay.reply import Reply
-from relay.spool.port import SpoolBroken, SpoolDamaged, SpoolError, SpoolFull, Take
+from relay.replies import Reply
+from relay.spool.port import Reservation, SpoolBroken, SpoolDamaged, SpoolError, SpoolFull
 from tests.support.spooled import mail
 
 SECRET = b"secret"
@@ -41,14 +41,14 @@ class Queue:
 
     reserved = 0
 
-    def reserve(self, given: Mail) -> Take:
+    def reserve(self, given: Mail) -> Reservation:
         self.reserved += 1
-        return Take(60, {})
+        return Reservation(60, {})
 
-    def give_back(self, take: Take) -> None:
+    def give_back(self, take: Reservation) -> None:
         self.reserved -= 1
 
-    def stored(self, given: Mail, take: Take | None, claims: tuple[Claim, ...]) -> None:
+    def stored(self, given: Mail, take: Reservation | None, claims: tuple[Claim, ...]) -> None:
         raise AssertionError("nothing was stored")
 
 
@@ -57,7 +57,7 @@ class Told:
         self.broken: list[str] = []
         self.later: list[Reply] = []
 
-    def try_later(self, *given: Any) -> None:
+    def tempfailed(self, *given: Any) -> None:
         self.later += [each for each in given if isinstance(each, Reply)]
 
 

@@ -18,10 +18,10 @@ from relay.lifecycle import (
     step,
     wait,
 )
-from relay.model import Delivery, Order, Retry, State
-from relay.ops.events import Event
-from relay.reason import Reason
-from relay.reply import Deferred, Delivered, Failed, Outcome, Reply, Stage, Uncertain
+from relay.model import Delivery, OperatorAction, Retry, State
+from relay.observability.events import Event
+from relay.reasons import Reason
+from relay.replies import Deferred, Delivered, Failed, Outcome, OutcomeUnknown, Reply, Stage
 
 NOW = 1_000_000.0
 DAY = 86400.0
@@ -32,7 +32,7 @@ OUTCOMES: tuple[Outcome, ...] = (
     Failed(NO, Stage.RCPT),
     Deferred(BUSY, Stage.CONNECT),
     Deferred(BUSY, Stage.AUTH, alert=True),
-    Uncertain(BUSY),
+    OutcomeUnknown(BUSY),
 )
 
 
@@ -72,7 +72,7 @@ def test_every_state_answers_every_outcome(state: State, outcome: Outcome) -> No
         (Delivered(OK), State.DELIVERED, "delivered", None),
         (Failed(NO, Stage.RCPT), State.FAILED, "failed", "failed"),
         (Deferred(BUSY, Stage.DNS), State.DEFERRED, "deferred", None),
-        (Uncertain(BUSY), State.DEFERRED, "uncertain", None),
+        (OutcomeUnknown(BUSY), State.DEFERRED, "outcome_unknown", None),
     ],
 )
 def test_outcomes(outcome: Outcome, state: State, event: str, report: str | None) -> None:
@@ -139,28 +139,30 @@ def test_nothing_is_reported_about_our_own_reports(outcome: Outcome) -> None:
     ],
 )
 def test_orders(verb: str, states: set[State], after: State) -> None:
-    changed = {state: order(delivery(state=state), Order(verb), NOW) for state in State}
+    changed = {state: order(delivery(state=state), OperatorAction(verb), NOW) for state in State}
     assert {state for state, made in changed.items() if made} == states
     assert {made.state for made in changed.values() if made} == {after}
 
 
 def test_retry_is_due_now() -> None:
-    deferred = order(delivery(state=State.DEFERRED, next_attempt=NOW + 9, attempts=7), Order("retry"), NOW)
-    failed = order(delivery(state=State.FAILED, attempts=7, reported=frozenset({"failed"})), Order("retry"), NOW)
+    deferred = order(delivery(state=State.DEFERRED, next_attempt=NOW + 9, attempts=7), OperatorAction("retry"), NOW)
+    failed = order(
+        delivery(state=State.FAILED, attempts=7, reported=frozenset({"failed"})), OperatorAction("retry"), NOW
+    )
     assert deferred and (deferred.state, deferred.next_attempt, deferred.attempts) == (State.DEFERRED, NOW, 7)
     assert failed and (failed.state, failed.next_attempt, failed.attempts) == (State.QUEUED, NOW, 0)
     assert failed.reported == frozenset()
     unmoved = (State.QUEUED, State.ACTIVE, State.DELIVERED, State.HELD, State.WITHHELD, State.DROPPED)
-    assert [order(delivery(state=state), Order("retry"), NOW) for state in unmoved] == [None] * 6
+    assert [order(delivery(state=state), OperatorAction("retry"), NOW) for state in unmoved] == [None] * 6
 
 
 def test_what_has_no_recipient_is_not_released() -> None:
-    assert order(delivery(state=State.HELD, recipient=None), Order("release"), NOW) is None
+    assert order(delivery(state=State.HELD, recipient=None), OperatorAction("release"), NOW) is None
 
 
 def test_an_unknown_order() -> None:
     with pytest.raises(ValueError, match="burn"):
-        order(delivery(), Order("burn"), NOW)
+        order(delivery(), OperatorAction("burn"), NOW)
 
 
 def test_claims_that_never_settled_and_never_began_are_one_attempt() -> None:

@@ -5,10 +5,10 @@ import email.policy
 
 import pytest
 
-from relay.mail.bounce import parse_dsn
-from relay.mail.dsn import Bounce, Notice, report
-from relay.mail.spans import parse
-from relay.mail.traits import is_auto_submitted
+from relay.dsn.bounces import Bounce, parse_dsn
+from relay.dsn.writer import Notice, report
+from relay.mime.classification import is_auto_submitted
+from relay.mime.parser import parse
 from tests.support.mails import mail, multipart, part, text
 
 NOTICE = Notice("martin@agiris.example", "failed", "5.1.1", "550 5.1.1 no such mailbox", "mx.agiris.example", tried=2.0)

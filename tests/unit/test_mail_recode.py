@@ -9,9 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.mail.recode import FIELD, recodings, render_recoded
-from relay.mail.rewrite import part_cuts, render
-from relay.mail.spans import parse
+from relay.mime.parser import parse
+from relay.mime.rewriting import FIELD, part_cuts, recodings, render, render_recoded
 from relay.model import Recoding, Span
 from tests.support.decisions import multipart
 from tests.support.mails import part, pdf, text

@@ -5,8 +5,8 @@ import email.policy
 
 import pytest
 
-from relay.mail.rewrite import header_cuts, merge, part_cuts, render, size
-from relay.mail.spans import parse
+from relay.mime.parser import parse
+from relay.mime.rewriting import header_cuts, merge, part_cuts, render, size
 from relay.model import Span
 from tests.support.mails import mail, multipart, pdf, rfc822, text
 

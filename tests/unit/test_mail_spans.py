@@ -2,7 +2,9 @@
 
 import pytest
 
-from relay.mail.spans import MAX_DEPTH, MAX_HEADER, MAX_PARTS, MalformedMail, parse
+from relay.mime.headers import MAX_HEADER
+from relay.mime.message import MalformedMail
+from relay.mime.parser import MAX_DEPTH, MAX_PARTS, parse
 from tests.support import mails
 from tests.support.mails import mail, multipart, part, pdf, rfc822, text
 

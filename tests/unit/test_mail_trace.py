@@ -7,10 +7,11 @@ from dataclasses import replace
 
 import pytest
 
-from relay.mail.content import header_value
-from relay.mail.identity import fingerprint
-from relay.mail.spans import parse
-from relay.mail.trace import header, hops, is_loop, parse_verp, received, verp
+from relay.dsn.bounces import parse_verp, verp
+from relay.mime.fingerprint import fingerprint
+from relay.mime.header_writer import header, hops, is_loop, received
+from relay.mime.parser import parse
+from relay.mime.text import header_value
 from relay.model import Envelope, Recipient, new_queue_id
 from tests.support.mails import mail, text
 

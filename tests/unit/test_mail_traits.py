@@ -4,10 +4,10 @@ import base64
 
 import pytest
 
-from relay.mail.content import header_value, message_id, octets, safe_filename
-from relay.mail.content import text as text_of
-from relay.mail.spans import parse
-from relay.mail.traits import has_tnef, is_encrypted, is_partial, is_signed
+from relay.mime.classification import has_tnef, is_encrypted, is_partial, is_signed
+from relay.mime.parser import parse
+from relay.mime.text import header_value, message_id, octets, safe_filename
+from relay.mime.text import text as text_of
 from tests.support.mails import mail, multipart, part, pdf, rfc822, text
 
 SIGNED = bytes.fromhex("3080") + bytes.fromhex("06092a864886f70d010702a0800000")

@@ -7,10 +7,10 @@ import pytest
 
 from relay.daemon.notices import _LIMIT as LIMIT
 from relay.daemon.notices import QUIET, Notices
-from relay.export.terms import Firm, Terms
 from relay.lifecycle import Transition
 from relay.model import Disposition, Mail, State
-from relay.reason import Reason
+from relay.reasons import Reason
+from relay.routing.policy import Firm, Terms
 from relay.settings.settings import Settings, Smarthost
 from relay.spool.memory import MemorySpool
 from relay.spool.port import Query

@@ -3,7 +3,7 @@
 import pytest
 
 from relay.model import Disposition, DocumentPart
-from relay.reason import Reason
+from relay.reasons import Reason
 from tests.support.odd_mime import AMBIGUOUS, ENCODINGS, LABELS, OTHER, SHAPES, TOP, invoice, judged, mixed
 
 OWN, ANOTHERS = invoice("F-2026-117"), invoice("W-1", buyer=OTHER)

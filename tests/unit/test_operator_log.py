@@ -5,13 +5,12 @@ from collections.abc import Collection
 
 import pytest
 
-from relay.daemon import operator_log
-from relay.daemon.operator_log import log_new_actions, log_operator_actions
-from relay.daemon.witness import Witness
-from relay.model import Order
-from relay.ops.events import Event
-from relay.ops.log import capture
-from relay.ops.metrics import Metrics
+from relay.daemon import observer
+from relay.daemon.observer import Observer, log_new_actions, log_operator_actions
+from relay.model import OperatorAction
+from relay.observability.events import Event
+from relay.observability.log import capture
+from relay.observability.metrics import Metrics
 from relay.spool.memory import MemorySpool
 from relay.spool.port import SpoolFull
 from tests.support.spooled import mail
@@ -37,15 +36,15 @@ async def drop(spool: MemorySpool, times: int = 1) -> None:
     for _ in range(times):
         given = mail()
         await spool.store(given)
-        await spool.set_state(given.queue_id, None, Order("drop", "anne", "a secret@client.example wish"), 0.0)
+        await spool.set_state(given.queue_id, None, OperatorAction("drop", "anne", "a secret@client.example wish"), 0.0)
 
 
 async def test_more_than_one_look_brings_are_logged_in_order_and_without_addresses() -> None:
     spool = FaultySpool()
     await drop(spool, 250)
     with capture("info") as log:
-        await log_new_actions(spool, Witness(Metrics()))
-        await log_new_actions(spool, Witness(Metrics()))
+        await log_new_actions(spool, Observer(Metrics()))
+        await log_new_actions(spool, Observer(Metrics()))
     dropped = [each for each in log if each["event"] == Event.DROPPED]
     assert [each["queue_id"] for each in dropped] == list(spool._mails)
     assert {(each["operator"], each["why"], each["ordered"]) for each in dropped} == {
@@ -55,14 +54,14 @@ async def test_more_than_one_look_brings_are_logged_in_order_and_without_address
 
 
 async def test_a_full_spool_ends_neither_the_task_nor_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(operator_log, "RETRY_SECONDS", 0.0)
-    monkeypatch.setattr(operator_log, "POLL_SECONDS", 0.0)
+    monkeypatch.setattr(observer, "RETRY_SECONDS", 0.0)
+    monkeypatch.setattr(observer, "POLL_SECONDS", 0.0)
     spool = FaultySpool(faults=1)
     await drop(spool)
     with capture("info") as log:
-        task = asyncio.create_task(log_operator_actions(spool, Witness(Metrics())))
+        task = asyncio.create_task(log_operator_actions(spool, Observer(Metrics())))
         await asyncio.wait_for(spool.logged.wait(), 30)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-    assert [each["event"] for each in log if each["event"] == Event.FAULT] == [Event.FAULT]
+    assert [each["event"] for each in log if each["event"] == Event.INTERNAL_ERROR] == [Event.INTERNAL_ERROR]
     assert [each["event"] for each in log if each["event"] == Event.DROPPED] == [Event.DROPPED] * 2

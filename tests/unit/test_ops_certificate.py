@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from relay.settings.certificate import expiry
+from relay.settings.secret_files import expiry
 
 pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
 

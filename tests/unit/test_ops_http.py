@@ -5,10 +5,10 @@ import json
 
 import pytest
 
-from relay.ops import http
-from relay.ops.http import Http
-from relay.ops.log import capture
-from relay.ops.metrics import Metrics
+from relay.observability import http
+from relay.observability.http import Http
+from relay.observability.log import capture
+from relay.observability.metrics import Metrics
 
 
 class Pages:
@@ -160,7 +160,7 @@ async def test_a_bug_in_a_check_is_503_and_says_nothing_to_the_peer(pages):
     with capture() as records:
         status, _, body = await pages.get("/healthz")
     assert status == 503 and b"SECRET" not in body
-    assert [(each["event"], each["error"]) for each in records] == [("fault", "RuntimeError")]
+    assert [(each["event"], each["error"]) for each in records] == [("internal_error", "RuntimeError")]
 
 
 async def test_close_hangs_up_on_who_is_still_there(pages):

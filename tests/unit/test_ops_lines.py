@@ -1,4 +1,4 @@
-"""relay.ops.lines: what leaves together, what does not wait, and in which order."""
+"""relay.observability.log: what leaves together, what does not wait, and in which order."""
 
 import asyncio
 import io
@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from relay.ops.lines import WHOLE, Lines
+from relay.observability.log import WHOLE, Lines
 
 
 class Descriptor(io.RawIOBase):
@@ -145,8 +145,8 @@ def test_a_line_that_comes_up_while_one_is_written_holds_up_neither():
 def test_an_orderly_end_loses_nothing(end):
     program = f"""
 import asyncio
-from relay.ops.events import Event
-from relay.ops.log import configure, event_log
+from relay.observability.events import Event
+from relay.observability.log import configure, event_log
 async def main():
     event_log(Event.STOPPED, code=0)
     {end}

@@ -12,9 +12,9 @@ import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.ops import privacy
-from relay.ops.events import MEANINGS, Event, severity
-from relay.ops.log import capture, configure, event_log
+from relay.observability import privacy
+from relay.observability.events import MEANINGS, Event, severity
+from relay.observability.log import capture, configure, event_log
 
 
 class Out(io.TextIOWrapper):
@@ -145,7 +145,7 @@ def test_a_fault_tells_type_and_place_but_its_text_only_at_debug(log):
         try:
             broken()
         except ValueError as error:
-            event_log(Event.FAULT, queue_id="Q1", exception=error)
+            event_log(Event.INTERNAL_ERROR, queue_id="Q1", exception=error)
         record = records(out)[-1]
         assert record["error"] == "ValueError"
         assert record["at"].startswith("test_ops_log.py:") and "broken < " in record["at"]
@@ -157,9 +157,9 @@ def test_a_structlog_logger_of_another_module_is_led_the_same_way(log):
     try:
         raise ValueError("SECRET")
     except ValueError as error:
-        structlog.get_logger("relay.x").exception(Event.FAULT, to="jean@agiris.example")
-        structlog.get_logger().error(Event.FAULT, exc_info=error)
-        structlog.get_logger().error(Event.FAULT, exc_info=(ValueError, error, None))
+        structlog.get_logger("relay.x").exception(Event.INTERNAL_ERROR, to="jean@agiris.example")
+        structlog.get_logger().error(Event.INTERNAL_ERROR, exc_info=error)
+        structlog.get_logger().error(Event.INTERNAL_ERROR, exc_info=(ValueError, error, None))
     assert [each["error"] for each in records(out)] == ["ValueError"] * 3
     assert "SECRET" not in out.getvalue() and "jean" not in out.getvalue()
 
@@ -167,8 +167,8 @@ def test_a_structlog_logger_of_another_module_is_led_the_same_way(log):
 def test_every_fault_is_counted_whoever_logs_it(log):
     out, counted = log(), []
     configure("error", "json", out, on_fault=lambda: counted.append(1))
-    event_log(Event.FAULT)
-    structlog.get_logger("relay.delivery").error(Event.FAULT, exc_info=ValueError("x"))
+    event_log(Event.INTERNAL_ERROR)
+    structlog.get_logger("relay.queue").error(Event.INTERNAL_ERROR, exc_info=ValueError("x"))
     event_log(Event.SPOOL_FULL)
     assert len(counted) == 2
 
@@ -202,7 +202,7 @@ def test_the_console_form_is_one_line_a_record_too(log):
     try:
         raise ValueError("x")
     except ValueError as error:
-        event_log(Event.FAULT, exception=error, text="two\nlines \x1b[31mred")
+        event_log(Event.INTERNAL_ERROR, exception=error, text="two\nlines \x1b[31mred")
     assert len(out.getvalue().splitlines()) == 1
     assert "\x1b[31mred" not in out.getvalue()
 

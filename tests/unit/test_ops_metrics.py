@@ -6,6 +6,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
+from relay.inspection import Kind, Report, Verdict
 from relay.model import (
     Action,
     Delivery,
@@ -19,12 +20,10 @@ from relay.model import (
     Span,
     State,
 )
-from relay.ops.labels import Answer, Cause, Notice, Rejection, Restart
-from relay.ops.metrics import Metrics
-from relay.ops.series import Process
-from relay.reason import Reason
-from relay.reply import Deferred, Delivered, Failed, Reply, Stage, Uncertain
-from relay.report import Kind, Report, Verdict
+from relay.observability.events import Answer, Notice, RejectCause, Restart, TransactionRejectCause
+from relay.observability.metrics import Metrics, Process
+from relay.reasons import Reason
+from relay.replies import Deferred, Delivered, Failed, OutcomeUnknown, Reply, Stage
 
 REPORT = Report("a" * 64, 10, Verdict.VALID, Kind.FACTURX, ms=20.0)
 ORIGINAL = Report("b" * 64, 10, Verdict.NOT_FACTURX, Kind.PDF, ms=1.0)
@@ -65,35 +64,35 @@ def test_an_accepted_mail_counts_its_plans_documents_and_cuts(metrics):
     relayed = Plan(Disposition.RELAY, ("x@y",), documents=(kept, original))
     held = Plan(Disposition.HOLD, reason=Reason.WRONG_CLIENT, documents=(original,))
     metrics.accepted(mail(relayed, held), (REPORT, ORIGINAL), 0.03)
-    assert value(metrics, "mails_total", answer="accepted") == 1
-    assert value(metrics, "decisions_total", disposition="relay", reason="") == 1
-    assert value(metrics, "decisions_total", disposition="hold", reason="wrong_client") == 1
+    assert value(metrics, "messages_received_total", result="accepted") == 1
+    assert value(metrics, "plans_total", disposition="relay", reason="") == 1
+    assert value(metrics, "plans_total", disposition="hold", reason="wrong_client") == 1
     assert value(metrics, "documents_total", verdict="valid", kind="factur-x") == 1
     assert value(metrics, "documents_total", verdict="not-factur-x", kind="pdf") == 1
     assert value(metrics, "originals_removed_total") == 1, "one original cut for two plans is one"
     assert value(metrics, "check_seconds_sum") == pytest.approx(0.021)
-    assert value(metrics, "accept_seconds_count") == 1
+    assert value(metrics, "acceptance_duration_seconds_count") == 1
 
 
 def test_the_other_answers_of_the_door(metrics):
     metrics.duplicate(0.1)
     metrics.refused(Reason.UNKNOWN_CLIENT, 0.1)
     metrics.refused(None, 0.1)
-    metrics.try_later(Rejection.CHECKER_OVERLOADED, 0.1)
-    assert [value(metrics, "mails_total", answer=answer.value) for answer in Answer] == [0, 1, 2, 1]
-    assert value(metrics, "decisions_total", disposition="refuse", reason="unknown_client") == 1
-    assert value(metrics, "decisions_total", disposition="refuse", reason="") == 1
-    assert value(metrics, "accept_seconds_count") == 4
+    metrics.tempfailed(TransactionRejectCause.CHECKER_OVERLOADED, 0.1)
+    assert [value(metrics, "messages_received_total", result=answer.value) for answer in Answer] == [0, 1, 2, 1]
+    assert value(metrics, "plans_total", disposition="refuse", reason="unknown_client") == 1
+    assert value(metrics, "plans_total", disposition="refuse", reason="") == 1
+    assert value(metrics, "acceptance_duration_seconds_count") == 4
 
 
 def test_connections(metrics):
     metrics.connected(2)
     metrics.disconnected(1)
-    metrics.connection_refused(Cause.HOST_LIMIT)
+    metrics.connection_refused(RejectCause.HOST_LIMIT)
     metrics.authentication_failed()
     metrics.bounce_received()
     assert value(metrics, "connections_total") == 1 and value(metrics, "connections_open") == 1
-    assert value(metrics, "connections_refused_total", cause="host_limit") == 1
+    assert value(metrics, "connections_rejected_total", cause="host_limit") == 1
     assert value(metrics, "authentication_failures_total") == 1 and value(metrics, "bounces_received_total") == 1
 
 
@@ -103,7 +102,7 @@ def test_connections(metrics):
         (Delivered(Reply(250, "2.0.0", "ok")), "delivered"),
         (Deferred(Reply(451, "4.3.0", "later"), Stage.RCPT), "deferred"),
         (Failed(Reply(550, "5.1.1", "no"), Stage.RCPT), "failed"),
-        (Uncertain(Reply(451, "4.4.2", "lost")), "uncertain"),
+        (OutcomeUnknown(Reply(451, "4.4.2", "lost")), "outcome_unknown"),
     ],
 )
 def test_an_attempt_counts_by_outcome_and_smarthost(metrics, outcome, name):
@@ -126,12 +125,12 @@ def test_the_age_of_the_oldest_grows_between_two_looks_at_the_spool(metrics, clo
     clock.now += 40
     assert value(metrics, "oldest_queued_age_seconds") == 100
     assert value(metrics, "deliveries", state="queued") == 3 and value(metrics, "deliveries", state="failed") == 0
-    assert value(metrics, "held", reason="wrong_client") == 2
+    assert value(metrics, "deliveries_held", reason="wrong_client") == 2
     assert value(metrics, "spool_bytes") == 4096 and value(metrics, "spool_free_bytes") == 10**9
-    assert value(metrics, "spool_corrupt_mails") == 1 and value(metrics, "spool_writable") == 0
+    assert value(metrics, "spool_corrupt_messages") == 1 and value(metrics, "spool_writable") == 0
     metrics.spool({}, {}, None, 0, None)
     assert value(metrics, "oldest_queued_age_seconds") == 0 and value(metrics, "deliveries", state="queued") == 0
-    assert value(metrics, "held", reason="wrong_client") == 0
+    assert value(metrics, "deliveries_held", reason="wrong_client") == 0
 
 
 def test_a_bad_reload_leaves_the_time_of_the_good_one(metrics, clock):
@@ -154,22 +153,22 @@ def test_the_machine(metrics):
     metrics.self_test(True)
     metrics.fault()
     metrics.report_sent(Notice.LATE)
-    assert value(metrics, "workers", state="idle") == 2 and value(metrics, "checks_waiting") == 3
+    assert value(metrics, "workers", state="idle") == 2 and value(metrics, "check_queue_length") == 3
     assert value(metrics, "worker_restarts_total", cause="timeout") == 1
     assert value(metrics, "event_loop_lag_seconds") == 0.25
     assert value(metrics, "certificate_expiry_timestamp_seconds", listen="127.0.0.1:2525") == 2e9
-    assert value(metrics, "self_test_success") == 1 and value(metrics, "faults_total") == 1
-    assert value(metrics, "reports_sent_total", about="late") == 1
+    assert value(metrics, "self_test_success") == 1 and value(metrics, "internal_errors_total") == 1
+    assert value(metrics, "notifications_queued_total", about="late") == 1
 
 
 def test_two_daemons_in_one_process_do_not_share(metrics):
     metrics.fault()
-    assert value(Metrics(), "faults_total") == 0
+    assert value(Metrics(), "internal_errors_total") == 0
 
 
 def test_no_label_can_hold_an_address_a_file_or_an_invoice(metrics):
     open_labels = {"smarthost", "destination", "listen", "version", "python"}
-    closed = {"answer", "disposition", "reason", "verdict", "kind", "cause", "outcome", "stage", "alert", "state"}
+    closed = {"result", "disposition", "reason", "verdict", "kind", "cause", "outcome", "stage", "alert", "state"}
     assert {label for family in metrics.families for label in family.labels} == open_labels | closed | {"about"}
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from relay.ops.events import MEANINGS, severity
-from relay.ops.metrics import Metrics
+from relay.observability.events import MEANINGS, severity
+from relay.observability.metrics import Metrics
 
 FOLDER = Path(__file__).parents[2] / "config" / "prometheus"
 README = (FOLDER / "README.md").read_text()

@@ -12,14 +12,15 @@ from pathlib import Path
 import pytest
 import yaml
 
+from relay.inspection import Kind, Report, Verdict
 from relay.model import Delivery, Disposition, Envelope, Mail, Plan, Recipient, State
-from relay.ops.http import Http
-from relay.ops.metrics import Metrics
-from relay.reply import Deferred, Delivered, Reply, Stage
-from relay.report import Kind, Report, Verdict
+from relay.observability.http import Http
+from relay.observability.metrics import Metrics
+from relay.replies import Deferred, Delivered, Reply, Stage
 
 CONFIG = Path(__file__).parents[2] / "config"
 DASHBOARD = json.loads((CONFIG / "grafana" / "agiris-relay.json").read_text())
+INCREASED = "increase(agiris_relay_acceptance_duration_seconds_count[1m]) > 0"
 QUERIES = [target["expr"] for panel in DASHBOARD["panels"] for target in panel["targets"]]
 QUERIES += [each["expr"] for each in DASHBOARD["annotations"]["list"]]
 
@@ -158,7 +159,7 @@ async def test_every_query_of_the_dashboard_returns_data(tmp_path):
         async with Prometheus(tmp_path, http.address) as prometheus:
             await prometheus.until(lambda: seen(prometheus, "agiris_relay_build_info"))
             exercised(metrics)
-            await prometheus.until(lambda: seen(prometheus, "increase(agiris_relay_accept_seconds_count[1m]) > 0"))
+            await prometheus.until(lambda: seen(prometheus, INCREASED))
             for query in QUERIES:
                 plain = query.replace("$__rate_interval", "1m").replace("$instance", ".*")
                 result = (await prometheus.get("query", query=plain))["result"]

@@ -6,10 +6,9 @@ import socket
 
 import pytest
 
-from relay.ops.health import Heartbeats
-from relay.ops.lag import Lag
-from relay.ops.log import capture
-from relay.ops.systemd import Systemd, Watchdog
+from relay.observability.health import Heartbeats, Lag
+from relay.observability.log import capture
+from relay.observability.systemd import Systemd, Watchdog
 
 
 @pytest.fixture(params=["path", "abstract"])

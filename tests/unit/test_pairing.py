@@ -6,12 +6,11 @@ from collections.abc import Sequence
 import pikepdf
 import pytest
 
-from relay import wire
-from relay.export.pairing import stem
+from relay import serialization
 from relay.facturx.inspect import inspect
-from relay.facturx.samples import facturx_pdf, plain_pdf
-from relay.inspection import Candidate, Options
-from relay.report import Kind, Report, Term
+from relay.facturx.sample_pdf import facturx_pdf, plain_pdf
+from relay.inspection import Candidate, Kind, Options, Report, Term
+from relay.routing.pairing import stem
 from tests.support import corpus
 from tests.support.originals import HYBRID, ORIGINALS, OTHERS, B, page, removed, stripped, sums
 
@@ -136,11 +135,11 @@ def test_two_factur_x_each_have_their_own_original() -> None:
 def test_the_evidence_crosses_to_the_daemon_and_holds_no_content() -> None:
     made = ORIGINALS["blank between thousands"]()
     facturx, plain = inspect([Candidate(made.facturx), Candidate(made.original)], LEVEL)
-    assert wire.load(Report, wire.dump(plain)) == plain
+    assert serialization.load(Report, serialization.dump(plain)) == plain
     (evidence,) = plain.evidence
     assert evidence.facturx == facturx.sha256
     assert set(evidence.found) == set(Term)
-    assert not {"F-2026-117", "Durand", "1234"} & set(wire.dump(evidence).decode().split('"'))
+    assert not {"F-2026-117", "Durand", "1234"} & set(serialization.dump(evidence).decode().split('"'))
     assert (facturx.totals.currency, facturx.totals.without_vat, facturx.totals.vat) == ("EUR", "1028.80", "205.76")
     assert (facturx.totals.with_vat, facturx.totals.due) == ("1234.56", "1234.56")
 
@@ -186,7 +185,7 @@ def _reads(report: Report) -> bool:
 
 
 def _told(contents: Sequence[bytes]) -> list[bool]:
-    from relay.export.pairing import is_that_invoice
+    from relay.routing.pairing import is_that_invoice
 
     _, plain = inspect([Candidate(each) for each in contents], LEVEL)
     return [True for each in plain.evidence if is_that_invoice(each)]

@@ -4,16 +4,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.reply import (
+from relay.replies import (
     TEXT_LIMIT,
     Deferred,
     Delivered,
+    ErrorKind,
     Failed,
+    OutcomeUnknown,
     Reply,
     Stage,
     Subject,
-    Trouble,
-    Uncertain,
     classify,
     clean,
     failure,
@@ -160,25 +160,25 @@ def test_words_do_not_outweigh_an_enhanced_code_that_decides() -> None:
 @pytest.mark.parametrize(
     ("trouble", "expected", "enhanced"),
     [
-        (Trouble.UNRESOLVED, LATER, "4.4.3"),
-        (Trouble.UNREACHABLE, LATER, "4.4.1"),
-        (Trouble.TIMEOUT, LATER, "4.4.2"),
-        (Trouble.LOST, LATER, "4.4.2"),
-        (Trouble.TLS, ALERT, "4.7.5"),
-        (Trouble.CERTIFICATE, ALERT, "4.7.5"),
-        (Trouble.NO_TLS, ALERT, "4.7.5"),
-        (Trouble.NO_AUTH, ALERT, "4.7.0"),
-        (Trouble.GARBAGE, LATER, "4.5.0"),
-        (Trouble.NO_8BITMIME, NO, "5.6.3"),
-        (Trouble.NO_SMTPUTF8, NO, "5.6.7"),
-        (Trouble.NO_ESMTP, LATER, "4.5.1"),
-        (Trouble.TOO_LARGE, NO, "5.3.4"),
-        (Trouble.UNCERTAIN, (Uncertain, False), "4.4.2"),
-        (Trouble.UNUSABLE, ALERT, "4.3.5"),
-        (Trouble.UNFORESEEN, ALERT, "4.3.0"),
+        (ErrorKind.UNRESOLVED, LATER, "4.4.3"),
+        (ErrorKind.UNREACHABLE, LATER, "4.4.1"),
+        (ErrorKind.TIMEOUT, LATER, "4.4.2"),
+        (ErrorKind.LOST, LATER, "4.4.2"),
+        (ErrorKind.TLS, ALERT, "4.7.5"),
+        (ErrorKind.CERTIFICATE, ALERT, "4.7.5"),
+        (ErrorKind.NO_TLS, ALERT, "4.7.5"),
+        (ErrorKind.NO_AUTH, ALERT, "4.7.0"),
+        (ErrorKind.GARBAGE, LATER, "4.5.0"),
+        (ErrorKind.NO_8BITMIME, NO, "5.6.3"),
+        (ErrorKind.NO_SMTPUTF8, NO, "5.6.7"),
+        (ErrorKind.NO_ESMTP, LATER, "4.5.1"),
+        (ErrorKind.TOO_LARGE, NO, "5.3.4"),
+        (ErrorKind.OUTCOME_UNKNOWN, (OutcomeUnknown, False), "4.4.2"),
+        (ErrorKind.UNUSABLE, ALERT, "4.3.5"),
+        (ErrorKind.UNFORESEEN, ALERT, "4.3.0"),
     ],
 )
-def test_trouble_means(trouble: Trouble, expected: tuple[type, bool], enhanced: str) -> None:
+def test_trouble_means(trouble: ErrorKind, expected: tuple[type, bool], enhanced: str) -> None:
     outcome = failure(Stage.CONNECT, trouble, "why")
     assert (type(outcome), getattr(outcome, "alert", False)) == expected
     assert outcome.reply.enhanced == enhanced
@@ -186,7 +186,7 @@ def test_trouble_means(trouble: Trouble, expected: tuple[type, bool], enhanced: 
 
 
 def test_every_trouble_has_its_row() -> None:
-    assert all(failure(Stage.INTERNAL, trouble).reply.text for trouble in Trouble)
+    assert all(failure(Stage.INTERNAL, trouble).reply.text for trouble in ErrorKind)
 
 
 def test_lines_of_a_reply_are_joined_and_their_enhanced_codes_read_once() -> None:

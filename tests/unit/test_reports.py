@@ -5,12 +5,12 @@ from email import message_from_bytes, policy
 
 import pytest
 
+from relay.dsn.bounces import parse_dsn
 from relay.lifecycle import Transition
-from relay.mail.bounce import parse_dsn
 from relay.model import Delivery, Disposition, Envelope, Mail, Plan, Recipient, Retry, State
-from relay.reason import Reason
-from relay.reports import Item, notice, status_report
-from relay.reports.notice import MAX_LISTED
+from relay.notifications import Item, notice, status_report
+from relay.notifications.notice import MAX_LISTED
+from relay.reasons import Reason
 
 NOW = 1_795_000_000.0
 

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from relay import wire
-from relay.export.directory import Directory
-from relay.export.terms import Addresses, Identify, Level, Policy
+from relay import serialization
+from relay.inspection import Severity
 from relay.model import Retry, Role
-from relay.report import Severity
+from relay.routing.directory import Directory
+from relay.routing.policy import Addresses, Identify, Level, Policy
 from relay.settings.load import load
 from relay.settings.settings import Endpoint, Listener, PasswordError, Settings, Smarthost
 from relay.settings.users import make_user_line
@@ -198,7 +198,7 @@ def test_an_agiris_address_that_the_door_takes_is_a_loop(tmp_path: Path, address
 
 def test_settings_cross_to_another_process_unchanged(tmp_path: Path) -> None:
     found = settings(tmp_path)
-    assert wire.load(Settings, wire.dump(found)) == found
+    assert serialization.load(Settings, serialization.dump(found)) == found
 
 
 def test_ten_thousand_clients(tmp_path: Path) -> None:

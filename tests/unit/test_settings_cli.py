@@ -6,8 +6,8 @@ from pathlib import Path
 from click.testing import CliRunner, Result
 
 from relay.cli.config import config
-from relay.settings.schema import RelayYaml
-from relay.settings.text import user
+from relay.settings.relay_schema import RelayYaml
+from relay.settings.yaml_file import user
 from tests.support.config_faults import COMPLETE, FIRM, RELAY, write
 
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from relay.report import Severity
-from relay.settings import child, handover
-from relay.settings.current import Current
-from relay.settings.handover import NONE, Broken, Firms, Taken, receive
+from relay.inspection import Severity
+from relay.settings import live as settings_live
+from relay.settings import reload_worker
+from relay.settings.live import NONE, CurrentSettings, Firms, LoadResult, WorkerFailed, receive
 from relay.settings.load import load
 from tests.support.config_faults import FIRM, RELAY, without_incomplete, write
 from tests.support.many_clients import write as write_many
@@ -18,15 +18,15 @@ from tests.support.many_clients import write as write_many
 SILENT = FIRM.replace("original_pdf: false", "link_name: Agiris")
 
 
-async def current(folder: Path) -> Current:
-    found = Current(folder)
+async def current(folder: Path) -> CurrentSettings:
+    found = CurrentSettings(folder)
     result = await found.reload()
     assert result.ok, result.faults
     return found
 
 
 async def test_first_reload_loads_and_settings_before_it_are_an_error(tmp_path: Path) -> None:
-    fresh = Current(write(tmp_path))
+    fresh = CurrentSettings(write(tmp_path))
     with pytest.raises(RuntimeError):
         _ = fresh.settings
     assert (await fresh.reload()).ok
@@ -109,7 +109,7 @@ async def test_reloads_at_once_come_one_after_the_other(tmp_path: Path) -> None:
 
 async def test_a_child_that_dies_is_a_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     live = await current(write(tmp_path))
-    monkeypatch.setattr(handover.sys, "executable", "/bin/false")
+    monkeypatch.setattr(settings_live.sys, "executable", "/bin/false")
     result = await live.reload()
     assert not result.ok
     assert "the process that reads the configuration failed" in result.faults[0].what
@@ -119,13 +119,13 @@ async def test_a_child_that_cannot_be_started_is_a_fault_and_worth_another_try(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     live = await current(write(tmp_path))
-    monkeypatch.setattr(handover.sys, "executable", str(tmp_path / "nothing"))
+    monkeypatch.setattr(settings_live.sys, "executable", str(tmp_path / "nothing"))
     result = await live.reload()
     assert (result.ok, result.unread) == (False, True)
     assert "no process can be started to read the configuration" in result.faults[0].what
 
 
-async def replay(lines: list[bytes], before: Firms = NONE) -> Taken:
+async def replay(lines: list[bytes], before: Firms = NONE) -> LoadResult:
     source = iter(lines)
 
     async def readline() -> bytes:
@@ -136,7 +136,7 @@ async def replay(lines: list[bytes], before: Firms = NONE) -> Taken:
 
 async def test_what_the_child_says_is_taken_whole_or_not_at_all(tmp_path: Path) -> None:
     loaded = load(write_many(tmp_path / "config", 120, 3))
-    sent = [line + b"\n" for line in child.lines(loaded)]
+    sent = [line + b"\n" for line in reload_worker.lines(loaded)]
     assert [line.split(b" ")[0].decode() for line in sent] == [
         *("faults", "settings"),
         *(["firm", "clients", "claims", "claims", "claims", "claims"] * 3),
@@ -145,19 +145,19 @@ async def test_what_the_child_says_is_taken_whole_or_not_at_all(tmp_path: Path) 
     taken = await replay(sent)
     assert (taken.settings, taken.faults, taken.reread) == (loaded.settings, loaded.faults, 3)
     for end in range(len(sent)):
-        with pytest.raises(Broken):
+        with pytest.raises(WorkerFailed):
             await replay(sent[:end])
     for lost in range(1, len(sent)):
         if sent[lost].startswith((b"settings", b"clients", b"end")):
-            with pytest.raises(Broken):
+            with pytest.raises(WorkerFailed):
                 await replay([*sent[:lost], *sent[lost + 1 :]])
-    with pytest.raises(Broken):
+    with pytest.raises(WorkerFailed):
         await replay([*sent[:-1], b"end 119\n"])
 
 
 async def test_only_what_has_changed_is_read_again(tmp_path: Path) -> None:
     folder = write_many(tmp_path / "config", 120, 3)
-    live = Current(folder)
+    live = CurrentSettings(folder)
     assert (await live.reload()).reread == 3
     before = dict(live.settings.terms.clients)
     assert (await live.reload()).reread == 0
@@ -178,7 +178,7 @@ async def test_relay_yaml_touches_all_that_is_inherited_from_it(tmp_path: Path) 
 
 async def test_a_warning_of_a_file_left_alone_is_told_again(tmp_path: Path) -> None:
     folder = write(tmp_path, a=FIRM.rstrip("\n"))
-    live = Current(folder)
+    live = CurrentSettings(folder)
     first = await live.reload()
     again = await live.reload()
     assert again.reread == 0
@@ -208,11 +208,11 @@ async def test_a_changed_file_is_compared_with_those_left_alone(tmp_path: Path) 
 
 async def test_the_same_that_was_never_read_is_refused(tmp_path: Path) -> None:
     loaded = load(write_many(tmp_path / "config", 2, 1))
-    head = [line + b"\n" for line in child.lines(loaded)][:2]
-    with pytest.raises(Broken):
+    head = [line + b"\n" for line in reload_worker.lines(loaded)][:2]
+    with pytest.raises(WorkerFailed):
         await replay([*head, b'same "firms/cabinet-0000.yaml"\n', b"end 0\n"])
 
 
 def test_what_another_release_tells_is_not_understood_and_forgotten() -> None:
-    assert child.known([b'firm {"place": 3}\n']) == {}
-    assert child.known([b"claims [[1]]\n"]) == {}
+    assert reload_worker.known([b'firm {"place": 3}\n']) == {}
+    assert reload_worker.known([b"claims [[1]]\n"]) == {}

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from relay.report import Severity
-from relay.settings import text
-from relay.settings.faults import Faults
+from relay.inspection import Severity
+from relay.settings import yaml_file
+from relay.settings.issues import ConfigIssues
 from relay.settings.load import load
 from relay.settings.users import make_user_line
 from tests.support.config_faults import FIRM, RELAY, lines, told, write
@@ -47,7 +47,7 @@ def test_a_pipe_is_refused_and_does_not_block(tmp_path: Path) -> None:
         (FIRM.encode("utf-16"), "the file is UTF-16, not UTF-8"),
         (b"- a\n", 'expected "key: value" lines at the top, got a list'),
         (b"firm\n", 'expected "key: value" lines at the top, got a text'),
-        (b"#" * (text.MAX_SIZE + 1), "the file is larger than 16 MiB"),
+        (b"#" * (yaml_file.MAX_SIZE + 1), "the file is larger than 16 MiB"),
     ],
 )
 def test_unreadable_content(tmp_path: Path, content: bytes, fault: str) -> None:
@@ -62,15 +62,15 @@ def test_latin_1_is_told_at_its_octet(tmp_path: Path) -> None:
 
 def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(tmp_path)
-    read = text.octets
+    read = yaml_file.octets
 
-    def read_while_an_editor_saves(path: Path, file: str, faults: Faults) -> str | None:
+    def read_while_an_editor_saves(path: Path, file: str, faults: ConfigIssues) -> str | None:
         found = read(path, file, faults)
         if path.name == "a.yaml":
             path.write_text(FIRM + "# saved\n")
         return found
 
-    monkeypatch.setattr(text, "octets", read_while_an_editor_saves)
+    monkeypatch.setattr(yaml_file, "octets", read_while_an_editor_saves)
     loaded = load(tmp_path)
     assert loaded.settings is None
     assert lines(tmp_path, loaded) == [

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from relay.cli.config import config
-from relay.export.terms import Client, Firm
+from relay.routing.policy import Client, Firm
 from relay.settings.firm_schema import DefaultsYaml
 from relay.settings.load import load
 from tests.support.config_faults import FIRM, RELAY, lines, told, write

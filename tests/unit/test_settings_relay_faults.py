@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from relay.settings.text import user
+from relay.settings.yaml_file import user
 from tests.support.config_faults import RELAY, replaced, told
 
 CASES = [

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from relay.daemon.outbound import Outbound
-from relay.delivery import RouteError
-from relay.export.terms import Terms
 from relay.model import Delivery, State
+from relay.queue import RouteError
+from relay.routing.policy import Terms
 from relay.settings.load import load
 from relay.settings.settings import PasswordError, Settings, Smarthost
 from tests.support.config_faults import RELAY, replaced, told, without_incomplete, write

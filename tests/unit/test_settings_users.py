@@ -1,6 +1,6 @@
 import pytest
 
-from relay.settings.users import UsersFault, make_user_line, parse_users, verify
+from relay.settings.users import UsersFileError, make_user_line, parse_users, verify
 
 
 def test_a_made_line_lets_in_with_the_password_and_no_other() -> None:
@@ -44,7 +44,7 @@ GOOD = "$scrypt$ln=14,r=8,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAA
     ],
 )
 def test_a_faulty_line_is_named_and_not_shown(text: str, line: int) -> None:
-    with pytest.raises(UsersFault, match=f"line {line}:") as fault:
+    with pytest.raises(UsersFileError, match=f"line {line}:") as fault:
         parse_users(text)
     assert "AAAA" not in str(fault.value)
 
@@ -55,7 +55,7 @@ def test_a_secret_does_not_show_itself() -> None:
 
 def test_a_hash_that_matches_no_password_is_named() -> None:
     short = f"a:{GOOD[:-21]}"
-    with pytest.raises(UsersFault, match="line 1: the hash matches no password: it has 16 octets, not 32"):
+    with pytest.raises(UsersFileError, match="line 1: the hash matches no password: it has 16 octets, not 32"):
         parse_users(short)
 
 
@@ -63,6 +63,6 @@ def test_a_hash_that_matches_no_password_is_named() -> None:
 def test_every_hash_that_is_taken_can_be_verified(cost: str) -> None:
     try:
         users = parse_users(f"a:{GOOD.replace('ln=14,r=8', cost)}")
-    except UsersFault:
+    except UsersFileError:
         return
     assert verify(users, "a", "x") is False

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.demo.stage import free_port
-from relay.reply import Deferred, Delivered, Failed, Outcome, Stage, Uncertain
-from relay.smarthost import Letter, Route, Smarthosts, Timeouts, Tls, Unreachable, letter
-from relay.smarthost import content as content_module
-from relay.smarthost.content import prepare
+from relay.replies import Deferred, Delivered, Failed, Outcome, OutcomeUnknown, Stage
+from relay.smtp_client import ConnectionPools, OutgoingMessage, Route, Timeouts, Tls, Unreachable, outgoing_message
+from relay.smtp_client import protocol as content_module
+from relay.smtp_client.protocol import prepare
 from tests.support import outgoing
 from tests.support.peer import (
     Behaviour,
@@ -42,8 +42,8 @@ async def peer() -> AsyncIterator[Peer]:
 
 
 @pytest.fixture
-async def out() -> AsyncIterator[Smarthosts]:
-    smarthosts = Smarthosts()
+async def out() -> AsyncIterator[ConnectionPools]:
+    smarthosts = ConnectionPools()
     yield smarthosts
     await smarthosts.close()
 
@@ -53,11 +53,11 @@ def route(peer: Peer, timeouts: Timeouts | None = None, **changes: object) -> Ro
     return replace(plain, **changes)
 
 
-async def send(out: Smarthosts, to: Route, mail: bytes = MAIL, **options: object) -> Outcome:
+async def send(out: ConnectionPools, to: Route, mail: bytes = MAIL, **options: object) -> Outcome:
     return (await outgoing.send(out, to, "bounce@relay.example", [TO], [mail], **options))[TO]
 
 
-async def test_a_mail_arrives_octet_for_octet(peer: Peer, out: Smarthosts) -> None:
+async def test_a_mail_arrives_octet_for_octet(peer: Peer, out: ConnectionPools) -> None:
     outcome = await send(out, route(peer))
     assert isinstance(outcome, Delivered)
     assert outcome.reply.text == "taken as 1"
@@ -67,12 +67,12 @@ async def test_a_mail_arrives_octet_for_octet(peer: Peer, out: Smarthosts) -> No
     assert mail.helo == "relay.example"
 
 
-async def test_the_null_sender_stays_null(peer: Peer, out: Smarthosts) -> None:
+async def test_the_null_sender_stays_null(peer: Peer, out: ConnectionPools) -> None:
     await outgoing.send(out, route(peer), "", [TO], [MAIL])
     assert peer.mails[0].sender == ""
 
 
-async def test_large_content_goes_in_slices(peer: Peer, out: Smarthosts) -> None:
+async def test_large_content_goes_in_slices(peer: Peer, out: ConnectionPools) -> None:
     mail = (b"Subject: x\r\n\r\n" + b".0123456789abcdef\r\n" * 200_000)[: 3_000_000 // 18 * 18] + b"\r\n"
     chunks = [memoryview(mail)[start : start + 70_001] for start in range(0, len(mail), 70_001)]
     outcomes = await outgoing.send(out, route(peer), "", [TO], chunks)
@@ -126,18 +126,18 @@ CASES: list[tuple[str, Behaviour, type, Stage, bool]] = [
     ("body", Say("550 5.7.60 Client does not have permissions to send as this sender"), Deferred, Stage.BODY, True),
     ("body", Say("550 5.7.1 message rejected due to content policy"), Failed, Stage.BODY, False),
     ("body", Say("421 4.3.2 going down"), Deferred, Stage.BODY, False),
-    ("body", Silence(), Uncertain, Stage.BODY, False),
-    ("body", Drop(), Uncertain, Stage.BODY, False),
-    ("body", Reset(), Uncertain, Stage.BODY, False),
-    ("body", Raw(b"garbage\r\n"), Uncertain, Stage.BODY, False),
-    ("body", Tarpit("250 2.0.0 ok", 0.05), Uncertain, Stage.BODY, False),
+    ("body", Silence(), OutcomeUnknown, Stage.BODY, False),
+    ("body", Drop(), OutcomeUnknown, Stage.BODY, False),
+    ("body", Reset(), OutcomeUnknown, Stage.BODY, False),
+    ("body", Raw(b"garbage\r\n"), OutcomeUnknown, Stage.BODY, False),
+    ("body", Tarpit("250 2.0.0 ok", 0.05), OutcomeUnknown, Stage.BODY, False),
 ]
 
 
 @pytest.mark.parametrize("pipelining", [True, False], ids=["piped", "in-turn"])
 @pytest.mark.parametrize(("stage", "behaviour", "kind", "where", "alert"), CASES)
 async def test_each_misbehaviour_has_its_meaning_and_the_next_mail_passes(
-    out: Smarthosts, stage: str, behaviour: Behaviour, kind: type, where: Stage, alert: bool, pipelining: bool
+    out: ConnectionPools, stage: str, behaviour: Behaviour, kind: type, where: Stage, alert: bool, pipelining: bool
 ) -> None:
     async with Peer(extensions=("PIPELINING", "8BITMIME") if pipelining else ("8BITMIME",)) as peer:
         peer.on(stage, behaviour, times=1)
@@ -149,18 +149,18 @@ async def test_each_misbehaviour_has_its_meaning_and_the_next_mail_passes(
         assert peer.mails[-1].content == MAIL
 
 
-async def test_the_remote_reply_is_kept(peer: Peer, out: Smarthosts) -> None:
+async def test_the_remote_reply_is_kept(peer: Peer, out: ConnectionPools) -> None:
     peer.on("rcpt", Say("550-5.1.1 unknown\r\n550 5.1.1 here"))
     assert str((await send(out, route(peer))).reply) == "550 5.1.1 unknown here"
 
 
-async def test_an_old_server_is_greeted_with_helo(out: Smarthosts) -> None:
+async def test_an_old_server_is_greeted_with_helo(out: ConnectionPools) -> None:
     async with Peer(esmtp=False) as peer:
         assert isinstance(await send(out, route(peer)), Delivered)
         assert peer.mails[0].mail_params == ()
 
 
-async def test_nobody_listens(out: Smarthosts) -> None:
+async def test_nobody_listens(out: ConnectionPools) -> None:
     async with Peer() as peer:
         gone = route(peer)
     outcome = await send(out, gone)
@@ -168,7 +168,7 @@ async def test_nobody_listens(out: Smarthosts) -> None:
     assert (outcome.stage, outcome.reply.enhanced) == (Stage.CONNECT, "4.4.1")
 
 
-async def test_a_name_that_does_not_resolve_is_deferred(out: Smarthosts) -> None:
+async def test_a_name_that_does_not_resolve_is_deferred(out: ConnectionPools) -> None:
     outcome = await send(out, Route("relay..invalid", 25, Tls.NONE))
     assert isinstance(outcome, Deferred)
     assert (outcome.stage, outcome.reply.enhanced) == (Stage.DNS, "4.4.3")
@@ -177,7 +177,7 @@ async def test_a_name_that_does_not_resolve_is_deferred(out: Smarthosts) -> None
 # What the next hop cannot take.
 
 
-async def test_eight_bits_need_8bitmime(out: Smarthosts) -> None:
+async def test_eight_bits_need_8bitmime(out: ConnectionPools) -> None:
     mail = b"Subject: x\r\n\r\n\xc3\xa9\r\n"
     async with Peer(extensions=()) as peer:
         outcome = await send(out, route(peer), mail)
@@ -212,10 +212,15 @@ async def recoded() -> list[bytes]:
     ],
 )
 async def test_eight_bit_text_waits_for_8bitmime_then_leaves_in_seven_bits(
-    out: Smarthosts, extensions: tuple[str, ...], esmtp: bool, attempt: int, can_recode: bool, expected: bytes | str
+    out: ConnectionPools,
+    extensions: tuple[str, ...],
+    esmtp: bool,
+    attempt: int,
+    can_recode: bool,
+    expected: bytes | str,
 ) -> None:
-    async def compose() -> Letter:
-        made = letter("", [TO], [EIGHT_BIT])
+    async def compose() -> OutgoingMessage:
+        made = outgoing_message("", [TO], [EIGHT_BIT])
         return replace(made, attempt=attempt, seven_bit=recoded if can_recode else None)
 
     async with Peer(extensions=extensions, esmtp=esmtp) as peer:
@@ -227,21 +232,21 @@ async def test_eight_bit_text_waits_for_8bitmime_then_leaves_in_seven_bits(
             assert str(outcome.reply).startswith(expected) and "8BITMIME" in outcome.reply.text and peer.taken == 0
 
 
-async def test_eight_bits_outside_of_the_text_fail_with_the_reason(out: Smarthosts) -> None:
+async def test_eight_bits_outside_of_the_text_fail_with_the_reason(out: ConnectionPools) -> None:
     async def still_eight_bit() -> list[bytes]:
         return [EIGHT_BIT]
 
-    async def compose() -> Letter:
-        return replace(letter("", [TO], [EIGHT_BIT]), seven_bit=still_eight_bit)
+    async def compose() -> OutgoingMessage:
+        return replace(outgoing_message("", [TO], [EIGHT_BIT]), seven_bit=still_eight_bit)
 
     async with Peer(extensions=()) as peer:
         outcome = (await out.send(route(peer), compose))[TO]
         assert isinstance(outcome, Failed) and outcome.reply.enhanced == "5.6.3"
 
 
-async def test_a_server_that_takes_ehlo_again_gets_the_octets_as_they_are(out: Smarthosts) -> None:
-    async def compose() -> Letter:
-        return replace(letter("", [TO], [EIGHT_BIT]), seven_bit=recoded)
+async def test_a_server_that_takes_ehlo_again_gets_the_octets_as_they_are(out: ConnectionPools) -> None:
+    async def compose() -> OutgoingMessage:
+        return replace(outgoing_message("", [TO], [EIGHT_BIT]), seven_bit=recoded)
 
     async with Peer() as peer:
         peer.on("ehlo", Say("502 5.5.1 not now"), times=1)
@@ -252,14 +257,14 @@ async def test_a_server_that_takes_ehlo_again_gets_the_octets_as_they_are(out: S
         assert peer.mails[0].content == EIGHT_BIT
 
 
-async def test_smtputf8_is_waited_for_like_8bitmime(out: Smarthosts) -> None:
+async def test_smtputf8_is_waited_for_like_8bitmime(out: ConnectionPools) -> None:
     address = "comptabilité@agiris.example"
     async with Peer(esmtp=False) as peer:
         outcome = (await outgoing.send(out, route(peer), "", [address], [MAIL]))[address]
         assert isinstance(outcome, Deferred) and "SMTPUTF8" in outcome.reply.text
 
 
-async def test_other_alphabets_need_smtputf8(peer: Peer, out: Smarthosts) -> None:
+async def test_other_alphabets_need_smtputf8(peer: Peer, out: ConnectionPools) -> None:
     address = "comptabilité@agiris.example"
     outcomes = await outgoing.send(out, route(peer), "", [address], [MAIL])
     assert isinstance(outcomes[address], Delivered)
@@ -269,26 +274,26 @@ async def test_other_alphabets_need_smtputf8(peer: Peer, out: Smarthosts) -> Non
         assert isinstance(outcomes[address], Failed) and outcomes[address].reply.enhanced == "5.6.7"
 
 
-async def test_a_mail_submitted_with_smtputf8_but_ascii_throughout_needs_none(out: Smarthosts) -> None:
+async def test_a_mail_submitted_with_smtputf8_but_ascii_throughout_needs_none(out: ConnectionPools) -> None:
     async with Peer(extensions=()) as peer:
         assert isinstance(await send(out, route(peer), smtputf8=True), Delivered)
 
 
-async def test_too_large_for_the_announced_size(out: Smarthosts) -> None:
+async def test_too_large_for_the_announced_size(out: ConnectionPools) -> None:
     async with Peer(extensions=("SIZE 20",)) as peer:
         outcome = await send(out, route(peer))
         assert isinstance(outcome, Failed) and outcome.reply.enhanced == "5.3.4"
         assert not any(line.startswith("MAIL") for line in peer.commands)
 
 
-async def test_an_address_that_would_inject_a_command_is_never_sent(peer: Peer, out: Smarthosts) -> None:
+async def test_an_address_that_would_inject_a_command_is_never_sent(peer: Peer, out: ConnectionPools) -> None:
     evil = "a@b>\r\nRCPT TO:<c@d"
     with pytest.raises(ValueError, match="cannot stand in a command"):
         await outgoing.send(out, route(peer), "", [evil], [MAIL])
     assert not any(line.startswith("MAIL") for line in peer.commands)
 
 
-async def test_each_recipient_has_its_own_outcome(peer: Peer, out: Smarthosts) -> None:
+async def test_each_recipient_has_its_own_outcome(peer: Peer, out: ConnectionPools) -> None:
     peer.on("rcpt", Say("550 5.1.1 unknown"), when=lambda argument: "bad@" in argument)
     outcomes = await outgoing.send(out, route(peer), "", ["bad@a.example", "good@a.example"], [MAIL])
     assert isinstance(outcomes["bad@a.example"], Failed)
@@ -299,7 +304,7 @@ async def test_each_recipient_has_its_own_outcome(peer: Peer, out: Smarthosts) -
 # Large contents and answers in their midst.
 
 
-async def test_refused_in_the_midst_of_the_content(peer: Peer, out: Smarthosts) -> None:
+async def test_refused_in_the_midst_of_the_content(peer: Peer, out: ConnectionPools) -> None:
     peer.on("content", Say("552 5.3.4 too much"), times=1)
     outcome = await send(out, route(peer), b"x: y\r\n\r\n" + b"0123456789\r\n" * 4_000_000)
     assert isinstance(outcome, Failed) and outcome.reply.code == 552
@@ -308,13 +313,13 @@ async def test_refused_in_the_midst_of_the_content(peer: Peer, out: Smarthosts) 
 
 
 @pytest.mark.parametrize("octets", [b"250 " + b"x" * 100_000, b"250-x\r\n" * 30_000, b"HTTP/1.1 400 Bad\r\n"])
-async def test_a_reply_without_end_is_not_waited_for(peer: Peer, out: Smarthosts, octets: bytes) -> None:
+async def test_a_reply_without_end_is_not_waited_for(peer: Peer, out: ConnectionPools, octets: bytes) -> None:
     peer.on("mail", Raw(octets))
     outcome = await send(out, route(peer))
     assert isinstance(outcome, Deferred) and outcome.reply.enhanced == "4.5.0"
 
 
-async def test_a_kept_connection_on_which_more_was_said_is_not_used_again(peer: Peer, out: Smarthosts) -> None:
+async def test_a_kept_connection_on_which_more_was_said_is_not_used_again(peer: Peer, out: ConnectionPools) -> None:
     peer.on("body", Raw(b"250 2.0.0 taken\r\n250 2.0.0 and more\r\n"), times=1)
     assert isinstance(await send(out, route(peer)), Delivered)
     outcome = await send(out, route(peer))
@@ -324,7 +329,7 @@ async def test_a_kept_connection_on_which_more_was_said_is_not_used_again(peer: 
 
 @pytest.mark.parametrize("behaviour", [Drop(), Reset()])
 async def test_lost_in_the_midst_of_a_large_content_is_deferred(
-    peer: Peer, out: Smarthosts, behaviour: Behaviour
+    peer: Peer, out: ConnectionPools, behaviour: Behaviour
 ) -> None:
     peer.on("content", behaviour, times=1)
     outcome = await send(out, route(peer), b"x: y\r\n\r\n" + b"0123456789\r\n" * 4_000_000)
@@ -332,7 +337,7 @@ async def test_lost_in_the_midst_of_a_large_content_is_deferred(
     assert peer.taken == 0
 
 
-async def test_a_next_hop_that_stops_reading_is_given_up(peer: Peer, out: Smarthosts) -> None:
+async def test_a_next_hop_that_stops_reading_is_given_up(peer: Peer, out: ConnectionPools) -> None:
     peer.on("content", Stall(), times=1)
     outcome = await send(out, route(peer, SHORT), b"x: y\r\n\r\n" + b"0123456789\r\n" * 4_000_000)
     assert isinstance(outcome, Deferred) and outcome.stage is Stage.BODY
@@ -342,21 +347,21 @@ async def test_a_next_hop_that_stops_reading_is_given_up(peer: Peer, out: Smarth
 # Kept connections.
 
 
-async def test_connections_are_kept_and_used_again(peer: Peer, out: Smarthosts) -> None:
+async def test_connections_are_kept_and_used_again(peer: Peer, out: ConnectionPools) -> None:
     for _ in range(5):
         assert isinstance(await send(out, route(peer)), Delivered)
     assert peer.sessions == 1
     assert out.counts() == {"default": (0, 1)}
 
 
-async def test_a_refused_recipient_does_not_spoil_the_connection(peer: Peer, out: Smarthosts) -> None:
+async def test_a_refused_recipient_does_not_spoil_the_connection(peer: Peer, out: ConnectionPools) -> None:
     peer.on("rcpt", Say("550 5.1.1 unknown"), times=1)
     assert isinstance(await send(out, route(peer)), Failed)
     assert isinstance(await send(out, route(peer)), Delivered)
     assert peer.sessions == 1
 
 
-async def test_as_many_connections_as_allowed(peer: Peer, out: Smarthosts) -> None:
+async def test_as_many_connections_as_allowed(peer: Peer, out: ConnectionPools) -> None:
     gate = asyncio.Event()
     peer.on("body", Later(gate))
     sends = [asyncio.create_task(send(out, route(peer, connections=3))) for _ in range(8)]
@@ -369,7 +374,7 @@ async def test_as_many_connections_as_allowed(peer: Peer, out: Smarthosts) -> No
 
 @pytest.mark.parametrize("behaviour", [Drop(), Reset(), Say("421 4.4.2 idle too long", close=True)])
 async def test_a_kept_connection_found_dead_is_replaced_in_the_same_attempt(
-    peer: Peer, out: Smarthosts, behaviour: Behaviour
+    peer: Peer, out: ConnectionPools, behaviour: Behaviour
 ) -> None:
     assert isinstance(await send(out, route(peer)), Delivered)
     peer.on("mail", behaviour, times=1)
@@ -377,7 +382,7 @@ async def test_a_kept_connection_found_dead_is_replaced_in_the_same_attempt(
     assert (peer.sessions, peer.taken) == (2, 2)
 
 
-async def test_421_on_the_kept_and_on_the_fresh_connection_is_deferred(peer: Peer, out: Smarthosts) -> None:
+async def test_421_on_the_kept_and_on_the_fresh_connection_is_deferred(peer: Peer, out: ConnectionPools) -> None:
     await send(out, route(peer))
     peer.on("mail", Say("421 4.3.2 no more today", close=True), times=2)
     outcome = await send(out, route(peer))
@@ -385,7 +390,7 @@ async def test_421_on_the_kept_and_on_the_fresh_connection_is_deferred(peer: Pee
     assert peer.sessions == 2
 
 
-async def test_a_connection_closed_while_idle_is_noticed(peer: Peer, out: Smarthosts) -> None:
+async def test_a_connection_closed_while_idle_is_noticed(peer: Peer, out: ConnectionPools) -> None:
     to = route(peer)
     await send(out, to)
     port = peer.port
@@ -396,14 +401,14 @@ async def test_a_connection_closed_while_idle_is_noticed(peer: Peer, out: Smarth
 
 
 async def test_idle_connections_are_closed(peer: Peer) -> None:
-    out = Smarthosts(idle=0.01)
+    out = ConnectionPools(idle=0.01)
     await send(out, route(peer))
     await peer.wait_until(lambda: peer.open_now == 0)
     assert peer.commands[-1] == "QUIT"
 
 
 async def test_a_connection_is_renewed_after_so_many_mails(peer: Peer) -> None:
-    out = Smarthosts(uses=2)
+    out = ConnectionPools(uses=2)
     for _ in range(4):
         await send(out, route(peer))
     assert peer.sessions == 2
@@ -411,7 +416,7 @@ async def test_a_connection_is_renewed_after_so_many_mails(peer: Peer) -> None:
 
 
 async def test_a_next_hop_that_is_down_is_tried_by_one_mail_while_the_others_do_not_wait(peer: Peer) -> None:
-    out = Smarthosts(patience=0.0)
+    out = ConnectionPools(patience=0.0)
     peer.on("connect", Silence())
     to = route(peer, SHORT, connections=2)
     outcomes = await asyncio.gather(*(send(out, to) for _ in range(20)))
@@ -420,7 +425,7 @@ async def test_a_next_hop_that_is_down_is_tried_by_one_mail_while_the_others_do_
     await out.close()
 
 
-async def test_all_pass_once_the_one_mail_that_tries_finds_it_up_again(peer: Peer, out: Smarthosts) -> None:
+async def test_all_pass_once_the_one_mail_that_tries_finds_it_up_again(peer: Peer, out: ConnectionPools) -> None:
     peer.on("connect", Say("421 4.3.2 busy", close=True), times=1)
     assert isinstance(await send(out, route(peer)), Deferred)
     outcomes = await asyncio.gather(*(send(out, route(peer)) for _ in range(20)))
@@ -428,13 +433,13 @@ async def test_all_pass_once_the_one_mail_that_tries_finds_it_up_again(peer: Pee
     assert peer.taken == 20
 
 
-async def test_another_password_means_another_connection(peer: Peer, out: Smarthosts) -> None:
+async def test_another_password_means_another_connection(peer: Peer, out: ConnectionPools) -> None:
     await send(out, route(peer))
     await send(out, route(peer, hostname="other.example"))
     assert peer.sessions == 2
 
 
-async def test_a_cancelled_send_leaves_no_connection_half_way(peer: Peer, out: Smarthosts) -> None:
+async def test_a_cancelled_send_leaves_no_connection_half_way(peer: Peer, out: ConnectionPools) -> None:
     gate = asyncio.Event()
     peer.on("data", Later(gate), times=1)
     task = asyncio.create_task(send(out, route(peer)))
@@ -448,13 +453,13 @@ async def test_a_cancelled_send_leaves_no_connection_half_way(peer: Peer, out: S
     assert peer.taken == 1
 
 
-async def test_no_content_is_asked_for_before_there_is_a_connection(peer: Peer, out: Smarthosts) -> None:
+async def test_no_content_is_asked_for_before_there_is_a_connection(peer: Peer, out: ConnectionPools) -> None:
     gate, composed = asyncio.Event(), 0
 
-    async def compose() -> Letter:
+    async def compose() -> OutgoingMessage:
         nonlocal composed
         composed += 1
-        return letter("", [TO], [MAIL])
+        return outgoing_message("", [TO], [MAIL])
 
     peer.on("body", Later(gate), times=2)
     sending = [asyncio.create_task(out.send(route(peer, connections=2), compose)) for _ in range(9)]
@@ -468,8 +473,8 @@ async def test_no_content_is_asked_for_before_there_is_a_connection(peer: Peer, 
     assert composed == 9
 
 
-async def test_a_mail_that_cannot_be_composed_spoils_no_connection(peer: Peer, out: Smarthosts) -> None:
-    async def compose() -> Letter:
+async def test_a_mail_that_cannot_be_composed_spoils_no_connection(peer: Peer, out: ConnectionPools) -> None:
+    async def compose() -> OutgoingMessage:
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
@@ -490,7 +495,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 @pytest.mark.parametrize(
     ("theirs", "ours"), [("starttls", t) for t in (Tls.STARTTLS, Tls.REQUIRED)] + [("implicit", Tls.IMPLICIT)]
 )
-async def test_tls_and_password(out: Smarthosts, certificate: tuple[Path, Path], theirs: str, ours: Tls) -> None:
+async def test_tls_and_password(out: ConnectionPools, certificate: tuple[Path, Path], theirs: str, ours: Tls) -> None:
     async with Peer(tls=theirs, certificate=certificate, users={"relay": "s3crêt"}) as peer:
         to = route(peer, tls=ours, username="relay", password="s3crêt", ca_file=str(certificate[0]))
         large = b"x: y\r\n\r\n" + b".123456789\r\n" * 400_000
@@ -501,7 +506,9 @@ async def test_tls_and_password(out: Smarthosts, certificate: tuple[Path, Path],
         assert peer.sessions == 1
 
 
-async def test_a_wrong_password_is_deferred_and_tried_once(out: Smarthosts, certificate: tuple[Path, Path]) -> None:
+async def test_a_wrong_password_is_deferred_and_tried_once(
+    out: ConnectionPools, certificate: tuple[Path, Path]
+) -> None:
     async with Peer(tls="starttls", certificate=certificate, users={"relay": "right"}) as peer:
         to = route(peer, tls=Tls.REQUIRED, username="relay", password="wrong", ca_file=str(certificate[0]))
         outcome = await send(out, to)
@@ -515,7 +522,7 @@ async def test_a_wrong_password_is_deferred_and_tried_once(out: Smarthosts, cert
     ("theirs", "ours"), [("starttls", Tls.STARTTLS), ("starttls", Tls.REQUIRED), ("implicit", Tls.IMPLICIT)]
 )
 async def test_an_untrusted_certificate_is_deferred(
-    out: Smarthosts, certificate: tuple[Path, Path], theirs: str, ours: Tls
+    out: ConnectionPools, certificate: tuple[Path, Path], theirs: str, ours: Tls
 ) -> None:
     async with Peer(tls=theirs, certificate=certificate) as peer:
         outcome = await send(out, route(peer, tls=ours))
@@ -525,7 +532,7 @@ async def test_an_untrusted_certificate_is_deferred(
         assert peer.taken == 0
 
 
-async def test_a_certificate_for_another_name_is_deferred(out: Smarthosts, tmp_path: Path) -> None:
+async def test_a_certificate_for_another_name_is_deferred(out: ConnectionPools, tmp_path: Path) -> None:
     other = self_signed(tmp_path, "other.example")
     async with Peer(tls="starttls", certificate=other) as peer:
         outcome = await send(out, route(peer, tls=Tls.REQUIRED, ca_file=str(other[0])))
@@ -534,14 +541,14 @@ async def test_a_certificate_for_another_name_is_deferred(out: Smarthosts, tmp_p
 
 
 @pytest.mark.parametrize(("ours", "username"), [(Tls.REQUIRED, None), (Tls.STARTTLS, "relay"), (Tls.NONE, "relay")])
-async def test_no_tls_no_password_in_clear(out: Smarthosts, ours: Tls, username: str | None) -> None:
+async def test_no_tls_no_password_in_clear(out: ConnectionPools, ours: Tls, username: str | None) -> None:
     async with Peer(users={"relay": "right"}) as peer:
         outcome = await send(out, route(peer, tls=ours, username=username, password="right"))
         assert isinstance(outcome, Deferred) and outcome.alert and outcome.reply.enhanced == "4.7.5"
         assert not any(line.startswith("AUTH") for line in peer.commands)
 
 
-async def test_opportunistic_without_starttls_goes_in_clear(peer: Peer, out: Smarthosts) -> None:
+async def test_opportunistic_without_starttls_goes_in_clear(peer: Peer, out: ConnectionPools) -> None:
     assert isinstance(await send(out, route(peer, tls=Tls.STARTTLS)), Delivered)
 
 
@@ -549,7 +556,7 @@ async def test_opportunistic_without_starttls_goes_in_clear(peer: Peer, out: Sma
     "behaviour", [Say("454 4.7.0 not now"), Say("502 5.5.1 no"), Drop(), Raw(b"220 go\r\nnot tls at all\r\n")]
 )
 async def test_starttls_that_fails_is_deferred(
-    out: Smarthosts, certificate: tuple[Path, Path], behaviour: Behaviour
+    out: ConnectionPools, certificate: tuple[Path, Path], behaviour: Behaviour
 ) -> None:
     async with Peer(tls="starttls", certificate=certificate) as peer:
         peer.on("starttls", behaviour)
@@ -558,7 +565,7 @@ async def test_starttls_that_fails_is_deferred(
         assert peer.taken == 0
 
 
-async def test_a_missing_ca_file_is_told(peer: Peer, out: Smarthosts) -> None:
+async def test_a_missing_ca_file_is_told(peer: Peer, out: ConnectionPools) -> None:
     outcome = await send(out, route(peer, tls=Tls.REQUIRED, ca_file="/nowhere.pem"))
     assert isinstance(outcome, Deferred) and outcome.alert and "/nowhere.pem" in outcome.reply.text
 
@@ -594,7 +601,7 @@ def test_what_the_next_hop_gets_is_the_content() -> None:
 
     async def play() -> None:
         async with Peer() as peer:
-            out = Smarthosts()
+            out = ConnectionPools()
 
             async def one(lines: list[bytes], cuts: list[int]) -> None:
                 mail = b"".join(line + b"\r\n" for line in lines)

@@ -9,10 +9,9 @@ import pytest
 from dns.asyncresolver import Resolver
 
 from relay.demo.stage import free_port
-from relay.reply import Deferred, Delivered, Outcome, Stage
-from relay.smarthost import Route, Smarthosts, Timeouts, Tls
-from relay.smarthost.mx import EXCHANGERS, MailExchangers, trusted
-from relay.smarthost.unreachable import Unreachable
+from relay.replies import Deferred, Delivered, Outcome, Stage
+from relay.smtp_client import ConnectionPools, Route, Timeouts, Tls
+from relay.smtp_client.route import EXCHANGERS, MailExchangers, Unreachable, trusted
 from tests.support import outgoing
 from tests.support.dns_server import SILENT, Names, Zone
 from tests.support.peer import Peer, Say, self_signed
@@ -33,7 +32,7 @@ async def peers() -> AsyncIterator[tuple[Peer, Peer]]:
 async def send(zone: Zone, route: Route, number: int = 1) -> Outcome:
     async with AsyncExitStack() as stack:
         names = await stack.enter_async_context(Names(zone))
-        out = Smarthosts(exchangers=names.exchangers())
+        out = ConnectionPools(exchangers=names.exchangers())
         stack.push_async_callback(out.close)
         for _ in range(number):
             found = await outgoing.send(out, route, "b@relay.example", [TO], [MAIL])
@@ -164,7 +163,7 @@ async def test_we_never_send_to_ourselves_nor_behind_us() -> None:
 
 async def test_names_are_asked_for_once_a_connection(peers: tuple[Peer, Peer]) -> None:
     async with Names(TWO) as names:
-        out = Smarthosts(exchangers=names.exchangers())
+        out = ConnectionPools(exchangers=names.exchangers())
         for _ in range(3):
             await outgoing.send(out, route(peers[0].port), "b@relay.example", [TO], [MAIL])
         await out.close()

@@ -5,11 +5,10 @@ from typing import Any
 
 import pytest
 
-from relay.reply import Deferred, Failed, Outcome, Stage, Uncertain
-from relay.smarthost.content import SLICE, prepare
-from relay.smarthost.dialogue import Dialogue
-from relay.smarthost.route import Timeouts
-from relay.smarthost.transaction import Letter, Transaction
+from relay.replies import Deferred, Failed, Outcome, OutcomeUnknown, Stage
+from relay.smtp_client.protocol import SLICE, ClientProtocol, prepare
+from relay.smtp_client.route import Timeouts
+from relay.smtp_client.transaction import OutgoingMessage, Transaction
 
 MAIL = b"Subject: x\r\n\r\n" + b"0123456789\r\n" * 15_000
 SHORT = Timeouts(**dict.fromkeys(Timeouts.__dataclass_fields__, 0.05))
@@ -20,7 +19,7 @@ class FullPipe(asyncio.Transport):
 
     def __init__(self, then: bytes, takes: bool = False) -> None:
         super().__init__()
-        self.dialogue = Dialogue(self, {"pipelining": ""}, 0.0)
+        self.dialogue = ClientProtocol(self, {"pipelining": ""}, 0.0)
         self.sent: list[bytes] = []
         self.closed = False
         self._then, self._takes = then, takes
@@ -44,7 +43,7 @@ class FullPipe(asyncio.Transport):
 
 
 async def sent(pipe: FullPipe, content: bytes = MAIL) -> Outcome:
-    letter = Letter("", ("a@b.example",), prepare([content]))
+    letter = OutgoingMessage("", ("a@b.example",), prepare([content]))
     return (await Transaction(pipe.dialogue, SHORT, letter).run())["a@b.example"]
 
 
@@ -64,7 +63,7 @@ async def test_a_last_slice_that_is_not_taken_in_time_was_not_delivered() -> Non
 
 
 async def test_a_last_slice_that_was_taken_but_not_answered_is_uncertain() -> None:
-    assert isinstance(await sent(FullPipe(b"", takes=True)), Uncertain)
+    assert isinstance(await sent(FullPipe(b"", takes=True)), OutcomeUnknown)
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from relay.demo.stage import free_port
-from relay.reply import Deferred, Delivered, Stage
-from relay.smarthost import Route, Smarthosts, Tls
+from relay.replies import Deferred, Delivered, Stage
+from relay.smtp_client import ConnectionPools, Route, Tls
 from tests.support import outgoing
 from tests.support.peer import Behaviour, Drop, Peer, Say, self_signed
 
@@ -19,8 +19,8 @@ TO, MAIL = "client@agiris.example", b"Subject: x\r\n\r\nx\r\n"
 
 
 @pytest.fixture
-async def out() -> AsyncIterator[Smarthosts]:
-    smarthosts = Smarthosts()
+async def out() -> AsyncIterator[ConnectionPools]:
+    smarthosts = ConnectionPools()
     yield smarthosts
     await smarthosts.close()
 
@@ -39,7 +39,7 @@ def resolving(monkeypatch: pytest.MonkeyPatch, *hosts: str) -> None:
     monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", getaddrinfo)
 
 
-async def test_each_address_is_tried_in_turn(out: Smarthosts, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_each_address_is_tried_in_turn(out: ConnectionPools, monkeypatch: pytest.MonkeyPatch) -> None:
     async with Peer() as peer:  # at 127.0.0.1 alone
         resolving(monkeypatch, "::1", "127.0.0.9", peer.host)
         found = await outgoing.send(out, Route("smtp.example", peer.port, Tls.NONE), "b@relay.example", [TO], [MAIL])
@@ -50,7 +50,7 @@ async def test_each_address_is_tried_in_turn(out: Smarthosts, monkeypatch: pytes
     "greeting", [Say("421 4.3.2 not now", close=True), Say("554 5.3.2 no mail here", close=True), Drop()]
 )
 async def test_an_address_that_sends_us_away_is_passed_over(
-    out: Smarthosts, monkeypatch: pytest.MonkeyPatch, greeting: Behaviour
+    out: ConnectionPools, monkeypatch: pytest.MonkeyPatch, greeting: Behaviour
 ) -> None:
     async with Peer("127.0.0.2") as one, Peer("127.0.0.3", one.port) as two:
         resolving(monkeypatch, one.host, two.host)
@@ -60,7 +60,7 @@ async def test_an_address_that_sends_us_away_is_passed_over(
 
 
 async def test_a_refused_password_is_not_tried_at_the_next_address(
-    out: Smarthosts, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    out: ConnectionPools, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     certificate = self_signed(tmp_path, "smtp.example")
     terms: dict[str, Any] = {"tls": "starttls", "certificate": certificate, "users": {"relay": "right"}}
@@ -72,7 +72,7 @@ async def test_a_refused_password_is_not_tried_at_the_next_address(
         assert (one.sessions, two.sessions) == (1, 0)
 
 
-async def test_no_address_answers(out: Smarthosts, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_no_address_answers(out: ConnectionPools, monkeypatch: pytest.MonkeyPatch) -> None:
     resolving(monkeypatch, "::1", "127.0.0.9")
     found = (await outgoing.send(out, Route("smtp.example", free_port(), Tls.NONE), "b@relay.example", [TO], [MAIL]))[
         TO
@@ -81,7 +81,7 @@ async def test_no_address_answers(out: Smarthosts, monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize("method", ["PLAIN", "LOGIN", "LOGIN XOAUTH2"])
-async def test_the_method_that_is_offered_is_used(out: Smarthosts, tmp_path: Path, method: str) -> None:
+async def test_the_method_that_is_offered_is_used(out: ConnectionPools, tmp_path: Path, method: str) -> None:
     certificate = self_signed(tmp_path)
     async with Peer(tls="starttls", certificate=certificate, users={"relay": "s3crêt"}) as peer:
         offer = f"250-peer.example\r\n250-STARTTLS\r\n250 AUTH {method}"
@@ -93,7 +93,7 @@ async def test_the_method_that_is_offered_is_used(out: Smarthosts, tmp_path: Pat
         assert [line.split()[1] for line in peer.commands if line.startswith("AUTH")] == [method.split()[0]]
 
 
-async def test_a_token_is_given_by_xoauth2_and_never_as_a_password(out: Smarthosts, tmp_path: Path) -> None:
+async def test_a_token_is_given_by_xoauth2_and_never_as_a_password(out: ConnectionPools, tmp_path: Path) -> None:
     certificate = self_signed(tmp_path)
     async with Peer(tls="starttls", certificate=certificate, users={"relay@firm.example": "ya29.token"}) as peer:
         to = Route(peer.host, peer.port, Tls.REQUIRED, "relay@firm.example", ca_file=str(certificate[0]))
@@ -107,7 +107,7 @@ async def test_a_token_is_given_by_xoauth2_and_never_as_a_password(out: Smarthos
         assert len([line for line in peer.commands if line.startswith("AUTH")]) == 1
 
 
-async def test_a_token_that_has_expired_is_deferred_with_an_alert(out: Smarthosts, tmp_path: Path) -> None:
+async def test_a_token_that_has_expired_is_deferred_with_an_alert(out: ConnectionPools, tmp_path: Path) -> None:
     """The next hop tells the reason as a challenge; only after an empty answer it refuses (334, then 535)."""
     certificate = self_signed(tmp_path)
     async with Peer(tls="starttls", certificate=certificate, users={"relay": "fresh"}) as peer:
@@ -121,7 +121,7 @@ async def test_a_token_that_has_expired_is_deferred_with_an_alert(out: Smarthost
         )
 
 
-async def test_a_token_refused_without_a_challenge_is_deferred_as_well(out: Smarthosts, tmp_path: Path) -> None:
+async def test_a_token_refused_without_a_challenge_is_deferred_as_well(out: ConnectionPools, tmp_path: Path) -> None:
     certificate = self_signed(tmp_path)
     async with Peer(tls="starttls", certificate=certificate, users={"relay": "fresh"}) as peer:
         peer.on("auth", Say("535 5.7.3 Authentication unsuccessful"))

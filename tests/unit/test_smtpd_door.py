@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from relay.model import Envelope, Recipient
-from relay.smtpd import PostFault, make_user_line, reception
-from tests.support.door import Door, Events, Limits, Listener, Recorder, self_signed
+from relay.smtpd import ListenerConfigError, data_reader, make_user_line
+from tests.support.door import Events, Limits, Listener, Recorder, SmtpServer, self_signed
 
 
 class Peer:
@@ -65,11 +65,11 @@ class Stage:
     def __init__(self) -> None:
         self.limits = Limits()
         self.recorder, self.events = Recorder(), Events()
-        self.door: Door
+        self.door: SmtpServer
 
     async def open(self, *listeners: Listener, **options: Any) -> None:
         options = {"auth_delay": 0.0, **options}
-        self.door = Door(
+        self.door = SmtpServer(
             listeners or [Listener()], lambda: self.limits, self.recorder, "door.example", self.events, **options
         )
         await self.door.start()
@@ -134,7 +134,7 @@ async def test_both_families_are_served(stage: Stage) -> None:
 async def test_a_port_in_use_is_an_error_and_nothing_listens(stage: Stage) -> None:
     await stage.open()
     taken = Listener(port=stage.door.addresses[0][1])
-    other = Door([Listener(), taken], lambda: stage.limits, stage.recorder, "door.example", stage.events)
+    other = SmtpServer([Listener(), taken], lambda: stage.limits, stage.recorder, "door.example", stage.events)
     with pytest.raises(OSError):
         await other.start()
     assert other.addresses == []
@@ -150,7 +150,7 @@ async def test_connections_are_limited_by_host_and_in_all(stage: Stage) -> None:
     assert (await first.ask("QUIT")).startswith("221")
     await first.gone()
     await stage.dial()
-    assert len(stage.events.named("connection_refused")) == 1
+    assert len(stage.events.named("connection_rejected")) == 1
 
 
 async def test_a_new_limit_is_in_force_at_once(stage: Stage) -> None:
@@ -189,7 +189,7 @@ async def test_what_a_client_sent_ahead_is_not_obeyed_once_it_has_gone(stage: St
     stage.recorder.go_on.set()
     await asyncio.wait([session])
     assert [raw for _, raw in stage.recorder.mails] == [b"x\r\n"]
-    assert stage.events.named("fault") == []
+    assert stage.events.named("internal_error") == []
 
 
 async def test_a_mail_cut_short_is_not_taken(stage: Stage) -> None:
@@ -305,7 +305,7 @@ async def test_a_fault_is_told_to_us_and_not_to_the_client(stage: Stage) -> None
     peer = await stage.dial()
     await peer.mail_to("fault")
     assert await peer.ask("x\r\n.") == "451 4.3.0 local error, try again later"
-    [fault] = stage.events.named("fault")
+    [fault] = stage.events.named("internal_error")
     assert isinstance(fault["error"], RuntimeError)
 
 
@@ -384,7 +384,7 @@ async def test_a_broken_handshake_leaves_nothing_behind(stage: Stage, certificat
                 await asyncio.sleep(0)
     assert stage.door._house.presence.total == 0
     assert len(stage.events.named("session_error")) == 3
-    assert stage.events.named("fault") == []
+    assert stage.events.named("internal_error") == []
 
 
 @pytest.mark.parametrize("tls", ["starttls", "implicit"])
@@ -407,7 +407,7 @@ async def test_a_connection_lost_during_the_handshake_leaves_nothing_behind(
         while stage.door.sessions:
             await asyncio.sleep(0)
     assert stage.door._house.presence.total == 0
-    assert stage.events.named("fault") == []
+    assert stage.events.named("internal_error") == []
 
 
 async def test_a_proxy_may_send_its_header_and_the_handshake_in_one_packet(
@@ -463,7 +463,7 @@ async def test_reload_takes_a_new_certificate_and_a_faulty_one_changes_nothing(s
     second = await shown()
     assert second != first
     Path(pair[0]).write_text("nonsense")
-    with pytest.raises(PostFault, match=r"cert\.pem"):
+    with pytest.raises(ListenerConfigError, match=r"cert\.pem"):
         stage.door.reload()
     assert await shown() == second
 
@@ -478,8 +478,8 @@ async def test_faulty_files_are_named_at_start(stage: Stage, certificate: tuple[
         (secured(certificate, users_file=str(users)), "line 1"),
         (secured(certificate, users_file="/none"), "/none"),
     ):
-        door = Door([listener], lambda: stage.limits, stage.recorder, "door.example", stage.events)
-        with pytest.raises(PostFault, match=name):
+        door = SmtpServer([listener], lambda: stage.limits, stage.recorder, "door.example", stage.events)
+        with pytest.raises(ListenerConfigError, match=name):
             await door.start()
 
 
@@ -603,7 +603,7 @@ async def test_a_connection_turned_away_has_a_cause(stage: Stage) -> None:
     await (await stage.dial(greeted=False)).gone_after("421 4.7.0")
     stage.limits = Limits(max_connections=0)
     await (await stage.dial(greeted=False)).gone_after("421 4.7.0")
-    causes = [each["cause"] for each in stage.events.named("connection_refused")]
+    causes = [each["cause"] for each in stage.events.named("connection_rejected")]
     assert causes == ["network", "protocol", "host_limit", "server_limit"]
 
 
@@ -646,14 +646,14 @@ class Faulty:
 
 
 @pytest.mark.parametrize(
-    ("what", "verb"), [("Content", "DATA"), ("Chunks", "BDAT 300000"), ("Chunks", "BDAT 300000 LAST")]
+    ("what", "verb"), [("DataDecoder", "DATA"), ("BdatDecoder", "BDAT 300000"), ("BdatDecoder", "BDAT 300000 LAST")]
 )
 async def test_a_fault_amid_the_content_ends_the_session(
     stage: Stage, monkeypatch: pytest.MonkeyPatch, what: str, verb: str
 ) -> None:
     """What is left of the mail must not be obeyed: it may hold commands, and this peer's are trusted."""
-    real = getattr(reception, what)
-    monkeypatch.setattr(reception, what, lambda limit: Faulty(real(limit)))
+    real = getattr(data_reader, what)
+    monkeypatch.setattr(data_reader, what, lambda limit: Faulty(real(limit)))
     stage.limits = Limits(max_mail_size=1_000_000)
     await stage.open()
     peer = await stage.dial()
@@ -670,5 +670,5 @@ async def test_a_fault_amid_the_content_ends_the_session(
     await stage.nobody()
     assert stage.recorder.mails == []
     assert stage.door._house.memory.used == 0
-    (fault,) = stage.events.named("fault")
+    (fault,) = stage.events.named("internal_error")
     assert isinstance(fault["error"], MemoryError)

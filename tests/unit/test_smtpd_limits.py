@@ -2,8 +2,16 @@ import ipaddress
 
 import pytest
 
-from relay.ops.labels import Cause
-from relay.smtpd.limits import GUESSES_HOST, Guesses, Memory, Pace, Presence, allowed, host_of
+from relay.observability.events import RejectCause
+from relay.smtpd.limits import (
+    GUESSES_HOST,
+    AuthFailureLimiter,
+    ConnectionCounter,
+    MemoryBudget,
+    RateLimiter,
+    allowed,
+    host_of,
+)
 from tests.support.door import Limits
 
 
@@ -29,12 +37,12 @@ def test_networks() -> None:
 
 
 def test_presence_counts_by_host_and_in_all_but_not_who_is_turned_away() -> None:
-    presence, limits = Presence(), Limits(max_connections=3, max_connections_per_host=2)
+    presence, limits = ConnectionCounter(), Limits(max_connections=3, max_connections_per_host=2)
     assert presence.enter("192.0.2.1", limits) is None
     assert presence.enter("192.0.2.1", limits) is None
-    assert presence.enter("192.0.2.1", limits) is Cause.HOST_LIMIT
+    assert presence.enter("192.0.2.1", limits) is RejectCause.HOST_LIMIT
     assert presence.enter("192.0.2.2", limits) is None
-    assert presence.enter("192.0.2.3", limits) is Cause.SERVER_LIMIT
+    assert presence.enter("192.0.2.3", limits) is RejectCause.SERVER_LIMIT
     assert presence.total == 3
     presence.leave("192.0.2.1")
     presence.leave("192.0.2.2")
@@ -44,7 +52,7 @@ def test_presence_counts_by_host_and_in_all_but_not_who_is_turned_away() -> None
 
 def test_guesses_are_forgotten() -> None:
     now = 0.0
-    guesses = Guesses(lambda: now)
+    guesses = AuthFailureLimiter(lambda: now)
     for _ in range(GUESSES_HOST):
         assert not guesses.barred("2001:db8::1")
         guesses.failed("2001:db8::1")
@@ -54,7 +62,7 @@ def test_guesses_are_forgotten() -> None:
 
 
 def test_memory_puts_off_the_second_mail_but_never_the_only_one() -> None:
-    memory = Memory(100)
+    memory = MemoryBudget(100)
     assert memory.take(500, beside=0)
     assert memory.take(500, beside=500)
     assert not memory.take(1, beside=0)
@@ -64,7 +72,7 @@ def test_memory_puts_off_the_second_mail_but_never_the_only_one() -> None:
 
 def test_a_host_has_so_many_mails_a_minute_and_no_more_in_any_minute() -> None:
     now = [0.0]
-    pace = Pace(lambda: now[0])
+    pace = RateLimiter(lambda: now[0])
     assert [pace.admit("192.0.2.1", 3) for _ in range(4)] == [True, True, True, False]
     assert pace.admit("192.0.2.2", 3)
     now[0] = 20.0

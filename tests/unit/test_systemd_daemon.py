@@ -91,7 +91,12 @@ async def test_start_watchdog_reload_bad_reload_and_stop(manager):
     await manager.hear("WATCHDOG")
 
     page = await asyncio.to_thread(manager.page, "/metrics")
-    for line in ("self_test_success 1.0", "config_last_reload_success 1.0", "spool_writable 1.0", "faults_total 0.0"):
+    for line in (
+        "self_test_success 1.0",
+        "config_last_reload_success 1.0",
+        "spool_writable 1.0",
+        "internal_errors_total 0.0",
+    ):
         assert f"agiris_relay_{line}\n" in page
     assert "process_resident_memory_bytes" in page
     assert json.loads(await asyncio.to_thread(manager.page, "/readyz"))["ready"] is True
@@ -114,7 +119,7 @@ async def test_start_watchdog_reload_bad_reload_and_stop(manager):
     assert await asyncio.wait_for(manager.process.wait(), 60) == 0
     events = manager.events()
     assert events[-1] == "stopped" and {"started", "reloaded", "reload_failed", "stopping"} <= set(events)
-    assert "fault" not in events
+    assert "internal_error" not in events
 
 
 async def test_the_door_speaks_under_the_rules(manager):

@@ -17,7 +17,8 @@ import pytest
 from relay.demo.receiver import Receiver
 from relay.demo.scenes import BAKERY, SUPPLIER, Attached, Scene
 from relay.demo.stage import Stage
-from relay.facturx.samples import facturx_pdf, invoice_xml
+from relay.facturx.sample_pdf import facturx_pdf
+from relay.facturx.samples import invoice_xml
 from tests.support import systemd_namespace, systemd_sandbox
 
 ROOT = Path(__file__).parents[2]
@@ -137,4 +138,4 @@ async def test_the_daemon_checks_relays_reloads_and_stops_in_there(tmp_path):
         code = await stage.stop()
         await agiris.close()
     assert code == 0, stage.log.read_text()
-    assert "EPERM" not in stage.log.read_text() and '"event": "fault"' not in stage.log.read_text()
+    assert "EPERM" not in stage.log.read_text() and '"event": "internal_error"' not in stage.log.read_text()

@@ -51,7 +51,7 @@ def test_the_checker_in_its_workers():
 import asyncio
 from relay.facturx import samples, sample_pdf
 from relay.inspection import Candidate, Options
-from relay.workers.pool import Pool
+from relay.checker.pool import CheckerPool as Pool
 
 async def main():
     pool = Pool(1, 60)
@@ -90,9 +90,9 @@ asyncio.run(main())
 def test_doors_names_tls_and_pages():
     code = """
 import asyncio, ssl, socket, urllib.request
-from relay.ops.http import Http
-from relay.ops.metrics import Metrics
-from relay.ops.systemd import Systemd
+from relay.observability.http import Http
+from relay.observability.metrics import Metrics
+from relay.observability.systemd import Systemd
 
 async def main():
     http = Http("127.0.0.1:0", Metrics(), list, dict)

@@ -9,7 +9,7 @@ import pytest
 from relay.facturx import samples
 from relay.facturx.encoding import decode_document
 from relay.inspection import Candidate
-from relay.mail.transfer_decoder import Decoded, Problem, decode, head
+from relay.mime.transfer_decoder import Decoded, Problem, decode, head
 
 PDF = samples.facturx_pdf(samples.invoice_xml("F-9"))
 OTHER = samples.plain_pdf("another document")

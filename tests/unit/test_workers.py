@@ -10,11 +10,10 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from relay.checker import CheckerOverloaded, CheckerPool, process
+from relay.checker import pool as pool_module
 from relay.facturx import samples
-from relay.inspection import Candidate, Options
-from relay.report import Kind, Verdict
-from relay.workers import Pool, PoolBusy, process
-from relay.workers import pool as pool_module
+from relay.inspection import Candidate, Kind, Options, Verdict
 
 GOOD = samples.facturx_pdf(samples.invoice_xml())
 PLAIN = samples.plain_pdf("Votre facture FA-2026-0001")
@@ -35,8 +34,8 @@ def log() -> Log:
 
 
 @pytest_asyncio.fixture
-async def pool(log: Log) -> AsyncIterator[Pool]:
-    made = Pool(1, 60, on_event=log)
+async def pool(log: Log) -> AsyncIterator[CheckerPool]:
+    made = CheckerPool(1, 60, on_event=log)
     await made.start()
     yield made
     await made.close()
@@ -46,11 +45,11 @@ def pids(log: Log) -> list[int]:
     return [int(str(fields["pid"])) for name, fields in log if name == "worker_started"]
 
 
-async def test_the_engine_tests_itself_at_the_start(pool: Pool) -> None:
+async def test_the_engine_tests_itself_at_the_start(pool: CheckerPool) -> None:
     assert pool.self_test is None
 
 
-async def test_reports_come_in_order_and_plain_pdfs_tell_the_number_they_name(pool: Pool) -> None:
+async def test_reports_come_in_order_and_plain_pdfs_tell_the_number_they_name(pool: CheckerPool) -> None:
     facturx, plain = await pool.inspect([Candidate(GOOD), Candidate(PLAIN)], Options())
     assert (facturx.verdict, facturx.kind, facturx.number) == (Verdict.VALID, Kind.FACTURX, "FA-2026-0001")
     assert (plain.verdict, plain.mentions, plain.has_text) == (Verdict.NOT_FACTURX, ("FA-2026-0001",), True)
@@ -58,11 +57,11 @@ async def test_reports_come_in_order_and_plain_pdfs_tell_the_number_they_name(po
     assert facturx.ms > 0
 
 
-async def test_nothing_to_inspect_needs_no_worker(pool: Pool) -> None:
+async def test_nothing_to_inspect_needs_no_worker(pool: CheckerPool) -> None:
     assert await pool.inspect([], Options()) == ()
 
 
-async def test_an_idle_worker_killed_from_outside_is_replaced(pool: Pool, log: Log) -> None:
+async def test_an_idle_worker_killed_from_outside_is_replaced(pool: CheckerPool, log: Log) -> None:
     os.kill(pids(log)[0], signal.SIGKILL)
     (report,) = await pool.inspect([Candidate(GOOD)], Options())
     assert report.verdict is Verdict.VALID
@@ -70,7 +69,7 @@ async def test_an_idle_worker_killed_from_outside_is_replaced(pool: Pool, log: L
     assert pool.restarts == 1
 
 
-async def test_a_worker_killed_at_work_costs_nothing(pool: Pool, log: Log) -> None:
+async def test_a_worker_killed_at_work_costs_nothing(pool: CheckerPool, log: Log) -> None:
     os.kill(pids(log)[0], signal.SIGSTOP)
     asked = asyncio.create_task(pool.inspect([Candidate(GOOD), Candidate(PLAIN)], STRUCTURE))
     while not pool.busy:
@@ -87,7 +86,7 @@ async def test_a_stopped_worker_is_killed_in_time_and_the_mail_is_checked(log: L
         log(name, fields)
         pool.configure(1, 60)  # the second try gets all the time it needs
 
-    pool = Pool(1, 60, on_event=relent)
+    pool = CheckerPool(1, 60, on_event=relent)
     await pool.start()
     pool.configure(1, 0.2)
     first = pids(log)[0]
@@ -109,7 +108,7 @@ async def test_twice_failed_is_undetermined_with_its_sha256(
     monkeypatch: pytest.MonkeyPatch, how: str, rule: str
 ) -> None:
     monkeypatch.setattr(process, "CHILD", f"tests.support.bad_child_{how}")
-    pool = Pool(1, 60)
+    pool = CheckerPool(1, 60)
     await pool.start()
     pool.configure(1, 0.5 if how == "hang" else 60)
     try:
@@ -123,7 +122,7 @@ async def test_twice_failed_is_undetermined_with_its_sha256(
 
 
 async def test_others_are_not_delayed_by_one_that_hangs(log: Log) -> None:
-    pool = Pool(2, 60, on_event=log)
+    pool = CheckerPool(2, 60, on_event=log)
     await pool.start()
     try:
         stopped = pids(log)[0]
@@ -141,26 +140,26 @@ async def test_others_are_not_delayed_by_one_that_hangs(log: Log) -> None:
 
 
 async def test_too_many_waiting_is_busy_and_the_rest_is_served(
-    pool: Pool, log: Log, monkeypatch: pytest.MonkeyPatch
+    pool: CheckerPool, log: Log, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pool_module, "MAX_WAITING", 2)
     os.kill(pids(log)[0], signal.SIGSTOP)
     asked = [asyncio.create_task(pool.inspect([Candidate(PLAIN)], STRUCTURE)) for _ in range(3)]
     while pool.waiting < 2:
         await asyncio.sleep(0)
-    with pytest.raises(PoolBusy):
+    with pytest.raises(CheckerOverloaded):
         await pool.inspect([Candidate(PLAIN)], STRUCTURE)
     os.kill(pids(log)[0], signal.SIGCONT)
     assert len(await asyncio.gather(*asked)) == 3
     assert (pool.busy, pool.waiting) == (0, 0)
 
 
-async def test_nobody_waits_for_a_worker_for_ever(pool: Pool, log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_nobody_waits_for_a_worker_for_ever(pool: CheckerPool, log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pool_module, "PATIENCE", 0.05)
     os.kill(pids(log)[0], signal.SIGSTOP)
     served = asyncio.create_task(pool.inspect([Candidate(PLAIN)], STRUCTURE))
     await asyncio.sleep(0)
-    with pytest.raises(PoolBusy):
+    with pytest.raises(CheckerOverloaded):
         await pool.inspect([Candidate(PLAIN)], STRUCTURE)
     assert pool.waiting == 0
     os.kill(pids(log)[0], signal.SIGCONT)
@@ -168,19 +167,19 @@ async def test_nobody_waits_for_a_worker_for_ever(pool: Pool, log: Log, monkeypa
     assert (pool.busy, pool.waiting) == (0, 0)
 
 
-async def test_octets_that_wait_are_bounded_too(pool: Pool, log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_octets_that_wait_are_bounded_too(pool: CheckerPool, log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pool_module, "MAX_WAITING_OCTETS", len(PLAIN) + 1)
     os.kill(pids(log)[0], signal.SIGSTOP)
     asked = [asyncio.create_task(pool.inspect([Candidate(PLAIN)], STRUCTURE)) for _ in range(2)]
     while not pool.waiting:
         await asyncio.sleep(0)
-    with pytest.raises(PoolBusy):
+    with pytest.raises(CheckerOverloaded):
         await pool.inspect([Candidate(PLAIN)], STRUCTURE)
     os.kill(pids(log)[0], signal.SIGCONT)
     await asyncio.gather(*asked)
 
 
-async def test_a_cancelled_request_leaves_the_pool_in_step(pool: Pool, log: Log) -> None:
+async def test_a_cancelled_request_leaves_the_pool_in_step(pool: CheckerPool, log: Log) -> None:
     os.kill(pids(log)[0], signal.SIGSTOP)
     asked = asyncio.create_task(pool.inspect([Candidate(GOOD)], Options()))
     waiting = asyncio.create_task(pool.inspect([Candidate(PLAIN)], STRUCTURE))
@@ -193,7 +192,7 @@ async def test_a_cancelled_request_leaves_the_pool_in_step(pool: Pool, log: Log)
     assert pool.busy == 0
 
 
-async def test_a_cancelled_waiter_gives_its_turn_away(pool: Pool, log: Log) -> None:
+async def test_a_cancelled_waiter_gives_its_turn_away(pool: CheckerPool, log: Log) -> None:
     os.kill(pids(log)[0], signal.SIGSTOP)
     first, second, third = (asyncio.create_task(pool.inspect([Candidate(PLAIN)], STRUCTURE)) for _ in range(3))
     while pool.waiting < 2:
@@ -204,7 +203,7 @@ async def test_a_cancelled_waiter_gives_its_turn_away(pool: Pool, log: Log) -> N
     assert (pool.busy, pool.waiting) == (0, 0)
 
 
-async def test_the_pool_grows_and_shrinks_at_once(pool: Pool, log: Log) -> None:
+async def test_the_pool_grows_and_shrinks_at_once(pool: CheckerPool, log: Log) -> None:
     pool.configure(3, 60)
     await asyncio.gather(*(pool.inspect([Candidate(PLAIN)], STRUCTURE) for _ in range(3)))
     assert len(pids(log)) == 3
@@ -214,14 +213,14 @@ async def test_the_pool_grows_and_shrinks_at_once(pool: Pool, log: Log) -> None:
 
 
 async def test_workers_stay_while_there_is_work(log: Log) -> None:
-    pool = Pool(2, 60, on_event=log)
+    pool = CheckerPool(2, 60, on_event=log)
     await pool.start()
     await asyncio.gather(*(pool.inspect([Candidate(PLAIN)], STRUCTURE) for _ in range(40)))
     await pool.close()
     assert (len(pids(log)), pool.restarts) == (2, 0)
 
 
-async def test_an_engine_that_failed_its_test_makes_nothing_valid(pool: Pool) -> None:
+async def test_an_engine_that_failed_its_test_makes_nothing_valid(pool: CheckerPool) -> None:
     pool.self_test = "BR-CO-15 is blind"
     (report,) = await pool.inspect([Candidate(GOOD)], Options())
     assert report.verdict is Verdict.UNDETERMINED
@@ -234,7 +233,7 @@ async def test_a_worker_has_no_secret_no_file_of_ours_and_strict_limits(
     monkeypatch.setenv("SMARTHOST_PASSWORD", "hunter2")
     spool = (tmp_path / "spool.db").open("wb")
     os.set_inheritable(spool.fileno(), True)
-    pool = Pool(1, 60, on_event=log)
+    pool = CheckerPool(1, 60, on_event=log)
     await pool.start()
     try:
         proc = Path(f"/proc/{pids(log)[0]}")
@@ -253,7 +252,7 @@ async def test_a_worker_has_no_secret_no_file_of_ours_and_strict_limits(
 async def test_workers_die_with_their_parent() -> None:
     script = (
         "import asyncio, sys\n"
-        "from relay.workers import Pool\n"
+        "from relay.checker.pool import CheckerPool as Pool\n"
         "async def main():\n"
         "    pool = Pool(1, 60, on_event=lambda name, fields: print(fields['pid'], flush=True))\n"
         "    await pool.start()\n"
@@ -283,8 +282,8 @@ def _runs(pid: int) -> bool:
 
 async def test_a_large_parent_does_not_make_its_workers_look_large() -> None:
     """ru_maxrss of a child begins with the peak of its parent: no worker would last longer than one request."""
-    ballast = bytearray(800 * 1024 * 1024)
-    pool = Pool(1, 60)
+    emergency_reserve = bytearray(800 * 1024 * 1024)
+    pool = CheckerPool(1, 60)
     await pool.start()
     try:
         for _ in range(3):
@@ -292,4 +291,4 @@ async def test_a_large_parent_does_not_make_its_workers_look_large() -> None:
         assert pool.restarts == 0
     finally:
         await pool.close()
-    assert ballast
+    assert emergency_reserve

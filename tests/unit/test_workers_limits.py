@@ -4,13 +4,13 @@ import resource
 
 import pytest
 
-from relay.workers import child, limits
+from relay.checker import worker
 
 
 def test_every_request_may_use_its_share_of_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     ends: list[int] = []
     monkeypatch.setattr(resource, "setrlimit", lambda which, values: ends.append(values[0]))
-    cpu, spent = limits.Cpu(30.0), 0.0
+    cpu, spent = worker.CpuLimit(30.0), 0.0
     for _ in range(1000):
         cpu.allow(spent)
         assert spent + 30 <= ends[-1] <= spent + 61
@@ -19,9 +19,9 @@ def test_every_request_may_use_its_share_of_cpu(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_memory_is_looked_at_once_the_process_has_worked_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
-    memory = child.Memory()
-    monkeypatch.setattr(child, "RETIRE_ABOVE", 1 << 62)  # the process of many tests may be large
+    memory = worker.MemoryLimit()
+    monkeypatch.setattr(worker, "RETIRE_ABOVE", 1 << 62)  # the process of many tests may be large
     assert not memory.swollen(1.0)
-    monkeypatch.setattr(child, "RETIRE_ABOVE", 0)
-    assert not memory.swollen(1.0 + child.LOOK_EVERY / 2)
-    assert memory.swollen(1.0 + child.LOOK_EVERY)
+    monkeypatch.setattr(worker, "RETIRE_ABOVE", 0)
+    assert not memory.swollen(1.0 + worker.LOOK_EVERY / 2)
+    assert memory.swollen(1.0 + worker.LOOK_EVERY)

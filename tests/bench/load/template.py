@@ -12,7 +12,8 @@ from hashlib import sha256
 
 import pybase64
 
-from relay.facturx.samples import facturx_pdf, invoice_xml, original_pdf
+from relay.facturx.sample_pdf import facturx_pdf, original_pdf
+from relay.facturx.samples import invoice_xml
 from tests.support import mails
 
 BLANK = b"B000000-00000000"
@@ -96,7 +97,7 @@ def template(
     recipient: str,
     siren: str,
     profile: str = "en16931",
-    ballast: int = 0,
+    emergency_reserve: int = 0,
     original: int | None = None,
     lines: int = 1,
 ) -> Template:
@@ -106,7 +107,9 @@ def template(
     """
     number = BLANK.decode()
     xml = _with_lines(invoice_xml(number, profile=profile, seller_siren=siren, buyer_siren=BUYER), lines)
-    facturx = facturx_pdf(xml, padding=ballast, archival=ballast > 0)  # no PDF/A fits in the smallest message
+    facturx = facturx_pdf(
+        xml, padding=emergency_reserve, archival=emergency_reserve > 0
+    )  # no PDF/A fits in the smallest message
     documents = [facturx]
     if original is not None:
         documents.append(original_pdf(xml, padding=original))

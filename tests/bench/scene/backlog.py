@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 
 from relay.model import Disposition, Plan
-from relay.reason import Reason
+from relay.reasons import Reason
 from relay.spool.open import open_spool
 from tests.bench.contenders.ours import Ours
 from tests.bench.load import proc, sender

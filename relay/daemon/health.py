@@ -1,0 +1,110 @@
+"""Health, figures and housekeeping: what runs beside the mails."""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+
+from relay.checker import CheckerPool
+from relay.model import State
+from relay.observability.events import Event
+from relay.observability.log import event_log
+from relay.observability.metrics import Metrics
+from relay.observability.systemd import Systemd
+from relay.queue import QueueManager
+from relay.spool.port import Spool, SpoolError, Stats
+
+PENDING = (State.QUEUED, State.ACTIVE, State.DEFERRED)
+STATUS_SECONDS = 30.0
+PURGE_SECONDS = 60.0
+PURGE_STEP = 100
+
+
+class HealthMonitor:
+    """Answers /healthz, /readyz and the scrape; tells systemd a line a person can read.
+
+    trouble: what is wrong with the configuration files. failures: of the background tasks.
+    """
+
+    def __init__(
+        self,
+        *,
+        spool: Spool,
+        pool: CheckerPool,
+        queue: QueueManager,
+        metrics: Metrics,
+        systemd: Systemd,
+        sessions: Callable[[], int],
+        trouble: Callable[[], str | None],
+        failures: Callable[[], Sequence[str]] = tuple,
+    ) -> None:
+        self._trouble, self._failures = trouble, failures
+        self._spool, self._pool, self._queue, self._sessions = spool, pool, queue, sessions
+        self._metrics, self._systemd = metrics, systemd
+
+    def healthy(self) -> list[str]:
+        """Why no progress is made; empty when all is well. That this runs shows that the event loop turns."""
+        return [] if self._queue.alive() else ["the queue manager makes no progress"]
+
+    def ready(self) -> dict[str, str]:
+        """Each condition for taking and checking mails: "ok", or why not."""
+        return {
+            "queue": "ok" if self._queue.alive() else "the queue manager makes no progress",
+            "spool": str(self._spool.unhealthy() or self._spool.degraded() or "ok"),
+            "tasks": "; ".join(self._failures()) or "ok",
+            "check": f"the self-test failed: {self._pool.self_test}" if self._pool.self_test else "ok",
+        }
+
+    async def refresh(self) -> Stats:
+        """Bring the figures up to date, before a scrape."""
+        stats = await self._spool.stats()
+        writable = self._spool.unhealthy() is None
+        self._metrics.spool(
+            stats.by_state, stats.held, stats.oldest, stats.octets, stats.free, stats.corrupt, writable=writable
+        )
+        self._metrics.disconnected(self._sessions())
+        busy = self._pool.busy
+        self._metrics.workers(busy, max(0, self._pool.size - busy), self._pool.waiting)
+        return stats
+
+    async def scrape(self) -> None:
+        """`refresh` for the scrape: figures that cannot be had leave the old ones."""
+        try:
+            await self.refresh()
+        except SpoolError as error:
+            event_log(Event.INTERNAL_ERROR, where="figures", exception=error)
+
+    async def report_status(self) -> None:
+        """Keep the line of `systemctl status` true, until cancelled."""
+        while True:
+            try:
+                self._systemd.status(status_line(await self.refresh(), self._troubles()))
+            except SpoolError as error:
+                self._systemd.status(f"the spool cannot be read: {error}")
+            await asyncio.sleep(STATUS_SECONDS)
+
+    def _troubles(self) -> list[str]:
+        """What /readyz says, and what is wrong though mails are taken."""
+        found = [text for text in self.ready().values() if text != "ok"]
+        return [*found, *filter(None, [self._trouble()])]
+
+
+def status_line(stats: Stats, troubles: Sequence[str] = ()) -> str:
+    """For a person: what is wrong, what waits, what is held."""
+    waiting = sum(stats.by_state.get(state, 0) for state in PENDING)
+    held = stats.by_state.get(State.HELD, 0)
+    delivered = stats.by_state.get(State.DELIVERED, 0)
+    return "; ".join([*troubles, f"{delivered} delivered, {waiting} waiting, {held} held for a person"])
+
+
+async def housekeeping(spool: Spool, keep: Callable[[], float]) -> None:
+    """Forget mails that ended, or were withheld, more than `keep()` seconds ago, in small steps, until cancelled."""
+    while True:
+        try:
+            before = time.time() - keep()
+            purged = await spool.purge(before, PURGE_STEP, withheld=before)
+        except SpoolError as error:
+            event_log(Event.INTERNAL_ERROR, where="purge", exception=error)
+            purged = 0
+        if purged:
+            event_log(Event.PURGED, mails=purged)
+        await asyncio.sleep(1.0 if purged == PURGE_STEP else PURGE_SECONDS)

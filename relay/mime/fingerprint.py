@@ -1,0 +1,78 @@
+"""identity(): what a resubmission shares with the mail that was stored before, and what tells a damaged mail.
+
+A peer that lost our 250 sends again: the same octets, or the same mail under fresh trace fields when it came through
+another queue. Both must be recognised, else the invoice is booked twice; two different mails may never be one."""
+
+from hashlib import sha256
+from typing import NamedTuple
+
+from relay.mime.headers import read_header
+from relay.mime.message import Entity, Header, MalformedMail
+from relay.model import Envelope
+
+TRACE = frozenset(
+    {"received", "x-received", "return-path", "delivered-to", "x-original-to", "envelope-to", "x-envelope-to"}
+    | {"authentication-results", "received-spf", "dkim-signature", "x-google-dkim-signature"}
+    | {"arc-seal", "arc-message-signature", "arc-authentication-results"}
+)
+"""Fields a relay on the way adds; they tell how the mail came, not which mail it is."""
+
+
+class Identity(NamedTuple):
+    """fingerprint: hex. seal: 32 octets, what `seal` gives for the raw mail."""
+
+    fingerprint: str
+    seal: bytes
+
+
+def identity(envelope: Envelope, raw: bytes, root: Entity | None = None) -> Identity:
+    """Fingerprint and seal for one pass over the body. Never raises.
+
+    The fingerprint is the SHA-256 of sender, set of recipients, header without trace fields, and body. Equal for the
+    same octets; also for octets that differ in trace fields only, provided that a Message-ID is there to say that it is
+    the same mail (rfc5322#3.6.4). Domains compare without case, local parts with (rfc5321#2.4). Order of recipients,
+    HELO, user and DSN parameters do not count. root: of the mail when it has been parsed already.
+    """
+    headers, start = (root.headers, root.body.start) if root is not None else _header(raw)
+    body = sha256(memoryview(raw)[start:]).digest()
+    addresses = [_address(envelope.sender), *sorted({_address(each) for each in envelope.addresses})]
+    way = "\0".join(addresses).encode("utf-8", "surrogatepass")
+    if "message-id" in [header.name for header in headers]:
+        kept = b"".join([raw[slice(*header.span)] for header in headers if header.name not in TRACE])
+        told = b"\0".join((way, b"", b"mail", kept, body))
+    else:
+        told = b"\0".join((way, b"", b"raw", raw[:start], body))
+    return Identity(sha256(told).hexdigest(), _sealed(raw[:start], body))
+
+
+def fingerprint(envelope: Envelope, raw: bytes) -> str:
+    """That of `identity` alone."""
+    return identity(envelope, raw).fingerprint
+
+
+def seal(raw: bytes) -> bytes:
+    """SHA-256 of the header's octets and the SHA-256 of the body: equal for the same octets and for no others."""
+    _, start = _header(raw)
+    return _sealed(raw[:start], sha256(memoryview(raw)[start:]).digest())
+
+
+def is_intact(raw: bytes, sealed: bytes) -> bool:
+    """Are these the octets that were sealed? A spool of the first days holds the SHA-256 of the whole instead."""
+    return seal(raw) == sealed or sha256(raw).digest() == sealed
+
+
+def _sealed(header: bytes, body: bytes) -> bytes:
+    return sha256(header + body).digest()
+
+
+def _header(raw: bytes) -> tuple[tuple[Header, ...], int]:
+    try:
+        fields = read_header(raw, 0, len(raw))
+    except MalformedMail:
+        return (), 0
+    return fields.headers, fields.body
+
+
+def _address(address: str) -> str:
+    local, at, domain = address.rpartition("@")
+    return f"{local}{at}{domain.lower()}"

@@ -1,0 +1,137 @@
+"""Delivery status notifications to the sender (RFC 3464)."""
+
+from relay.dsn.writer import Notice, report
+from relay.lifecycle import Transition
+from relay.model import Delivery, Disposition, Envelope, Mail, Plan, Recipient, Retry, new_queue_id
+
+DESTINATION = "reports"
+"""Name of the destination of our own mails: no client's limits apply to them."""
+
+
+def generated(*, queue_id: str, to: str, raw: bytes, now: float, hostname: str, smarthost: str) -> Mail:
+    """A mail to `to` from the null sender (rfc3464#2), due at once. `now`: epoch seconds."""
+    plan = Plan(Disposition.RELAY, to=(to,), destination=DESTINATION, smarthost=smarthost, answers=(to,))
+    return Mail(
+        queue_id=queue_id,
+        envelope=Envelope("", (Recipient(to),), helo=hostname),
+        raw=raw,
+        plans=(plan,),
+        arrived=now,
+        fingerprint=f"generated {queue_id}",
+        message_id=f"<{queue_id}@{hostname}>",
+        generated=True,
+    )
+
+
+_ACTION = {
+    "failed": ("failed", "FAILURE", "5.0.0"),
+    "late": ("delayed", "DELAY", "4.0.0"),
+    "delivered": ("relayed", "SUCCESS", "2.0.0"),
+}
+
+_MEANINGS = {
+    "1.0": "other address status",
+    "1.1": "bad destination mailbox address",
+    "1.2": "bad destination system address",
+    "1.3": "bad destination mailbox address syntax",
+    "1.6": "destination mailbox has moved, no forwarding address",
+    "1.10": "recipient address has null MX",
+    "2.0": "other mailbox status",
+    "2.1": "mailbox disabled, not accepting messages",
+    "2.2": "mailbox full",
+    "2.3": "message length exceeds administrative limit",
+    "3.0": "other mail system status",
+    "3.1": "mail system full",
+    "3.2": "system not accepting network messages",
+    "3.4": "message too big for system",
+    "4.0": "other network or routing status",
+    "4.1": "no answer from host",
+    "4.2": "bad connection",
+    "4.3": "directory server failure",
+    "4.4": "unable to route",
+    "4.5": "mail system congestion",
+    "4.6": "routing loop detected",
+    "4.7": "delivery time expired",
+    "5.0": "other protocol status",
+    "6.0": "other media error",
+    "6.1": "media not supported",
+    "7.0": "other security status",
+    "7.1": "delivery not authorized, message refused",
+}
+"""Subject and detail of an enhanced code in the words of RFC 3463 §3 (1.10: RFC 7505)."""
+
+
+def status_report(
+    mail: Mail,
+    delivery: Delivery,
+    transition: Transition,
+    *,
+    hostname: str,
+    retry: Retry,
+    now: float,
+    smarthost: str = "default",
+) -> tuple[Mail, ...]:
+    """The notification that `transition.report` ("failed", "late" or "delivered") calls for; none where none may be
+    sent. smarthost: by which it leaves.
+
+    Never to the null sender and never about a mail of our own (rfc3464#2); NOTIFY is honoured (rfc3461#4.1). It speaks
+    of the addresses the platform wrote to. The Agiris address is the firm's affair, so of the next hop's reply it tells
+    the codes, not the text, which may repeat the address.
+    """
+    if mail.generated or not mail.envelope.sender or transition.report not in _ACTION:
+        return ()
+    action, wish, unknown = _ACTION[transition.report]
+    answers = set(mail.plans[delivery.plan].answers)
+    about = [each for each in mail.envelope.recipients if each.address in answers and _wished(each, wish)]
+    if not about:
+        return ()
+    code, enhanced = _codes(transition.reply)
+    notices = [
+        Notice(
+            recipient=each.address,
+            action=action,
+            status=enhanced or unknown,
+            diagnostic=" ".join(part for part in (code, enhanced, _MEANINGS.get(enhanced[2:], "")) if part)
+            if code
+            else "",
+            orcpt=each.orcpt,
+            tried=now,
+            until=mail.arrived + retry.give_up if action == "delayed" else None,
+        )
+        for each in about
+    ]
+    queue_id = new_queue_id()
+    raw = report(
+        hostname=hostname,
+        queue_id=queue_id,
+        to=mail.envelope.sender,
+        at=now,
+        arrived=mail.arrived,
+        notices=notices,
+        original=mail.raw,
+        original_id=mail.queue_id,
+        envid=mail.envelope.envid,
+        whole=mail.envelope.ret == "FULL",
+    )
+    return (
+        generated(queue_id=queue_id, to=mail.envelope.sender, raw=raw, now=now, hostname=hostname, smarthost=smarthost),
+    )
+
+
+def _codes(reply: str) -> tuple[str, str]:
+    """The code and the enhanced code with which a reply begins, "" for what it has not."""
+    code, _, rest = reply.partition(" ")
+    if not code.isdecimal():
+        return "", ""
+    enhanced = rest.partition(" ")[0]
+    return code, enhanced if rest[:1] in "245" and rest[1:2] == "." else ""
+
+
+def _diagnostic(code: str, enhanced: str) -> str:
+    parts = (code, enhanced, _MEANINGS.get(enhanced[2:], ""))
+    return " ".join(each for each in parts if each) if code else ""
+
+
+def _wished(recipient: Recipient, wish: str) -> bool:
+    """Without NOTIFY, failures and delays are told (rfc3461#4.1)."""
+    return wish in recipient.notify or (not recipient.notify and wish != "SUCCESS")

@@ -1,0 +1,293 @@
+"""The queue manager (Postfix: qmgr): claims what is due, a task for each attempt, leases renewed while they last.
+
+The rules: claims go to the spool only for what can be attempted at once; a destination fills its own slots only, and
+one that is full or has had its mails of the minute is skipped; whatever fails in one attempt stays in it; a stop claims
+nothing more, finishes what is under way and hands the rest back.
+
+After a crash, what was claimed is unconfirmed. New messages do not wait for it; of it, one delivery at a time is sent
+(relay.queue.attempt.Solitude), so that only one which ends the process by itself, several times, is ever held."""
+
+import asyncio
+import random
+import time
+from collections import Counter
+from collections.abc import Callable, Collection
+from contextlib import suppress
+
+import structlog
+
+from relay.model import Claim, Mail
+from relay.observability.events import Event
+from relay.queue.attempt import Attempts
+from relay.queue.message_cache import MessageCache, wanted
+from relay.queue.ports import DEFAULT, Limits, Ports
+from relay.queue.throttle import Throttle
+from relay.spool.port import Reservation, Spool, SpoolBroken
+
+log = structlog.get_logger(__name__)
+
+
+class QueueManager:
+    """`run()` in a task of its own until `drain()`. clock: seconds since the epoch; monotonic, sleep: of the rate."""
+
+    def __init__(
+        self,
+        spool: Spool,
+        ports: Ports,
+        limits: Limits = DEFAULT,
+        *,
+        clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        self._spool = spool
+        self._ports = ports
+        self._limits = limits
+        self._clock = clock
+        self._remembered = MessageCache(limits.remember)
+        self._gates = Throttle(ports.rate, limits.per_destination, monotonic)
+        self._attempts = Attempts(spool, ports, self._remembered, clock, jitter, limits.poll)
+        self._tasks: dict[asyncio.Task[None], Claim] = {}
+        self._reserved = 0
+        self._claiming = 0  # places, in all and of each destination, that the claim on its way may take
+        self._waits = True  # something may be due for which there is room: it goes before what is new
+        self._fresh: set[str] = set()  # destinations of what was stored since the last claim: something is due
+        self._short = True  # of room at the last claim: an end may make some
+        self._unconfirmed: set[str] = set()  # destinations for which an unconfirmed delivery is under way
+        self._confirm = asyncio.Event()
+        self._wake = asyncio.Event()
+        self._stopping = asyncio.Event()
+        self._ended = asyncio.Event()
+        self._ended.set()
+        self.progress = time.monotonic()
+
+    def reserve(self, mail: Mail) -> Reservation | None:
+        """Places for what `mail` will bring: it is stored as claimed, which saves a commit. None: older mails wait.
+
+        `stored` or `give_back` is owed for it.
+        """
+        free = self._limits.attempts - len(self._tasks) - self._reserved - self._claiming
+        if self._waits or self._stopping.is_set() or self._ended.is_set() or free <= 0:
+            return None
+        taken = self._gates.reserve(wanted(mail), free, self._claiming)
+        self._reserved += sum(taken.values())
+        return Reservation(self._limits.lease, taken)
+
+    def stored(self, mail: Mail, take: Reservation | None, claims: Collection[Claim]) -> None:
+        """`mail` was just stored: deliver it from memory, now."""
+        fresh = wanted(mail)
+        deliveries = sum(fresh.values())
+        self._remembered.add(mail, deliveries)
+        for claim in claims:
+            self._start(claim)
+        if take is not None:
+            self._free(take, claims)
+        if deliveries > len(claims):
+            self._fresh.update(fresh)
+            self._wake.set()
+
+    def give_back(self, take: Reservation) -> None:
+        """Nothing was stored."""
+        self._free(take, ())
+
+    def _free(self, take: Reservation, used: Collection[Claim]) -> None:
+        self._reserved -= sum(take.room.values())
+        left = dict(take.room)
+        for claim in used:
+            left[claim.delivery.destination] -= 1
+        self._gates.give_back(left)
+
+    def notify(self) -> None:
+        """Something may be due."""
+        self._wake.set()
+
+    @property
+    def under_way(self) -> int:
+        """Claims that are not settled yet."""
+        return len(self._tasks)
+
+    def alive(self) -> bool:
+        """The loop runs and turned not long ago."""
+        return not self._ended.is_set() and time.monotonic() - self.progress < self._limits.stalled
+
+    async def run(self) -> None:
+        """Until `drain`, or until the spool is broken (then `ports.broken` has been told)."""
+        self._ended.clear()
+        renewing = asyncio.create_task(self._renew_leases())
+        confirming = asyncio.create_task(self._attempt_unconfirmed())
+        try:
+            while not self._stopping.is_set():
+                self.progress = time.monotonic()
+                self._wake.clear()
+                try:
+                    claimed = await self._claim()
+                except SpoolBroken as error:
+                    self._broken(error)
+                    return
+                except Exception:
+                    log.exception(Event.INTERNAL_ERROR, where="queue")
+                    claimed = False
+                if not claimed:
+                    await self._sleep()
+        finally:
+            renewing.cancel()
+            if not self._stopping.is_set():  # `run` itself was cancelled
+                confirming.cancel()
+            await asyncio.wait([confirming])
+            self._ended.set()
+
+    async def drain(self, timeout: float) -> int:
+        """Claim nothing more and let what is under way end; after `timeout` seconds cut it off. How many were cut."""
+        self._stopping.set()
+        self._wake.set()
+        self._confirm.set()
+        await self._ended.wait()  # a claim on its way to the spool still becomes a task, and is handed back there
+        if self._tasks:
+            await asyncio.wait(tuple(self._tasks), timeout=timeout)
+        cut = tuple(self._tasks)
+        for task in cut:
+            task.cancel()
+        await asyncio.gather(*cut, return_exceptions=True)
+        return len(cut)
+
+    async def _claim(self) -> bool:
+        """Claim what is due and begin its attempts; True when more may be due for which there is room."""
+        self._short = True  # what ends before the claim returns may make room too
+        if self._places() <= 0:
+            self._waits = True
+            return False
+        full = {name for name, free in self._gates.room().items() if not free}
+        if not await self._is_due(full):
+            self._gates.full = full
+            self._short, self._waits = bool(full), False
+            return False
+        room = self._places()
+        if room <= 0:
+            self._waits = True
+            return False
+        if not self._waits:
+            # The rest is for what is stored meanwhile: else each claim would leave something for another.
+            room -= room // 2
+        # What is reserved meanwhile keeps off them, so no destination gets more than its slots.
+        places, self._claiming = self._gates.room(), room
+        try:
+            claims = await self._spool.claim(self._clock(), self._limits.lease, room, places)
+        finally:
+            self._claiming = 0
+        for claim in claims:
+            self._gates.enter(claim.delivery.destination)
+            self._start(claim)
+        taken = Counter(claim.delivery.destination for claim in claims)
+        self._gates.full = {name for name, free in places.items() if taken[name] >= free}
+        self._waits = len(claims) == room
+        self._short = self._waits or bool(self._gates.full)
+        return self._waits
+
+    def _places(self) -> int:
+        return min(self._limits.attempts - len(self._tasks) - self._reserved, self._limits.per_destination)
+
+    def _start(self, claim: Claim) -> None:
+        task = asyncio.create_task(self._deliver(claim), name=f"deliver {claim.delivery.id}")
+        self._tasks[task] = claim
+        task.add_done_callback(self._done)
+
+    async def _is_due(self, full: Collection[str]) -> bool:
+        """Whether a claim would find something. What was just stored is due: the spool need not be asked."""
+        fresh = not self._fresh.issubset(full)
+        self._fresh.clear()
+        if fresh:
+            return True
+        due = await self._spool.due(full)
+        return due is not None and due <= self._clock()
+
+    async def _attempt_unconfirmed(self) -> None:
+        """Claim what an earlier claim left unconfirmed, one delivery for each destination at a time. Looks when one of
+        them ends, and now and then, for leases that expire while we run."""
+        while not self._stopping.is_set():
+            self._confirm.clear()
+            try:
+                while await self._claim_unconfirmed():
+                    continue
+            except SpoolBroken as error:
+                self._broken(error)
+                return
+            except Exception:
+                log.exception(Event.INTERNAL_ERROR, where="queue")
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._limits.lease / 3):
+                    await self._confirm.wait()
+
+    async def _claim_unconfirmed(self) -> bool:
+        if self._stopping.is_set():
+            return False
+        room = dict.fromkeys(self._unconfirmed, 0)
+        claims = await self._spool.claim(self._clock(), self._limits.lease, 1, room, unconfirmed=True)
+        for claim in claims:
+            self._unconfirmed.add(claim.delivery.destination)
+            self._gates.enter(claim.delivery.destination)
+            self._start(claim)
+        return bool(claims)
+
+    async def _sleep(self) -> None:
+        """Until something is stored or ends; at most one poll, for orders of other processes and what falls due."""
+        pause = self._limits.poll
+        try:
+            async with asyncio.timeout(pause):
+                await self._wake.wait()
+        except TimeoutError:
+            return
+
+    async def _deliver(self, claim: Claim) -> None:
+        destination, allowed = claim.delivery.destination, False
+        try:
+            allowed = await self._allowed(destination)
+            if not allowed:
+                await self._attempts.hand_back(claim)
+            elif await self._attempts.run(claim):
+                self.notify()
+        except SpoolBroken as error:
+            self._broken(error)
+        except Exception:
+            log.exception(Event.INTERNAL_ERROR, where="delivery", queue_id=claim.delivery.queue_id)
+        finally:
+            self._gates.leave(destination, allowed)
+
+    async def _allowed(self, destination: str) -> bool:
+        """Wait for the destination's mails of the minute; False when the relay stops meanwhile."""
+        while not self._stopping.is_set():
+            pause = self._gates.allow(destination)
+            if pause <= 0:
+                return True
+            try:
+                async with asyncio.timeout(min(pause, self._limits.poll)):
+                    await self._stopping.wait()
+            except TimeoutError:
+                continue
+        return False
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        claim = self._tasks.pop(task)
+        if claim.unconfirmed:
+            self._unconfirmed.discard(claim.delivery.destination)
+            self._confirm.set()
+        if self._short:
+            self._wake.set()
+
+    async def _renew_leases(self) -> None:
+        """A claim that is no longer ours is being attempted elsewhere: ours is given up."""
+        while True:
+            await asyncio.sleep(self._limits.lease / 3)
+            for task, claim in tuple(self._tasks.items()):
+                try:
+                    held = await self._spool.renew(claim, self._clock() + self._limits.lease)
+                except Exception:
+                    log.exception(Event.INTERNAL_ERROR, where="lease", queue_id=claim.delivery.queue_id)
+                    continue
+                if not held:
+                    task.cancel()
+
+    def _broken(self, error: SpoolBroken) -> None:
+        self._stopping.set()
+        self._wake.set()
+        self._confirm.set()
+        self._ports.broken(str(error))

@@ -1,0 +1,90 @@
+"""What the queue needs of the rest of the relay, as protocols; its limits."""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from relay.lifecycle import Transition
+from relay.model import Delivery, Mail, Plan, Retry
+from relay.observability.events import Event
+from relay.replies import Outcome
+from relay.smtp_client import MessageFactory, Route
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """attempts: at a time in all; per_destination: of them for one, more than it has connections, for a place is kept
+    from before the commit that stores a mail to after the one that settles it. An attempt that waits for a connection
+    holds no content. One unconfirmed delivery for each destination comes on top. lease: seconds a claim is ours without
+    renewal.
+
+    poll: longest sleep in seconds, so that orders of the command line are seen. remember: octets of mails kept for
+    their first attempt. stalled: seconds without a turn of the loop after which it is not alive.
+    """
+
+    attempts: int = 192
+    per_destination: int = 48
+    lease: float = 900.0
+    poll: float = 1.0
+    remember: int = 64 * 1024 * 1024
+    stalled: float = 60.0
+
+
+DEFAULT = Limits()
+
+
+Octets = bytes | bytearray | memoryview
+
+
+class RouteError(Exception):
+    """The next hop of a delivery cannot be told from the settings in force; str() is a sentence for an operator."""
+
+
+class Send(Protocol):
+    """`relay.smtp_client.Smarthosts.send`."""
+
+    async def __call__(self, route: Route, compose: MessageFactory) -> Mapping[str, Outcome]: ...
+
+
+class QueueObserver(Protocol):
+    """Who is told what happened: the log and the metrics, by the composition root."""
+
+    def __call__(self, event: Event, **fields: object) -> None: ...
+
+
+def _unlimited(destination: str) -> int:
+    return 0
+
+
+def _as_planned(delivery: Delivery, plan: Plan) -> str:
+    return plan.return_path
+
+
+def _no_report(mail: Mail, delivery: Delivery, transition: Transition) -> Sequence[Mail]:
+    return ()
+
+
+async def _unsigned(mail: Mail, chunks: Sequence[Octets]) -> Sequence[Octets]:
+    return chunks
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """route: where a delivery goes now; raises RouteError. render: the octets of a plan (relay.mime.rewriting).
+    sign: these octets with our signature on top, made off the event loop.
+
+    rate: mails a minute that a destination takes, 0 without limit. report: notices and DSN about a transition whose
+    `report` is set, stored with the settlement. sender: the envelope sender of an attempt (a return path of its own).
+    broken: the spool is broken, the daemon must end.
+    """
+
+    send: Send
+    route: Callable[[Delivery], Route]
+    render: Callable[[Mail, Plan], Sequence[Octets]]
+    retry: Callable[[], Retry]
+    witness: QueueObserver
+    broken: Callable[[str], None]
+    rate: Callable[[str], int] = _unlimited
+    sign: Callable[[Mail, Sequence[Octets]], Awaitable[Sequence[Octets]]] = _unsigned
+    report: Callable[[Mail, Delivery, Transition], Sequence[Mail]] = _no_report
+    sender: Callable[[Delivery, Plan], str] = _as_planned

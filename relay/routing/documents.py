@@ -1,0 +1,359 @@
+"""Which attachment is the Factur-X, which an invoice in two parts, which the original PDF, which only comes along.
+By content, never by file name alone."""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from fnmatch import translate
+from functools import lru_cache
+
+from relay.inspection import PDF_WITHIN, Kind, Party, Report, Term, TextEvidence, Verdict
+from relay.mime.classification import is_decorative
+from relay.mime.file_type import PDF, SNIFF, file_type
+from relay.mime.file_type import is_pdf as is_pdf_by_octets
+from relay.mime.message import Entity, Message, is_document
+from relay.mime.transfer_decoder import head
+from relay.routing.pairing import is_that_invoice, pair, stem
+from relay.routing.policy import Kinds
+from relay.routing.role import is_statement
+from relay.routing.trace_steps import Step
+
+_BODY_TYPES = frozenset(
+    {
+        "text/plain",
+        "text/html",
+        "text/calendar",
+        "text/x-amp-html",
+        "text/enriched",
+        "text/watch-html",
+        "text/rfc822-headers",
+    }
+)
+_SIGNATURES = frozenset({"application/pgp-signature", "application/pkcs7-signature", "application/x-pkcs7-signature"})
+_PDF_KINDS = frozenset({Kind.FACTURX, Kind.ORDERX, Kind.ZUGFERD1, Kind.PDF})
+_PLAINER = ("image/", "text/", "application/xml")
+"""Of these types a file shows all it holds: no container is one of them."""
+_XML_KINDS = frozenset({Kind.CII, Kind.UBL, Kind.XRECHNUNG})
+_XML_TYPES = frozenset({"application/xml", "text/xml"})
+
+
+def is_body(message: Message, entity: Entity, report: Report) -> bool:
+    """Is it part of the letter and not a document: text, a report, a signature, an image that decorates the text?
+
+    By its octets, too: what begins as a document is none of these, whatever it is called.
+    """
+    if is_pdf(message=None, entity=entity, report=report) or report.kind in _XML_KINDS or is_container(report):
+        return False
+    if entity.media_type in _SIGNATURES:
+        return True
+    if entity.media_type in _BODY_TYPES or entity.media_type.startswith("message/"):
+        return not is_document(_head(message, entity), entity.media_type)
+    return is_decorative(message, entity)
+
+
+def is_pdf(message: Message | None, entity: Entity, report: Report) -> bool:
+    """Is it a PDF? Its octets are asked only in doubt: UBL may stand in a PDF or alone, a name may lie."""
+    if report.kind is Kind.PDF and not report.openable and not report.encrypted and message is not None:
+        return is_pdf_by_octets(_head(message, entity))
+    if report.kind in _PDF_KINDS or report.claimed:
+        return True
+    if report.kind in (Kind.UBL, Kind.XRECHNUNG):
+        return message is not None and is_pdf_by_octets(_head(message, entity))
+    unread = report.encrypted or not report.openable or report.verdict is Verdict.UNDETERMINED
+    if not unread or report.kind is Kind.CII or not _says_pdf(entity):
+        return False
+    return message is None or file_type(_head(message, entity)) in (None, PDF)
+
+
+def is_container(report: Report) -> bool:
+    """Does it hold a PDF within another format (ZIP, PKCS #7, a message, HTML …)? It is no PDF, and no body either."""
+    return any(each.rule == PDF_WITHIN for each in report.findings)
+
+
+def is_xml(message: Message, entity: Entity, report: Report) -> bool:
+    """Is it an invoice as bare XML?"""
+    if report.kind is Kind.CII:
+        return True
+    return report.kind in (Kind.UBL, Kind.XRECHNUNG) and not is_pdf(message, entity, report)
+
+
+def content_type(message: Message, entity: Entity, report: Report) -> str:
+    """The media type its content bears out; a declared PDF that is none becomes application/octet-stream."""
+    if is_pdf(message, entity, report):
+        return "application/pdf"
+    if is_xml(message, entity, report):
+        return "application/xml"
+    if entity.media_type == PDF or (is_container(report) and entity.media_type.startswith(_PLAINER)):
+        return "application/octet-stream"
+    return entity.media_type
+
+
+def allowed(media_type: str, types: tuple[str, ...]) -> bool:
+    """Does the destination take it? `types` may hold patterns (`image/*`); empty takes all. Both XML types are one."""
+    if not types:
+        return True
+    names = _XML_TYPES if media_type in _XML_TYPES else {media_type}
+    return any(_any_of(types).match(name) for name in names)
+
+
+@lru_cache(maxsize=64)
+def _any_of(patterns: tuple[str, ...]) -> re.Pattern[str]:
+    return re.compile("|".join(translate(each.lower()) for each in patterns))
+
+
+def _says_pdf(entity: Entity) -> bool:
+    return entity.media_type == PDF or (entity.filename or "").casefold().endswith(".pdf")
+
+
+def body_text(message: Message, entity: Entity, limit: int) -> str:
+    """The first octets of a text part, decoded as far as it goes; for searching, not for showing."""
+    return _decoded(message, entity, limit).decode("utf-8", "replace")
+
+
+def _head(message: Message, entity: Entity) -> bytes:
+    return _decoded(message, entity, SNIFF)
+
+
+def _decoded(message: Message, entity: Entity, limit: int) -> bytes:
+    """Up to `limit` octets of the decoded body."""
+    return head(memoryview(message.raw)[entity.body.start : entity.body.end], entity.encoding, limit)
+
+
+@dataclass(frozen=True, slots=True)
+class SplitInvoice:
+    """Numbers are indexes of message.attachments. xml: XML of an invoice. pdfs: those to be judged with it.
+
+    told: the only PDF is that invoice by its text, so that the XML may be left out where the destination takes none.
+    """
+
+    xml: int
+    pdfs: tuple[int, ...]
+    told: bool = False
+
+    @property
+    def members(self) -> tuple[int, ...]:
+        return tuple(sorted((self.xml, *self.pdfs)))
+
+
+def split_invoices(
+    message: Message, reports: Sequence[Report], names: Sequence[str], others: Sequence[int], alone: bool
+) -> tuple[SplitInvoice, ...]:
+    """The invoices in two parts among the documents `others`, which belong to no Factur-X. alone: there is none.
+
+    A PDF goes with the XML whose number its text holds, or whose file name it has; with none of these, with the only
+    XML of a message without any Factur-X: judged together it can at worst be held, judged apart it may leave with
+    another client's invoice on it.
+    """
+    xml = [index for index in others if is_xml(message, message.attachments[index], reports[index])]
+    pdfs = [index for index in others if reports[index].kind is Kind.PDF]
+    groups: dict[int, list[int]] = {}
+    for pdf in pdfs:
+        mine = [index for index in xml if _tells(reports[pdf], reports[index], names[pdf], names[index])]
+        owners = mine or (xml if alone else [])
+        if len(owners) == 1:
+            groups.setdefault(owners[0], []).append(pdf)
+    return tuple(SplitInvoice(index, tuple(of), _is_told(of, index, reports)) for index, of in groups.items())
+
+
+def _is_told(pdfs: Sequence[int], xml: int, reports: Sequence[Report]) -> bool:
+    """The only PDF is headed as an invoice of this number, and its text says nothing else than the XML: one that only
+    mentions the number (a delivery note, a reminder) never stands for the XML."""
+    if len(pdfs) != 1:
+        return False
+    evidence = [each for each in reports[pdfs[0]].evidence if each.facturx == reports[xml].sha256]
+    return any(is_that_invoice(each) or _is_headed_so(each) for each in evidence)
+
+
+def _is_headed_so(evidence: TextEvidence) -> bool:
+    headed = {Term.NUMBER, Term.KIND} <= set(evidence.found)
+    return headed and evidence.announced and not evidence.contradicted
+
+
+def _tells(pdf: Report, xml: Report, pdf_name: str, xml_name: str) -> bool:
+    """The text holds the invoice number (one of four characters at least: shorter ones stand in any text), or there is
+    no such text and both files have one name."""
+    number = (xml.number or "").strip()
+    if len(number) >= 4 and xml.number in pdf.mentions:
+        return True
+    return bool(stem(pdf_name)) and stem(pdf_name) == stem(xml_name)
+
+
+@dataclass(frozen=True, slots=True)
+class Invoice:
+    """One invoice of the mail; numbers are indexes of message.attachments.
+
+    originals: its original PDF, or further copies of the same XML. xml: the same invoice as bare XML. others: what
+    clearly belongs to it without being its original. rivals: PDFs with the same number and another XML: a conflict.
+    """
+
+    facturx: int
+    originals: tuple[int, ...] = ()
+    xml: tuple[int, ...] = ()
+    others: tuple[int, ...] = ()
+    conflicting: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Classification:
+    """All attachments sorted. others: documents of no invoice. body: text, signatures, images of the letter.
+
+    split: invoices in two parts, PDF and XML.
+    """
+
+    invoices: tuple[Invoice, ...]
+    others: tuple[int, ...]
+    body: tuple[int, ...]
+    steps: tuple[Step, ...] = ()
+    split: tuple[SplitInvoice, ...] = ()
+
+
+def classify_documents(
+    message: Message,
+    reports: Sequence[Report],
+    always_paired: bool = False,
+    checked: bool = True,
+    kinds: Kinds = Kinds(),  # noqa: B008 (frozen)
+) -> Classification:
+    """Sort message.attachments by their `reports` (aligned). `always_paired`: see terms.Check.
+
+    `checked` False: the check is off by configuration, and no verdict is expected. `kinds`: a bank statement names the
+    invoices it pays and is the original of none.
+    """
+    entities = message.attachments
+    names = [entity.filename or "" for entity in entities]
+    body: list[int] = []
+    candidates: list[int] = []
+    rest: list[int] = []
+    for index, entity in enumerate(entities):
+        report = reports[index]
+        (body if is_body(message, entity, report) else candidates if _is_facturx(report) else rest).append(index)
+    invoices = _invoices(candidates, reports)
+    plain = [each for each in rest if is_plain(reports[each], checked) and not is_statement(names[each], kinds)]
+    pairs, steps = pair(invoices, plain, reports, names, always_paired)
+    xml = _xml_of(invoices, [index for index in rest if is_xml(message, entities[index], reports[index])], reports)
+    broken = _broken(invoices, [index for index in rest if _is_broken(reports[index])], reports)
+    found = [
+        Invoice(
+            invoice.facturx,
+            originals=invoice.originals + pairs.get(invoice.facturx, ()),
+            xml=xml.get(invoice.facturx, ()),
+            others=broken.get(invoice.facturx, ()),
+            conflicting=invoice.conflicting,
+        )
+        for invoice in invoices
+    ]
+    found += [Invoice(index) for index in broken.get(None, ())]
+    taken = {each for invoice in found for each in members(invoice)}
+    others = tuple([index for index in rest if index not in taken])
+    split = split_invoices(message, reports, names, others, alone=not found)
+    taken = {each for invoice in split for each in invoice.members}
+    others = tuple([index for index in others if index not in taken])
+    told = [*steps, *_named(message, others, reports)]
+    return Classification(tuple(found), others, tuple(body), tuple(told), split)
+
+
+def members(invoice: Invoice) -> tuple[int, ...]:
+    """All attachments of one invoice, in the order of the mail."""
+    parts = (invoice.facturx, *invoice.originals, *invoice.xml, *invoice.others, *invoice.conflicting)
+    return tuple(sorted(parts))
+
+
+def is_plain(report: Report, checked: bool = True) -> bool:
+    """A PDF that opens, is complete and claims to be nothing more: only such a one can be an original."""
+    determined = (
+        report.openable
+        and not report.incomplete
+        and not report.encrypted
+        and not (checked and report.verdict is Verdict.UNDETERMINED)
+    )
+    return report.kind is Kind.PDF and determined and not report.claimed and report.xml_sha256 is None
+
+
+def can_stand_alone(report: Report, checked: bool) -> bool:
+    """May the original go, this Factur-X staying? Not when it is broken, incomplete, locked, unreadable or unjudged.
+
+    `checked` False: the check is off by configuration, and no verdict is expected.
+    """
+    whole = report.openable and not report.incomplete and not report.encrypted and not _is_broken(report)
+    return whole and (not checked or report.verdict in (Verdict.VALID, Verdict.INVALID))
+
+
+def _is_facturx(report: Report) -> bool:
+    return report.kind is Kind.FACTURX and not _is_broken(report)
+
+
+def _is_broken(report: Report) -> bool:
+    """It claims to be a Factur-X (XMP, name of the file inside) without a readable XML: broken, and no original."""
+    claims = report.kind is Kind.FACTURX or (report.claimed and report.kind in (Kind.PDF, Kind.OTHER))
+    return claims and report.xml_sha256 is None
+
+
+def _identity(index: int, report: Report) -> tuple[str, str]:
+    """One invoice is one number of one seller: the same number from two sellers is two invoices."""
+    if report.number is None:
+        return ("", report.xml_sha256 or report.sha256 or str(index))
+    return (report.number.strip(), _seller(report.seller))
+
+
+def _seller(party: Party) -> str:
+    return party.siren or party.vat or (party.name or "").strip().casefold()
+
+
+def _invoices(candidates: Sequence[int], reports: Sequence[Report]) -> list[Invoice]:
+    groups: dict[tuple[str, str], list[int]] = {}
+    for index in candidates:
+        groups.setdefault(_identity(index, reports[index]), []).append(index)
+    return [_invoice(group, reports) for group in groups.values()]
+
+
+def _invoice(group: Sequence[int], reports: Sequence[Report]) -> Invoice:
+    """Same XML: copies, the valid one is the Factur-X and the others originals. Another XML: rivals."""
+    best = next((each for each in group if reports[each].verdict is Verdict.VALID), group[0])
+    copies = [each for each in group if each != best and _same_xml(reports[each], reports[best])]
+    conflicting = [each for each in group if each != best and each not in copies]
+    return Invoice(best, originals=tuple(copies), conflicting=tuple(conflicting))
+
+
+def _same_xml(one: Report, other: Report) -> bool:
+    if one.xml_sha256 is None or other.xml_sha256 is None:
+        return one.sha256 == other.sha256
+    return one.xml_sha256 == other.xml_sha256
+
+
+def _xml_of(invoices: Iterable[Invoice], xml: Iterable[int], reports: Sequence[Report]) -> dict[int, tuple[int, ...]]:
+    """Bare XML beside the Factur-X: of the same invoice when it is the same XML, or the same number and seller."""
+    found: dict[int, tuple[int, ...]] = {}
+    for index in xml:
+        for invoice in invoices:
+            report, facturx = reports[index], reports[invoice.facturx]
+            same = report.number is not None and _identity(index, report) == _identity(invoice.facturx, facturx)
+            if same or report.sha256 == facturx.xml_sha256:
+                found[invoice.facturx] = (*found.get(invoice.facturx, ()), index)
+                break
+    return found
+
+
+def _broken(
+    invoices: Sequence[Invoice], broken: Iterable[int], reports: Sequence[Report]
+) -> dict[int | None, tuple[int, ...]]:
+    """A broken Factur-X whose text names one good invoice of the mail goes with it; else (None) it stands alone."""
+    found: dict[int | None, tuple[int, ...]] = {}
+    for index in broken:
+        named = [each.facturx for each in invoices if reports[each.facturx].number in reports[index].mentions]
+        key = named[0] if len(named) == 1 else None
+        found[key] = (*found.get(key, ()), index)
+    return found
+
+
+def _named(message: Message, others: Iterable[int], reports: Sequence[Report]) -> Iterable[Step]:
+    """Say of each remaining document what it is."""
+    for index in others:
+        entity, report = message.attachments[index], reports[index]
+        if report.encrypted or not report.openable or report.verdict is Verdict.UNDETERMINED:
+            yield Step("unreadable", str(index + 1))
+        elif is_xml(message, entity, report):
+            yield Step("other_xml", f"{index + 1} ({report.kind})")
+        elif is_pdf(message, entity, report) and not is_plain(report):
+            yield Step("not_facturx", f"{index + 1} ({report.kind})")
+        else:
+            yield Step("other", str(index + 1))

@@ -1,0 +1,201 @@
+"""A post: one listener with what its files held when last read. And the house: what all sessions share."""
+
+import asyncio
+import ipaddress
+import ssl
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from relay.model import Envelope
+from relay.replies import Reply
+from relay.settings.users import Users, UsersFileError, read_users, verify
+from relay.settings.yaml_file import open_regular, signature, unreadable
+from relay.smtpd.limits import (
+    AuthFailureLimiter,
+    ConnectionCounter,
+    IpNetwork,
+    Limits,
+    Listener,
+    MemoryBudget,
+    RateLimiter,
+)
+
+FAULT = Reply(451, "4.3.0", "local error, try again later")
+
+
+class ListenerConfigError(Exception):
+    """Files of listeners cannot be used: certificate, key or users. faults: one text for each, naming the file."""
+
+    def __init__(self, *faults: str) -> None:
+        super().__init__("\n".join(faults))
+        self.faults = faults
+
+
+class BindError(OSError):
+    """A listener's address cannot be had: taken, not of this machine, not permitted. `listener` is the one."""
+
+    def __init__(self, listener: Listener, error: OSError) -> None:
+        super().__init__(error.errno, error.strerror)
+        self.listener = listener
+
+
+class Intake(Protocol):
+    """Who decides about recipients and takes the mails."""
+
+    def room(self) -> Reply | None:
+        """None: a mail can be kept now, else the refusal of MAIL: it need not be sent to learn that it is in vain."""
+
+    def recipient(self, address: str) -> Reply | None:
+        """None: we relay for `address` ("postmaster" without domain is possible), else the refusal."""
+
+    async def accept(self, envelope: Envelope, raw: bytes) -> Reply:
+        """The reply to the final dot. Runs to its end even if the peer has gone."""
+
+
+class OnEvent(Protocol):
+    def __call__(self, name: str, /, **fields: Any) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class ListenerFiles:
+    """What the certificate, the key and the users file of a listener held when they were read."""
+
+    context: ssl.SSLContext | None
+    users: Users
+
+
+def read_files(listener: Listener) -> ListenerFiles:
+    """Read the files of `listener`. Blocks. Raises PostFault with every fault."""
+    context: ssl.SSLContext | None = None
+    users: Users = {}
+    faults: list[str] = []
+    try:
+        context = _context(listener)
+    except ListenerConfigError as error:
+        faults += error.faults
+    try:
+        users = _users(listener)
+    except ListenerConfigError as error:
+        faults += error.faults
+    if faults:
+        raise ListenerConfigError(*faults)
+    return ListenerFiles(context, users)
+
+
+@dataclass(slots=True)
+class ListenerState:
+    """`context` and `users` are replaced whole by `use`; a session keeps what it began with."""
+
+    listener: Listener
+    networks: tuple[IpNetwork, ...] = ()
+    proxies: tuple[IpNetwork, ...] = ()
+    context: ssl.SSLContext | None = None
+    users: Users = field(default_factory=dict)
+
+    def use(self, files: ListenerFiles) -> None:
+        """New sessions get `files`."""
+        self.networks = _networks(self.listener.allow_networks)
+        proxies = self.listener.proxy_networks
+        self.proxies = self.networks if proxies is None else _networks(proxies)
+        self.context, self.users = files.context, files.users
+
+    @property
+    def authenticates(self) -> bool:
+        """AUTH is possible here at all: it takes users, and TLS."""
+        return bool(self.users) and self.context is not None
+
+
+def _networks(texts: Iterable[str]) -> tuple[IpNetwork, ...]:
+    return tuple(ipaddress.ip_network(each, strict=False) for each in texts)
+
+
+def _context(listener: Listener) -> ssl.SSLContext | None:
+    if listener.tls == "none":
+        return None
+    if listener.certificate is None:
+        raise ListenerConfigError(f"{listener.host}:{listener.port}: tls {listener.tls} needs a certificate")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
+    files = [Path(each) for each in (listener.certificate, listener.private_key) if each is not None]
+    before = _signatures(files)
+    for file in files:
+        try:
+            open_regular(file).close()
+        except OSError as error:
+            raise ListenerConfigError(f"certificate or key {file}: {unreadable(error)[0]}") from error
+    try:
+        context.load_cert_chain(listener.certificate, listener.private_key, password=_no_password)
+    except (OSError, ssl.SSLError) as error:
+        raise ListenerConfigError(
+            f"certificate {listener.certificate}: {error.strerror or error.__class__.__name__}"
+        ) from error
+    if _signatures(files) != before:
+        raise ListenerConfigError(f"certificate {listener.certificate}: the file changed while it was read")
+    return context
+
+
+def _signatures(files: Iterable[Path]) -> list[tuple[int, ...]]:
+    return [signature(each) for each in files]
+
+
+def _no_password() -> str:
+    """Nobody is there to type one; without this OpenSSL asks on the terminal."""
+    return ""
+
+
+def _users(listener: Listener) -> Users:
+    if listener.users_file is None:
+        return {}
+    try:
+        return read_users(Path(listener.users_file))
+    except OSError as error:
+        raise ListenerConfigError(f"users file {listener.users_file}: {unreadable(error)[0]}") from error
+    except UsersFileError as error:
+        raise ListenerConfigError(f"users file {listener.users_file}: {error}") from error
+
+
+@dataclass(slots=True)
+class ServerContext:
+    """What the sessions of one door share. auth_delay: seconds before a wrong password is answered."""
+
+    hostname: str
+    intake: Intake
+    limits: Callable[[], Limits]
+    on_event: OnEvent
+    memory: MemoryBudget
+    auth_delay: float = 1.0
+    presence: ConnectionCounter = field(default_factory=ConnectionCounter)
+    guesses: AuthFailureLimiter = field(default_factory=AuthFailureLimiter)
+    pace: RateLimiter = field(default_factory=RateLimiter)
+    draining: bool = False
+    tasks: set[asyncio.Task[Any]] = field(default_factory=set)
+    _verifier: ThreadPoolExecutor = field(
+        default_factory=lambda: ThreadPoolExecutor(1, thread_name_prefix="smtpd-auth")  # one: guesses queue, not CPU
+    )
+
+    async def accept(self, envelope: Envelope, raw: bytes) -> Reply:
+        """Hand a mail over. The session that does is in `tasks` meanwhile, and nobody cancels it (DESIGN §5.3)."""
+        session = asyncio.current_task()
+        assert session is not None
+        self.tasks.add(session)
+        begun = time.perf_counter()
+        try:
+            return await self.intake.accept(envelope, raw)
+        except Exception as error:
+            self.on_event("internal_error", where="accept", error=error)
+            self.on_event("final_reply", code=FAULT.code, seconds=time.perf_counter() - begun)
+            return FAULT
+        finally:
+            self.tasks.discard(session)
+
+    async def verify(self, users: Users, name: str, password: str) -> bool:
+        """Check a password off the loop."""
+        return await asyncio.get_running_loop().run_in_executor(self._verifier, verify, users, name, password)
+
+    def close(self) -> None:
+        self._verifier.shutdown(wait=False, cancel_futures=True)

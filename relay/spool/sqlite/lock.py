@@ -1,0 +1,180 @@
+"""The place of a spool on disk: whose it is, what lies under it, how much room it has."""
+
+import contextlib
+import fcntl
+import os
+import pwd
+import time
+import weakref
+from pathlib import Path
+
+from relay.spool.port import SpoolBusy, SpoolError
+from relay.spool.sqlite.errors import told
+
+_REMOTE = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "afs", "ceph", "9p", "glusterfs", "lustre", "ncpfs"})
+
+
+class Lock:
+    """The daemon's hold on its spool: an flock, so it ends with the process, however that ends.
+
+    Raises SpoolBusy, naming the pid, when another process has it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._fd: int | None = _locked(path)
+        os.ftruncate(self._fd, 0)
+        os.pwrite(self._fd, f"{os.getpid()}\n".encode(), 0)
+        _close_in_children(self)
+
+    def release(self) -> None:
+        if self._fd is not None:
+            os.close(self._fd)
+            self._fd = None
+
+
+def _locked(path: Path) -> int:
+    """A descriptor of the file at `path`, locked. The lock of one replaced meanwhile would keep nobody away."""
+    while True:
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            with contextlib.suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(fd), path.stat()):
+                    return fd
+        except BlockingIOError:
+            pid = os.pread(fd, 32, 0).strip().decode("ascii", "replace")
+            named = pid if pid.isdecimal() else "unknown"
+            os.close(fd)
+            raise SpoolBusy(f"spool {path.with_suffix('')} is used by pid {named}: stop that daemon first") from None
+        os.close(fd)
+
+
+def _close_in_children(lock: Lock) -> None:
+    """A forked worker shares the open file, and would hold the spool after the daemon's death."""
+    held = weakref.ref(lock)
+
+    def close() -> None:
+        if (kept := held()) is not None:
+            kept.release()
+
+    os.register_at_fork(after_in_child=close)
+
+
+def make_private(folder: Path) -> None:
+    """Make `folder` (0700) and its parents where they are missing, their names durable. Raises SpoolError."""
+    missing = [each for each in (folder, *folder.parents) if not each.exists()]
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for each in reversed(missing):
+            sync_folder(each.parent)
+    except OSError as error:
+        raise SpoolError(f"the spool's folder {folder} cannot be made: {told(error)}") from error
+
+
+def refuse_unusable(path: Path) -> None:
+    """Raise SpoolError, naming it, for a file of the database at `path` that this user may not read and write, or in
+    whose place stands a directory: SQLite says of either only that it is unable to open the database."""
+    companions = [path.with_name(f"{path.name}{each}") for each in ("-wal", "-shm", ".lock")]
+    for each in (*companions, suspect(path)):
+        if each.is_dir():
+            raise SpoolError(f"{each} is a directory. Fix: move it away")
+    for each in (path, *companions, path.with_name(f"{path.name}.segments")):
+        if each.exists() and not os.access(each, os.R_OK | os.W_OK, effective_ids=True):
+            mend = f"give {path.parent} and what is in it to the daemon's user (chown -R)"
+            raise SpoolError(f"{each} cannot be read and written by user {_user()}. Fix: {mend}")
+
+
+def _user() -> str:
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return str(os.geteuid())
+
+
+def refuse_remote(folder: Path) -> None:
+    """Raise SpoolError on a network or FUSE file system: neither locks nor fsync can be relied on there."""
+    kind = filesystem(folder)
+    if kind in _REMOTE or (kind.startswith("fuse") and kind != "fuseblk"):
+        raise SpoolError(f"{folder} is on a network file system ({kind}): put the spool on a local disk")
+
+
+def filesystem(folder: Path, mounts: Path = Path("/proc/mounts")) -> str:
+    """Type of the file system that holds `folder`; "" when it cannot be told."""
+    place, best, kind = folder.resolve(), -1, ""
+    try:
+        lines = mounts.read_text("utf-8", "surrogateescape").splitlines()
+    except OSError:
+        return ""
+    for fields in (line.split() for line in lines):
+        point = Path(fields[1].replace("\\040", " "))
+        if len(point.parts) >= best and place.is_relative_to(point):
+            best, kind = len(point.parts), fields[2]
+    return kind
+
+
+def free_octets(folder: Path) -> int:
+    """Octets that an unprivileged process may still write there."""
+    found = os.statvfs(folder)
+    return found.f_bavail * found.f_frsize
+
+
+PLENTY = 1024 * 1024 * 1024
+"""Octets free under a folder above which it is known for `_KNOWN_SECONDS` how many there are."""
+
+_KNOWN_SECONDS = 1.0
+
+
+class Free:
+    """Octets free under a folder. Asked of the system each time, but for once a second while there is plenty: two
+    statvfs(2) a mail, each letting go of the GIL, tell nothing new then. Another program that takes PLENTY within that
+    second is met as ENOSPC."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._left = 0
+        self._known_until = 0.0
+
+    def octets(self) -> int:
+        now = time.monotonic()
+        if self._left < PLENTY or now >= self._known_until:
+            self._left, self._known_until = free_octets(self._folder), now + _KNOWN_SECONDS
+        return self._left
+
+    def spend(self, octets: int) -> None:
+        """So many are about to be written there."""
+        self._left -= octets
+
+
+def octets(path: Path) -> int:
+    """Octets that the database and its companions take, its segments left out."""
+    total = 0
+    for each in path.parent.glob(f"{path.name}*"):
+        with contextlib.suppress(FileNotFoundError):  # a log or the ballast may go meanwhile
+            total += each.stat().st_size
+    return total
+
+
+def sync_folder(folder: Path) -> None:
+    """Make new names in `folder` durable: without this a power cut can take the file itself (shared/FAULTS.md)."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def set_aside(path: Path, where: str = "corrupt") -> Path:
+    """Move a damaged or replaced database, with its log and its segments, to a folder beside it; where it is now."""
+    target = path.parent / where / f"{path.name}.{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}.{os.getpid()}"
+    target.mkdir(mode=0o700, parents=True)
+    for name in (path.name, f"{path.name}-wal", f"{path.name}-shm", f"{path.name}.segments"):
+        if (path.parent / name).exists():
+            (path.parent / name).rename(target / name)
+    for each in (target, target.parent, path.parent):
+        sync_folder(each)
+    return target
+
+
+def suspect(path: Path) -> Path:
+    """The mark that a daemon left beside the database when it met damage: the next start looks all of it through."""
+    return path.with_name(f"{path.name}.suspect")
