@@ -216,7 +216,7 @@ Octets = bytes | memoryview
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """One attachment as it stands in the mail. `encoding`: its Content-Transfer-Encoding, lower case."""
+    """One attachment as it stands in the message. `encoding`: its Content-Transfer-Encoding, lower case."""
 
     content: Octets
     encoding: str = "binary"

@@ -14,10 +14,10 @@ from relay.dsn.bounces import parse_verp, read_returned
 from relay.inspection import Candidate, Options, Report
 from relay.mime.fingerprint import identity
 from relay.mime.header_writer import hops, is_loop, received
-from relay.mime.message import MalformedMail, Message
+from relay.mime.message import MalformedMail, MimeMessage
 from relay.mime.parser import parse
 from relay.mime.text import message_id
-from relay.model import Claim, Delivery, Envelope, Mail, Rejection, new_queue_id
+from relay.model import Claim, Delivery, Envelope, Message, Rejection, new_queue_id
 from relay.observability.events import TransactionRejectCause
 from relay.reasons import SENTENCES, Reason, fix, public_sentence
 from relay.replies import Reply
@@ -52,12 +52,12 @@ class Checker(Protocol):
 
 
 class Queue(Protocol):
-    """Where a mail goes next: the queue manager."""
+    """Where a message goes next: the queue manager."""
 
-    def reserve(self, mail: Mail) -> Reservation | None:
+    def reserve(self, mail: Message) -> Reservation | None:
         """Places to attempt it at once; `stored` or `give_back` is owed."""
 
-    def stored(self, mail: Mail, take: Reservation | None, claims: Collection[Claim]) -> None:
+    def stored(self, mail: Message, take: Reservation | None, claims: Collection[Claim]) -> None:
         """It is durable, and `claims` of it are claimed."""
 
     def give_back(self, take: Reservation) -> None:
@@ -67,7 +67,7 @@ class Queue(Protocol):
 class IntakeObserver(Protocol):
     """Who is told what happened at the door: log and metrics, by the composition root. Seconds since the final dot."""
 
-    def accepted(self, mail: Mail, reports: Sequence[Report], seconds: float, held: Sequence[Delivery] = ()) -> None:
+    def accepted(self, mail: Message, reports: Sequence[Report], seconds: float, held: Sequence[Delivery] = ()) -> None:
         """held: what the spool held of it, for its document was stored before."""
 
     def duplicate(self, queue_id: str, seconds: float) -> None: ...
@@ -94,9 +94,9 @@ class IntakeObserver(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """What was read in a mail and decided about it, before anything is stored."""
+    """What was read in a message and decided about it, before anything is stored."""
 
-    message: Message
+    message: MimeMessage
     reports: tuple[Report, ...]
     decision: Decision
 
@@ -118,7 +118,7 @@ async def evaluate(
     return Evaluation(message, reports, decision)
 
 
-async def _inspect(message: Message, terms: Terms, checker: Checker) -> tuple[Report, ...]:
+async def _inspect(message: MimeMessage, terms: Terms, checker: Checker) -> tuple[Report, ...]:
     octets = memoryview(message.raw)
     candidates = [
         Candidate(
@@ -148,7 +148,7 @@ class Intake:
         queue: Queue,
         checker: Checker,
         witness: IntakeObserver,
-        stored: Callable[[Mail, Stored], None],
+        stored: Callable[[Message, Stored], None],
         broken: Callable[[str], None],
         secret: bytes = b"",
         clock: Callable[[], float] = time.time,
@@ -164,7 +164,7 @@ class Intake:
         self._clock = clock
 
     def room(self) -> Reply | None:
-        """None when a mail can be stored now, else the refusal of MAIL."""
+        """None when a message can be stored now, else the refusal of MAIL."""
         why = self._spool.unhealthy()
         if why is None:
             return None
@@ -197,7 +197,7 @@ class Intake:
         if decision.refusal is not None:
             return self._refuse(queue_id, envelope, decision.refusal, begun, reports)
         mark = identity(envelope, raw, judgement.message.root)
-        mail = Mail(
+        mail = Message(
             queue_id=queue_id,
             envelope=envelope,
             raw=raw,
@@ -210,7 +210,7 @@ class Intake:
         )
         return await self._store(mail, reports, begun)
 
-    async def _store(self, mail: Mail, reports: Sequence[Report], begun: float) -> Reply:
+    async def _store(self, mail: Message, reports: Sequence[Report], begun: float) -> Reply:
         take, stored = self._queue.reserve(mail), None
         try:
             stored = await self._spool.store(mail, take)
@@ -231,7 +231,8 @@ class Intake:
         return parse_verp(address, self._secret) if self._secret else None
 
     async def _come_home(self, home: Sequence[str], envelope: Envelope, raw: bytes) -> Reply:
-        """What comes back to a return path of ours is about a mail we relayed: it goes into that mail's history."""
+        """What comes back to a return path of ours is about a message we relayed: it goes into that message's
+        history."""
         begun = time.perf_counter()
         if len(home) < len(envelope.recipients):
             self._witness.refused(new_queue_id(), envelope, None, MIXED, time.perf_counter() - begun)
@@ -280,8 +281,8 @@ def refused_recipient(address: str, directory: Directory) -> Reply | None:
     return UNKNOWN if unknown_recipient(address, directory) else None
 
 
-def _looping(message: Message, hostname: str) -> str | None:
-    """Why the mail is going in circles, or None (rfc5321#6.3)."""
+def _looping(message: MimeMessage, hostname: str) -> str | None:
+    """Why the message is going in circles, or None (rfc5321#6.3)."""
     if (passed := hops(message)) > MAX_HOPS:
         return f"Received: {passed} > {MAX_HOPS}"
     if is_loop(message, hostname):

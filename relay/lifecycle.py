@@ -11,7 +11,7 @@ from relay.reasons import Reason
 from relay.replies import Deferred, Delivered, Failed, Outcome, OutcomeUnknown, Reply
 
 JITTER = 0.2
-"""Share of the back-off by which a next attempt is moved, up or down: a thousand deferred mails do not come back at
+"""Share of the back-off by which a next attempt is moved, up or down: a thousand deferred messages do not come back at
 one instant."""
 
 MAX_UNSETTLED = 3
@@ -85,7 +85,7 @@ def wait(retry: Retry, attempts: int, jitter: float = 0.0) -> float:
 def least_attempts(retry: Retry) -> int:
     """Attempts before giving up: `retry.attempts`, and half of what the schedule makes in `retry.give_up`.
 
-    So neither a clock that jumped days ahead nor a relay that was off for days ends a mail that was hardly tried.
+    So neither a clock that jumped days ahead nor a relay that was off for days ends a message that was hardly tried.
     """
     made, elapsed = 1, 0.0
     while made < 2 * _MOST_ATTEMPTS and (elapsed := elapsed + max(wait(retry, made), 1.0)) < retry.give_up:
@@ -214,7 +214,7 @@ def _failed(delivery: Delivery, reply: Reply, detail: str) -> Transition:
 
 
 def _give_up(delivery: Delivery, now: float, retry: Retry) -> bool:
-    """Both must hold: a clock that jumps ahead ages every mail at once, but makes no attempt."""
+    """Both must hold: a clock that jumps ahead ages every message at once, but makes no attempt."""
     return now - delivery.arrived > retry.give_up and delivery.attempts >= least_attempts(retry)
 
 

@@ -19,7 +19,8 @@ class Span(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Recoding:
-    """A text of the mail that can leave as quoted-printable where the next hop takes 7-bit octets only (RFC 6152 §3).
+    """A text of the message that can leave as quoted-printable where the next hop takes 7-bit octets only (RFC 6152
+    §3).
 
     field: its Content-Transfer-Encoding field, or, empty, where one is put. body: its octets.
     """
@@ -165,7 +166,7 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """The mail is not accepted. `detail` completes the reason's sentence; nothing is stored."""
+    """The message is not accepted. `detail` completes the reason's sentence; nothing is stored."""
 
     reason: Reason
     detail: str = ""
@@ -181,14 +182,14 @@ def new_queue_id() -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Mail:
+class Message:
     """One accepted mail: its raw octets plus one plan for each outgoing mail.
 
     fingerprint: what a resubmission of the very same mail shares with it.
     hold_duplicates: a plan is stored held (DUPLICATE_DOCUMENT) when one of its `marks` was already stored for the
     same address within the spool's window (setting `on_duplicate: hold`).
     generated: a notice or DSN of ours; never reported about (RFC 3464 §2).
-    seal: mail.identity.seal(raw) when it is known already, else empty; no part of what a mail is.
+    seal: mail.identity.seal(raw) when it is known already, else empty; no part of what a message is.
     """
 
     queue_id: str

@@ -37,7 +37,7 @@ FRENCH = {
 """Details that are a word of ours and not a figure or a name."""
 
 DAMAGED = "its octets in the spool are damaged"
-"""Detail of a mail that the spool could not read back whole."""
+"""Detail of a message that the spool could not read back whole."""
 
 _DEFECTS = {
     "empty": ("the mail is empty", "le message est vide"),
@@ -153,7 +153,8 @@ def _two_clients_in_french(way: str, client: str, other_way: str, other: str | N
 
 
 def defect(name: str, language: str = "en", figure: str = "") -> str:
-    """Why a mail cannot be read, in words. name: of a defect, or the media type of a part that was not looked into."""
+    """Why a message cannot be read, in words. name: of a defect, or the media type of a part that was not looked
+    into."""
     words = _DEFECTS.get(name)
     if words is None and name.startswith(("multipart/", "message/")) and " " not in name:
         words, figure = _UNSEEN, name
@@ -223,7 +224,8 @@ class Reason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Sentence:
-    """What happened and how to mend it, for a person. `smtp`: the reply (code, enhanced) when the mail is refused."""
+    """What happened and how to mend it, for a person. `smtp`: the reply (code, enhanced) when the message is
+    refused."""
 
     en: str
     fr: str

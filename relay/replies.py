@@ -104,7 +104,7 @@ _TRANSACTION = frozenset({Stage.MAIL, Stage.RCPT, Stage.DATA, Stage.BODY})
 # RFC 4954 §6: "authenticate first", "mechanism too weak", "wrong credentials", "encryption required".
 _CREDENTIALS = frozenset({530, 534, 535, 538})
 
-# Trouble -> (code, enhanced code, what an operator reads). Doubt is temporary (DESIGN rule 3): only what the mail
+# Trouble -> (code, enhanced code, what an operator reads). Doubt is temporary (DESIGN rule 3): only what the message
 # itself makes impossible with this next hop is permanent.
 _TROUBLES: dict[ErrorKind, tuple[int, str, str]] = {
     ErrorKind.UNRESOLVED: (451, "4.4.3", "the name of the next hop cannot be resolved"),
@@ -330,7 +330,7 @@ def remote(code: int, text: str) -> Reply:
 
 
 def classify(stage: Stage, code: int, enhanced: str, text: str) -> Outcome:
-    """What the next hop's reply means for the mail, when it is not the reply that lets the dialogue go on.
+    """What the next hop's reply means for the message, when it is not the reply that lets the dialogue go on.
 
     `Delivered` only for a 2xx to the final dot. The table of shared/SMTP.md, read from top to bottom.
     """
@@ -355,7 +355,7 @@ def classify(stage: Stage, code: int, enhanced: str, text: str) -> Outcome:
 
 
 def failure(stage: Stage, trouble: ErrorKind, text: str = "") -> Outcome:
-    """What it means for the mail when no reply tells: `text` completes the sentence of the table."""
+    """What it means for the message when no reply tells: `text` completes the sentence of the table."""
     code, enhanced, sentence = _TROUBLES[trouble]
     reply = Reply(code, enhanced, clean(f"{sentence}: {text}" if text else sentence))
     if trouble is ErrorKind.OUTCOME_UNKNOWN:

@@ -19,7 +19,7 @@ MAX_WAITING = 512
 MAX_WAITING_OCTETS = 256 * 1024 * 1024
 
 PATIENCE = 120.0
-"""Seconds a request waits for a worker: clients wait ten minutes for the answer to a mail (rfc5321#4.5.3.2.6)."""
+"""Seconds a request waits for a worker: clients wait ten minutes for the answer to a message (rfc5321#4.5.3.2.6)."""
 
 SELF_TEST_TIMEOUT = 60.0
 """Seconds. It compiles the rules too, perhaps while the whole machine starts: slow is not wrong."""

@@ -14,7 +14,7 @@ LENGTH = struct.Struct(">I")
 MAX_HEADER = 16 * 1024 * 1024
 
 KEPT_BUFFER = 4 * 1024 * 1024
-"""Octets of the buffer that a worker keeps: mails of usual size make it ask the system for no memory."""
+"""Octets of the buffer that a worker keeps: messages of usual size make it ask the system for no memory."""
 
 
 class ChannelBroken(ConnectionError):
@@ -104,7 +104,8 @@ class Inbox:
 
 
 SEND_BUFFER = 1024 * 1024
-"""Octets the kernel may hold for a worker (asked for; it grants up to net.core.wmem_max): a mail leaves in one call."""
+"""Octets the kernel may hold for a worker (asked for; it grants up to net.core.wmem_max): a message leaves in one
+call."""
 
 READ = 32 * 1024
 MOST_PIECES = 1000  # IOV_MAX is 1,024

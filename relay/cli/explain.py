@@ -35,7 +35,7 @@ from relay.spool.port import Query, Record, Spool
 @spool_option
 @options
 def trace(context: Context, term: str, limit: int, language: str, url: str | None) -> None:
-    """Every mail that TERM names: a queue id, Message-ID, invoice number, SIREN, sha256 or dossier. Exit 1: none."""
+    """Every message that TERM names: a queue id, Message-ID, invoice number, SIREN, sha256 or dossier. Exit 1: none."""
 
     def show(record: Record) -> None:
         if context.as_json:
@@ -115,7 +115,7 @@ def _server_refusal(raw: bytes, settings: Settings) -> Reply | None:
 
 
 def _crlf(raw: bytes) -> bytes:
-    """A mail saved on disk often has bare LF line ends; on the wire it has CRLF."""
+    """A message saved on disk often has bare LF line ends; on the wire it has CRLF."""
     return raw if b"\r\n" in raw else raw.replace(b"\n", b"\r\n")
 
 

@@ -88,7 +88,7 @@ async def listed(spool: Spool, wanted: Query) -> tuple[tuple[Delivery, ...], Hid
 @spool_option
 @options
 def show(context: Context, id: str, language: str, url: str | None) -> None:
-    """One mail: envelope, plan, documents, and every attempt with the remote's answer."""
+    """One message: envelope, plan, documents, and every attempt with the remote's answer."""
     queue_id, _ = parse_id(id)
     record = on_spool(context, url, lambda spool: spool.show(queue_id))
     if record is None:
@@ -148,7 +148,7 @@ async def carry_out(
 ) -> tuple[list[Delivery], list[str]]:
     """Give one order to each of `ids` (QUEUEID or QUEUEID.n): the deliveries changed, and why others were not.
 
-    Of a whole mail, deliveries to which the order does not apply are passed over in silence when it applies to some.
+    Of a whole message, deliveries to which the order does not apply are passed over in silence when it applies to some.
     """
     changed: list[Delivery] = []
     complaints: list[str] = []

@@ -91,7 +91,7 @@ def _wrapped(text: str, width: int) -> list[str]:
 
 
 def record_json(record: Record) -> dict[str, Any]:
-    """`queue show --json`: one mail whole."""
+    """`queue show --json`: one message whole."""
     mail = record.mail
     return {
         "queue_id": mail.queue_id,
@@ -142,7 +142,7 @@ def _document_json(each: Document) -> dict[str, Any]:
 
 
 def record_lines(record: Record, language: str) -> Iterator[str]:
-    """`queue show`: one mail whole, for a person. A plan that a replan has put out of use is left out."""
+    """`queue show`: one message whole, for a person. A plan that a replan has put out of use is left out."""
     mail, envelope = record.mail, record.mail.envelope
 
     def labelled(label: str, value: str) -> str:

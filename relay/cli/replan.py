@@ -22,7 +22,7 @@ from relay.spool.port import Record, Spool
 
 @dataclass(frozen=True, slots=True)
 class Replanned:
-    """One mail: what was planned, what would be or is, or why it cannot be decided again."""
+    """One message: what was planned, what would be or is, or why it cannot be decided again."""
 
     queue_id: str
     before: tuple[Plan, ...] = ()
@@ -38,9 +38,9 @@ class Replanned:
 @spool_option
 @options
 def replan(context: Context, ids: tuple[str, ...], reason: str, dry_run: bool, language: str, url: str | None) -> None:
-    """Decide mails again with today's configuration, and let leave what may. What has left already stays as it is.
+    """Decide messages again with today's configuration, and let leave what may. What has left already stays as it is.
 
-    Exit 1 when a mail is not known, or its content is gone.
+    Exit 1 when a message is not known, or its content is gone.
     """
     settings = context.settings()
     given = OperatorAction("replan", operator(), reason)

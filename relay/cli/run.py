@@ -17,7 +17,7 @@ from relay.demo.play import play
 @click.command()
 @options
 def run(context: Context) -> None:
-    """Take mails in, check them, relay them. SIGHUP reloads the configuration, SIGTERM and SIGQUIT drain and stop.
+    """Take messages in, check them, relay them. SIGHUP reloads the configuration, SIGTERM and SIGQUIT drain and stop.
 
     Exit: 0 stopped when asked · 75 port taken or spool in use · 78 faulty configuration, or a
     spool of a newer release.
@@ -29,7 +29,7 @@ def run(context: Context) -> None:
 @click.option("--keep", is_flag=True, help="Leave all running, and print how to send a mail of one's own.")
 @click.option("--json", "as_json", is_flag=True, help="JSON Lines on standard output: one a mail, and the whole.")
 def demo(keep: bool, as_json: bool) -> None:
-    """Start the real daemon, submit mails over real SMTP, show what arrived, was cut, is held and why."""
+    """Start the real daemon, submit messages over real SMTP, show what arrived, was cut, is held and why."""
     values = as_json or bool(click.get_current_context().find_root().params.get("as_json"))
     if values and keep:
         raise click.UsageError("--keep speaks to a person: leave --json out")

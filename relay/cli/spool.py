@@ -69,7 +69,7 @@ def restore(context: Context, file: Path, force: bool, url: str | None) -> None:
 @spool_option
 @options
 def check(context: Context, file: Path | None, url: str | None) -> None:
-    """Read every page and every mail of the spool, or of the backup FILE, against their digests. Exit 1: damaged."""
+    """Read every page and every message of the spool, or of the backup FILE, against their digests. Exit 1: damaged."""
     path = file or guarded(lambda: _place(context, url))
     found = guarded(lambda: verify(path, _progress("checked")))
     if context.as_json:

@@ -42,7 +42,7 @@ class Prepared:
 
 
 class LiveSettings:
-    """`settings` and `directory` always belong together; whoever acts on a mail takes one of them once.
+    """`settings` and `directory` always belong together; whoever acts on a message takes one of them once.
 
     There are none before the first reload().
     """

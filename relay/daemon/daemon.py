@@ -25,7 +25,7 @@ from relay.daemon.start import (
 )
 from relay.daemon.supervisor import Supervisor
 from relay.intake import Intake
-from relay.model import Disposition, Mail
+from relay.model import Disposition, Message
 from relay.observability.events import Event
 from relay.observability.health import Lag
 from relay.observability.http import Http
@@ -49,8 +49,8 @@ IGNORED_SIGNALS = (
 """What would end the process, though nobody asks it to stop by them: logged, and nothing else."""
 
 GARBAGE = 5000
-"""New objects between two looks for garbage, in place of 700: of a mail only its session's are left, about thirty, and
-each look goes over those of all mails in hand."""
+"""New objects between two looks for garbage, in place of 700: of a message only its session's are left, about thirty,
+and each look goes over those of all messages in hand."""
 
 
 async def serve(folder: Path) -> int:
@@ -88,7 +88,7 @@ class Daemon:
         self._http: Http | None = None
 
     async def start(self) -> None:
-        """Bring everything up; mails are taken when it returns. Raises NotStarted.
+        """Bring everything up; messages are taken when it returns. Raises NotStarted.
 
         Nothing is claimed before every port is ours: a start that fails for one leaves the queue as it was.
         """
@@ -217,7 +217,7 @@ class Daemon:
         done = await self._configuration.reload(spool, pool, self._door)
         self._systemd.ready("running" if done else "running with the old configuration: the new one has faults")
 
-    def _stored(self, mail: Mail, stored: Stored) -> None:
+    def _stored(self, mail: Message, stored: Stored) -> None:
         if stored.held or any(plan.disposition is Disposition.HOLD for plan in mail.plans):
             self._notices.look()
 

@@ -46,7 +46,7 @@ class HealthMonitor:
         return [] if self._queue.alive() else ["the queue manager makes no progress"]
 
     def ready(self) -> dict[str, str]:
-        """Each condition for taking and checking mails: "ok", or why not."""
+        """Each condition for taking and checking messages: "ok", or why not."""
         return {
             "queue": "ok" if self._queue.alive() else "the queue manager makes no progress",
             "spool": str(self._spool.unhealthy() or self._spool.degraded() or "ok"),
@@ -83,7 +83,7 @@ class HealthMonitor:
             await asyncio.sleep(STATUS_SECONDS)
 
     def _troubles(self) -> list[str]:
-        """What /readyz says, and what is wrong though mails are taken."""
+        """What /readyz says, and what is wrong though messages are taken."""
         found = [text for text in self.ready().values() if text != "ok"]
         return [*found, *filter(None, [self._trouble()])]
 
@@ -97,7 +97,7 @@ def status_line(stats: Stats, troubles: Sequence[str] = ()) -> str:
 
 
 async def housekeeping(spool: Spool, keep: Callable[[], float]) -> None:
-    """Forget mails that ended, or were withheld, more than `keep()` seconds ago, in small steps, until cancelled."""
+    """Forget messages that ended, or were withheld, more than `keep()` seconds ago, in small steps, until cancelled."""
     while True:
         try:
             before = time.time() - keep()

@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 from relay.inspection import Report
-from relay.model import Action, Delivery, Disposition, DocumentPart, Envelope, Mail, Plan
+from relay.model import Action, Delivery, Disposition, DocumentPart, Envelope, Message, Plan
 from relay.model import Event as History
 from relay.observability.events import Event, Notice, RejectCause, Restart, TransactionRejectCause
 from relay.observability.log import event_log
@@ -43,8 +43,8 @@ class Observer:
         self._metrics = metrics
         self.sessions: Callable[[], int] = lambda: 0
 
-    def accepted(self, mail: Mail, reports: Sequence[Report], seconds: float, held: Sequence[Delivery] = ()) -> None:
-        """A mail is durable and answered 250. held: what the spool held of it."""
+    def accepted(self, mail: Message, reports: Sequence[Report], seconds: float, held: Sequence[Delivery] = ()) -> None:
+        """A message is durable and answered 250. held: what the spool held of it."""
         self._metrics.accepted(mail, reports, seconds, held)
         event_log(
             Event.ACCEPTED,
@@ -91,7 +91,7 @@ class Observer:
         )
 
     def duplicate(self, queue_id: str, seconds: float) -> None:
-        """A mail stored before was answered with its first queue id."""
+        """A message stored before was answered with its first queue id."""
         self._metrics.duplicate(seconds)
         event_log(Event.DUPLICATE_SUBMISSION, queue_id=queue_id)
 
@@ -104,7 +104,7 @@ class Observer:
         seconds: float,
         reports: Sequence[Report] = (),
     ) -> None:
-        """A mail was answered 5xx for what it holds."""
+        """A message was answered 5xx for what it holds."""
         self._metrics.refused(reason, seconds, reports)
         event_log(
             Event.REJECTED,
@@ -121,7 +121,7 @@ class Observer:
     def tempfailed(
         self, queue_id: str, envelope: Envelope, cause: TransactionRejectCause, reply: Reply, why: str, seconds: float
     ) -> None:
-        """The final dot of a mail was answered 4xx: the platform keeps it."""
+        """The final dot of a message was answered 4xx: the platform keeps it."""
         self._metrics.tempfailed(cause, seconds)
         known = {"peer": envelope.peer, **_domains(envelope.sender, envelope.addresses)}
         event_log(_TEMPORARY[cause], queue_id=queue_id, reply=f"{reply.code} {reply.enhanced}", why=why, **known)
@@ -132,7 +132,7 @@ class Observer:
         event_log(_TEMPORARY[cause], stage=Stage.MAIL, reply=f"{reply.code} {reply.enhanced}", why=why)
 
     def bounce_received(self, queue_id: str, failed: bool) -> None:
-        """A report about a mail we relayed came to its return path."""
+        """A report about a message we relayed came to its return path."""
         self._metrics.bounce_received()
         event_log(Event.BOUNCE_RECEIVED, queue_id=queue_id, failed=failed)
 
@@ -142,7 +142,7 @@ class Observer:
         event_log(Event.NOTIFICATION_QUEUED, queue_id=queue_id, about=about, deliveries=deliveries)
 
     def operator_acted(self, queue_id: str, done: History) -> None:
-        """An operator released, held, retried, dropped or replanned a mail or one of its deliveries."""
+        """An operator released, held, retried, dropped or replanned a message or one of its deliveries."""
         event_log(
             Event(done.what),
             queue_id=queue_id,

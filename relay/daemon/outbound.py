@@ -12,7 +12,7 @@ from relay.dkim.signature import BadKey, Signer, signer
 from relay.dsn.bounces import verp
 from relay.lifecycle import Transition
 from relay.mime.rewriting import render
-from relay.model import Delivery, Mail, Plan
+from relay.model import Delivery, Message, Plan
 from relay.notifications import status_report
 from relay.queue import Ports, RouteError
 from relay.queue.ports import Octets
@@ -35,8 +35,8 @@ class Signing:
         """Sign with `key` from now on; None: sign nothing."""
         self._signer = key
 
-    async def sign(self, mail: Mail, chunks: Sequence[Octets]) -> Sequence[Octets]:
-        """`chunks` with our signature on top. Its time is the mail's arrival: each attempt sends the same octets."""
+    async def sign(self, mail: Message, chunks: Sequence[Octets]) -> Sequence[Octets]:
+        """`chunks` with our signature on top. Its time is the message's arrival: each attempt sends the same octets."""
         if self._signer is None:
             return chunks
         field = await asyncio.to_thread(self._signer.sign, chunks, mail.arrived)
@@ -95,11 +95,12 @@ class Outbound:
         return _route(smarthost, settings.terms.hostname, password, token)
 
     def rate(self, destination: str) -> int:
-        """Mails a minute that `destination` takes, 0 without limit."""
+        """Messages a minute that `destination` takes, 0 without limit."""
         return self._settings().terms.destination(destination).max_mails_per_minute
 
     def sender(self, delivery: Delivery, plan: Plan) -> str:
-        """A return path of its own for each delivery, so that a late bounce finds its mail; none for mails of ours.
+        """A return path of its own for each delivery, so that a late bounce finds its message; none for messages of
+        ours.
 
         Untagged where no tag fits: `config check` refuses such a return path, an older release accepted it.
         """
@@ -110,7 +111,7 @@ class Outbound:
         except ValueError:
             return plan.return_path
 
-    def reports(self, mail: Mail, delivery: Delivery, transition: Transition) -> tuple[Mail, ...]:
+    def reports(self, mail: Message, delivery: Delivery, transition: Transition) -> tuple[Message, ...]:
         """What the platform's sender is told of a failure, a delay, or (on request) a success."""
         settings = self._settings()
         reports = status_report(
@@ -127,7 +128,7 @@ class Outbound:
         return reports
 
 
-def _rendered(mail: Mail, plan: Plan) -> list[memoryview]:
+def _rendered(mail: Message, plan: Plan) -> list[memoryview]:
     return render(mail.raw, plan.prepend, plan.cuts)
 
 

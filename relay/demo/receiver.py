@@ -16,7 +16,7 @@ from aiosmtpd.smtp import SMTP, Envelope, Session
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """One mail that reached Agiris."""
+    """One message that reached Agiris."""
 
     recipient: str
     sender: str
@@ -73,15 +73,15 @@ class Receiver:
 
     @property
     def relayed(self) -> list[Arrival]:
-        """What arrived of clients' mails: the relay's own notices have the null sender."""
+        """What arrived of clients' messages: the relay's own notices have the null sender."""
         return [each for each in self.arrivals if each.sender]
 
     async def wait(self, number: int, seconds: float) -> bool:
-        """True once `number` mails are here, False after `seconds`."""
+        """True once `number` messages are here, False after `seconds`."""
         return await self._reached(lambda: len(self.arrivals) >= number, seconds)
 
     async def wait_relayed(self, number: int, seconds: float) -> bool:
-        """True once `number` mails of clients are here, False after `seconds`."""
+        """True once `number` messages of clients are here, False after `seconds`."""
         return await self._reached(lambda: len(self.relayed) >= number, seconds)
 
     async def _reached(self, condition: Callable[[], bool], seconds: float) -> bool:

@@ -70,7 +70,7 @@ class Attached:
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """One mail of the platform. `to`: the Agiris address it must reach, or None when `reason` holds it."""
+    """One message of the platform. `to`: the Agiris address it must reach, or None when `reason` holds it."""
 
     title: str
     recipient: str
@@ -83,7 +83,7 @@ class Scene:
         return f"<{self.attached[0].sha256[:16]}@jefacture.example>"
 
     def mail(self) -> bytes:
-        """The mail as the platform would send it."""
+        """The message as the platform would send it."""
         message = EmailMessage(policy=SMTP)
         message["From"] = "Plateforme jefacture <noreply@jefacture.example>"
         message["To"] = self.recipient
@@ -93,7 +93,7 @@ class Scene:
         message.set_content("Bonjour,\n\nvous trouverez ci-joint une nouvelle pièce.\n")
         for each in self.attached:
             message.add_attachment(each.content, maintype="application", subtype="pdf", filename=each.filename)
-        # Python's boundaries are random; a mail that is sent again must be the same octet for octet.
+        # Python's boundaries are random; a message that is sent again must be the same octet for octet.
         message.set_boundary(f"=_{self.attached[0].sha256[:32]}")
         return message.as_bytes()
 

@@ -119,7 +119,7 @@ class Stage:
             self._changed.notify_all()
 
     def submit(self, recipient: str, mail: bytes) -> Reply:
-        """Hand over one mail as the platform's SMTP client does; the reply that ends it."""
+        """Hand over one message as the platform's SMTP client does; the reply that ends it."""
         with smtplib.SMTP("127.0.0.1", self.smtp, timeout=30) as client:
             client.ehlo("plateforme.jefacture.example")
             code, text = client.mail("noreply@jefacture.example", [f"size={len(mail)}"])

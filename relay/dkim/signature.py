@@ -144,7 +144,7 @@ class Signer:
         return f"v=DKIM1; k=ed25519; p={b64encode(public.public_bytes_raw()).decode()}"
 
     def sign(self, chunks: Sequence[Octets], at: float) -> bytes:
-        """The DKIM-Signature field to put on top of the mail `chunks`. at: t=, seconds since the epoch.
+        """The DKIM-Signature field to put on top of the message `chunks`. at: t=, seconds since the epoch.
 
         Empty when no verifier could agree on what was signed: the header is not closed, a line of it is no field, or
         there is no From (rfc6376#5.4 demands it).

@@ -12,7 +12,7 @@ from hashlib import sha256
 
 from relay.mime.classification import is_auto_submitted
 from relay.mime.encoded_words import decode_words, printable
-from relay.mime.message import MalformedMail, Message
+from relay.mime.message import MalformedMail, MimeMessage
 from relay.mime.parser import parse
 from relay.mime.text import text
 
@@ -92,7 +92,7 @@ def parse_dsn(raw: bytes) -> Bounce | None:
     return min(bounces, key=lambda bounce: _ACTIONS.index(bounce.action), default=None)
 
 
-def _bounces(message: Message) -> Iterator[Bounce]:
+def _bounces(message: MimeMessage) -> Iterator[Bounce]:
     for entity in message.entities:
         if entity.media_type not in _STATUS_TYPES or entity.depth > 2:
             continue
@@ -143,7 +143,7 @@ def _fields(group: str) -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class Returned:
-    """text: one line for the history. failed: the mail did not reach its mailbox after all."""
+    """text: one line for the history. failed: the message did not reach its mailbox after all."""
 
     text: str
     failed: bool

@@ -78,12 +78,12 @@ def report(
     envid: str | None = None,
     whole: bool = False,
 ) -> bytes:
-    """The mail that tells `to` what became of `notices` (one or more; all of one action). CRLF lines, 7-bit but for
+    """The message that tells `to` what became of `notices` (one or more; all of one action). CRLF lines, 7-bit but for
     what is returned whole and for the address of a sender that is not ASCII.
 
-    queue_id: of the report itself. original, original_id: raw octets and queue id of the mail it is about; its header
-    goes back, or all of it when `whole` (RET=FULL) and it failed (rfc3461#4.3). envid: as received, xtext.
-    arrived, at: when that mail came, when the report is made (epoch seconds).
+    queue_id: of the report itself. original, original_id: raw octets and queue id of the message it is about; its
+    header goes back, or all of it when `whole` (RET=FULL) and it failed (rfc3461#4.3). envid: as received, xtext.
+    arrived, at: when that message came, when the report is made (epoch seconds).
     Raises ValueError without notices or for an unknown action.
     """
     actions = {notice.action for notice in notices}
@@ -207,7 +207,7 @@ def _whole(original: bytes) -> bytes:
 
 
 def _returned(original: bytes) -> bytes:
-    """The header of the mail, whole fields up to MAX_RETURNED octets, seven bits (rfc6522#4)."""
+    """The header of the message, whole fields up to MAX_RETURNED octets, seven bits (rfc6522#4)."""
     try:
         fields = read_header(original, 0, len(original)).headers
     except MalformedMail:

@@ -68,7 +68,7 @@ def _one(candidate: Candidate, options: Options, clock: Callable[[], float] | No
     report = Report(hashlib.sha256(content).hexdigest(), len(content), Verdict.UNDETERMINED, Kind.OTHER)
     try:
         report = check_document(report, content, candidate, options)
-    except Exception as error:  # a fault of ours costs the mail a verdict, never the worker (DESIGN rule 3)
+    except Exception as error:  # a fault of ours costs the message a verdict, never the worker (DESIGN rule 3)
         kind = Kind.PDF if is_pdf(content) else Kind.OTHER
         found = _warning("CHECK-FAILED", f"the check itself failed: {type(error).__name__}")
         report = replace(report, kind=kind, openable=False, findings=(found,))

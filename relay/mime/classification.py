@@ -7,7 +7,7 @@ from urllib.parse import unquote
 
 from relay.mime.file_type import file_type, is_pdf
 from relay.mime.headers import parse_value
-from relay.mime.message import Entity, Message, is_document
+from relay.mime.message import Entity, MimeMessage, is_document
 from relay.mime.transfer_decoder import IDENTITY, UUENCODE, decode, head
 from relay.model import Span
 
@@ -23,15 +23,16 @@ _ENVELOPED_DATA = (bytes.fromhex("06092a864886f70d010703"), bytes.fromhex("060b2
 _HEAD = 800
 
 
-def is_signed(message: Message) -> bool:
-    """Would a cut break a signature? multipart/signed (RFC 1847 §2.1) anywhere, or a whole mail in S/MIME signed-data.
+def is_signed(message: MimeMessage) -> bool:
+    """Would a cut break a signature? multipart/signed (RFC 1847 §2.1) anywhere, or a whole message in S/MIME
+    signed-data.
 
     A DKIM signature is none in this sense: it is the transport's, and ours replaces it. Neither is an attached .p7m.
     """
     return "multipart/signed" in message.media_types or _pkcs7(message, "signed-data", (_SIGNED_DATA,))
 
 
-def is_encrypted(message: Message) -> bool:
+def is_encrypted(message: MimeMessage) -> bool:
     """Are its documents out of reach? multipart/encrypted, S/MIME enveloped-data, or a text that is a PGP message."""
     if "multipart/encrypted" in message.media_types:
         return True
@@ -40,19 +41,19 @@ def is_encrypted(message: Message) -> bool:
     return any(_inline_pgp(message, entity) for entity in message.entities if entity.media_type == "text/plain")
 
 
-def is_partial(message: Message) -> bool:
+def is_partial(message: MimeMessage) -> bool:
     """Is it a fragment (message/partial, RFC 2046 §5.2.2)?"""
     return "message/partial" in message.media_types
 
 
-def has_tnef(message: Message) -> bool:
+def has_tnef(message: MimeMessage) -> bool:
     """Does it carry a winmail.dat (MS-OXTNEF), in which documents may hide?"""
     if not _TNEF.isdisjoint(message.media_types):
         return True
     return "winmail.dat" in [entity.filename.casefold() for entity in message.entities if entity.filename]
 
 
-def is_auto_submitted(message: Message) -> bool:
+def is_auto_submitted(message: MimeMessage) -> bool:
     """Did a program write it, so that no program may answer? RFC 3834 §2, §5; Precedence as of old."""
     submitted = (message.root.first("auto-submitted") or "").partition(";")[0].strip().lower()
     if submitted not in ("", "no"):
@@ -64,7 +65,7 @@ def is_auto_submitted(message: Message) -> bool:
     return (message.root.first("return-path") or "").strip() == "<>" or message.root.media_type == "multipart/report"
 
 
-def automatic_kind(message: Message) -> str | None:
+def automatic_kind(message: MimeMessage) -> str | None:
     """What kind of report or automatic reply it is, in words; None for an ordinary message.
 
     RFC 3464 and RFC 8098 (multipart/report), RFC 3834 (Auto-Submitted), and the fields that programs used before.
@@ -86,13 +87,14 @@ def automatic_kind(message: Message) -> str | None:
     return "automatic message" if submitted not in ("", "no") else None
 
 
-def is_report(message: Message) -> bool:
+def is_report(message: MimeMessage) -> bool:
     """Does it tell of another message (RFC 6522)? The documents in it are that message's, returned and not sent."""
     return message.root.media_type == "multipart/report"
 
 
-def _pkcs7(message: Message, smime_type: str, objects: tuple[bytes, ...]) -> bool:
-    """Is the whole mail one CMS object of this type? By its smime-type, or by the object itself when it says none."""
+def _pkcs7(message: MimeMessage, smime_type: str, objects: tuple[bytes, ...]) -> bool:
+    """Is the whole message one CMS object of this type? By its smime-type, or by the object itself when it says
+    none."""
     root = message.root
     if root.media_type not in _PKCS7:
         return False
@@ -103,11 +105,11 @@ def _pkcs7(message: Message, smime_type: str, objects: tuple[bytes, ...]) -> boo
     return any(each in start for each in objects)
 
 
-def _head(message: Message, entity: Entity) -> bytes:
+def _head(message: MimeMessage, entity: Entity) -> bytes:
     return head(memoryview(message.raw)[entity.body.start : entity.body.end], entity.encoding, _HEAD)
 
 
-def _inline_pgp(message: Message, entity: Entity) -> bool:
+def _inline_pgp(message: MimeMessage, entity: Entity) -> bool:
     if entity.children:
         return False
     return _head(message, entity).lstrip().startswith(_PGP)
@@ -136,7 +138,7 @@ _ENCODED_PART = re.compile(rb"\nContent-Transfer-Encoding[ \t]*:[ \t]*(?:base64|
 _FIELDS = re.compile(rb"\s*(?:[!-9;-~]{1,76}[ \t]*:[^\n]*\n(?:[ \t][^\n]*\n)*){0,50}?" + _CONTENT_FIELD + rb"[^\n:]*:")
 
 
-def undeclared(message: Message) -> tuple[str, ...]:
+def undeclared(message: MimeMessage) -> tuple[str, ...]:
     """Names of the flaws by which a document may stand where no field of a header says so; () when there is none.
 
     "document-in-text", "parts-in-text": a text holds one, or parts of a multipart. "fields-in-body": a body begins with
@@ -154,7 +156,7 @@ def undeclared(message: Message) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _flaw(message: Message, entity: Entity) -> str | None:
+def _flaw(message: MimeMessage, entity: Entity) -> str | None:
     if entity.media_type in _BINHEX:
         return "document-in-text"
     if entity.media_type in _NOT_SCANNED or entity.media_type.startswith("multipart/"):
@@ -209,7 +211,7 @@ _NAME = re.compile(
 _CID = re.compile(rb"""cid:([^\s"'<>)]{1,200})""", re.IGNORECASE)
 
 
-def is_decorative(message: Message, entity: Entity) -> bool:
+def is_decorative(message: MimeMessage, entity: Entity) -> bool:
     """Is it an image of the text, whatever its Content-Disposition?
 
     One that stands in a multipart/related (RFC 2387) beside its root, one that has a Content-ID and is shown inline or
@@ -227,7 +229,7 @@ def is_decorative(message: Message, entity: Entity) -> bool:
     return entity.span in message.related or (small and _NAME.fullmatch((entity.filename or "").casefold()) is not None)
 
 
-def shown_images(message: Message) -> frozenset[str]:
+def shown_images(message: MimeMessage) -> frozenset[str]:
     """Content-IDs that the HTML of the message shows (`cid:`, RFC 2392)."""
     found: set[str] = set()
     for entity in message.entities:

@@ -12,7 +12,7 @@ _SAFE = frozenset(
     | {f"cp125{number}" for number in range(9)}
     | {f"iso8859_{number}" for number in range(2, 17) if number != 12}
 )
-"""Python has codecs that are no charsets or take quadratic time (punycode, idna, unicode_escape): a mail may not
+"""Python has codecs that are no charsets or take quadratic time (punycode, idna, unicode_escape): a message may not
 choose them."""
 
 _NAMES = {alias: name for alias, name in aliases.items() if name in _SAFE} | {name: name for name in _SAFE}

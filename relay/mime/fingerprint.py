@@ -15,7 +15,7 @@ TRACE = frozenset(
     | {"authentication-results", "received-spf", "dkim-signature", "x-google-dkim-signature"}
     | {"arc-seal", "arc-message-signature", "arc-authentication-results"}
 )
-"""Fields a relay on the way adds; they tell how the mail came, not which mail it is."""
+"""Fields a relay on the way adds; they tell how the message came, not which mail it is."""
 
 
 class Identity(NamedTuple):
@@ -31,7 +31,7 @@ def identity(envelope: Envelope, raw: bytes, root: Entity | None = None) -> Iden
     The fingerprint is the SHA-256 of sender, set of recipients, header without trace fields, and body. Equal for the
     same octets; also for octets that differ in trace fields only, provided that a Message-ID is there to say that it is
     the same mail (rfc5322#3.6.4). Domains compare without case, local parts with (rfc5321#2.4). Order of recipients,
-    HELO, user and DSN parameters do not count. root: of the mail when it has been parsed already.
+    HELO, user and DSN parameters do not count. root: of the message when it has been parsed already.
     """
     headers, start = (root.headers, root.body.start) if root is not None else _header(raw)
     body = sha256(memoryview(raw)[start:]).digest()

@@ -8,7 +8,7 @@ from email.utils import format_datetime
 from functools import lru_cache
 
 from relay.mime.encoded_words import printable
-from relay.mime.message import Message
+from relay.mime.message import MimeMessage
 from relay.model import Envelope
 
 WIDTH = 78
@@ -82,12 +82,12 @@ def received(envelope: Envelope, hostname: str, queue_id: str, at: float, for_: 
     return ("\r\n".join(lines) + f";\r\n\t{_date(int(at))}\r\n").encode("utf-8")
 
 
-def hops(message: Message) -> int:
-    """Received fields of the mail: over 100 it goes in circles (rfc5321#6.3)."""
+def hops(message: MimeMessage) -> int:
+    """Received fields of the message: over 100 it goes in circles (rfc5321#6.3)."""
     return len(_received(message))
 
 
-def is_loop(message: Message, hostname: str) -> bool:
+def is_loop(message: MimeMessage, hostname: str) -> bool:
     """Has it been received by `hostname` before? By the `by` clause of a Received field, outside of comments."""
     if not (lines := _received(message)):
         return False
@@ -95,13 +95,13 @@ def is_loop(message: Message, hostname: str) -> bool:
     return any(pattern.search(_without_comments(line)) is not None for line in lines)
 
 
-def _received(message: Message) -> list[str]:
+def _received(message: MimeMessage) -> list[str]:
     return [header.value for header in message.root.headers if header.name == "received"]
 
 
 @lru_cache(maxsize=1)
 def _date(second: int) -> str:
-    """One text serves all mails of a second."""
+    """One text serves all messages of a second."""
     return format_datetime(datetime.fromtimestamp(second, UTC))
 
 

@@ -32,7 +32,8 @@ class Entity:
     """One MIME entity (RFC 2045 §2.4).
 
     span: its octets, from the first of its header to the last of its body.
-    cut: what to remove from the mail so that the entity is gone and the rest stays well-formed: from its own delimiter
+    cut: what to remove from the message so that the entity is gone and the rest stays well-formed: from its own
+    delimiter
     line to the start of the next delimiter line. For the root and for the content of a message/rfc822: the span.
     media_type: lower case, "text/plain" by default. filename: decoded (RFC 2231, RFC 2047, quoted), or None.
     disposition: "attachment", "inline" or "". encoding: lower case Content-Transfer-Encoding, "7bit" by default.
@@ -51,7 +52,7 @@ class Entity:
     depth: int = 0
 
     def walk(self) -> Sequence["Entity"]:
-        """This entity and all below it, in the order of the mail."""
+        """This entity and all below it, in the order of the message."""
         found = [self]
         for child in self.children:
             found += child.walk()
@@ -66,7 +67,7 @@ class Entity:
 
 
 @dataclass(frozen=True)
-class Message:
+class MimeMessage:
     """A parsed mail. `defects`: names of what is odd but survivable ("missing-final-boundary", …)."""
 
     raw: bytes
@@ -75,7 +76,7 @@ class Message:
 
     @cached_property
     def entities(self) -> tuple[Entity, ...]:
-        """All entities in the order of the mail, the root first."""
+        """All entities in the order of the message, the root first."""
         return tuple(self.root.walk())
 
     @cached_property
@@ -137,7 +138,7 @@ _UTF16_MARKUP = (b"\xff\xfe<\x00", b"\xfe\xff\x00<")
 class MalformedMail(ValueError):
     """The structure is too broken, or too large, to be read whole; what is not read whole is not relayed.
 
-    str() is an English sentence without content of the mail. defect: its name ("nesting-too-deep", …). figure: the
+    str() is an English sentence without content of the message. defect: its name ("nesting-too-deep", …). figure: the
     limit that was passed, "" where there is none.
     """
 

@@ -7,7 +7,7 @@ from itertools import islice
 from typing import NamedTuple
 
 from relay.mime.headers import MAX_HEADER, MAX_LINES, Fields, as_octets, display_name, parse_value, read_header
-from relay.mime.message import Entity, Header, MalformedMail, Message
+from relay.mime.message import Entity, Header, MalformedMail, MimeMessage
 from relay.mime.transfer_decoder import IDENTITY
 from relay.model import Span
 
@@ -78,7 +78,8 @@ MAX_DEPTH = 20
 MAX_PARTS = 2_000
 
 MAX_HEADERS = 8 * MAX_HEADER
-"""Octets of all headers of a mail together, with 4 * MAX_LINES lines: a thousand parts may not have a full one each."""
+"""Octets of all headers of a message together, with 4 * MAX_LINES lines: a thousand parts may not have a full one
+each."""
 
 _ONLY_ONCE = frozenset({"content-type", "content-transfer-encoding", "content-disposition"})
 _ONLY_ONCE_ON_TOP = frozenset({"from", "sender", "reply-to", "to", "cc", "subject", "date", "message-id"})
@@ -117,8 +118,8 @@ def _too_many() -> MalformedMail:
     return MalformedMail("too-many-parts", str(MAX_PARTS))
 
 
-def parse(raw: bytes) -> Message:
-    """The mail `raw` as a tree of spans.
+def parse(raw: bytes) -> MimeMessage:
+    """The message `raw` as a tree of spans.
 
     Message.defects: "missing-final-boundary", "no-boundary-parameter", "no-delimiter" (a multipart without any),
     "no-blank-line" (a header ended by something else), "duplicate-<field>", "encoded-multipart" (a transfer encoding
@@ -126,14 +127,14 @@ def parse(raw: bytes) -> Message:
     "invalid-content-type", "nested-message" (a message/rfc822 not looked into).
 
     Raises MalformedMail where a limit is passed ("header-too-large", "headers-too-large", "too-many-parts",
-    "nesting-too-deep") or there is no octet at all ("empty"): a mail that is not read whole is not judged.
+    "nesting-too-deep") or there is no octet at all ("empty"): a message that is not read whole is not judged.
     """
     if not raw:
         raise MalformedMail("empty")
     reading = _ParseState(raw)
     whole = Span(0, len(raw))
     root = _entity(reading, whole, whole, depth=0, default="text/plain", forwarded=False)
-    return Message(raw, root, tuple(reading.defects))
+    return MimeMessage(raw, root, tuple(reading.defects))
 
 
 def _entity(reading: _ParseState, span: Span, cut: Span, *, depth: int, default: str, forwarded: bool) -> Entity:

@@ -5,14 +5,14 @@ import binascii
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from relay.mime.classification import is_signed
-from relay.mime.message import Entity, Message
+from relay.mime.message import Entity, MimeMessage
 from relay.model import Recoding, Span
 
 
 def render(raw: bytes, prepend: bytes, cuts: Sequence[Span]) -> list[memoryview]:
     """The outgoing mail: `prepend`, then `raw` without `cuts`. No plan, no change: [raw].
 
-    Raises ValueError when a cut lies outside of `raw`: a plan that is not of this mail must not leave.
+    Raises ValueError when a cut lies outside of `raw`: a plan that is not of this message must not leave.
     """
     view = memoryview(raw)
     pieces = [memoryview(prepend)] if prepend else []
@@ -38,16 +38,16 @@ def merge(spans: Iterable[Span]) -> tuple[Span, ...]:
     return tuple(merged)
 
 
-def header_cuts(message: Message, names: Collection[str]) -> tuple[Span, ...]:
-    """The fields of the mail's own header whose name (any case) is one of `names`."""
+def header_cuts(message: MimeMessage, names: Collection[str]) -> tuple[Span, ...]:
+    """The fields of the message's own header whose name (any case) is one of `names`."""
     wanted = {name.lower() for name in names}
     return merge(header.span for header in message.root.headers if header.name in wanted)
 
 
-def part_cuts(message: Message, parts: Iterable[Entity]) -> tuple[Span, ...]:
+def part_cuts(message: MimeMessage, parts: Iterable[Entity]) -> tuple[Span, ...]:
     """What to cut so that `parts` are gone and every multipart keeps a part (rfc2046#5.1.1 wants one at least).
 
-    A multipart, or a forwarded mail, of which nothing is left goes whole. The mail itself stays: when all of it is
+    A multipart, or a forwarded mail, of which nothing is left goes whole. The message itself stays: when all of it is
     asked for, only its parts go.
     """
     gone = {part.span for part in parts}
@@ -99,7 +99,7 @@ FIELD = b"Content-Transfer-Encoding: quoted-printable\r\n"
 _IDENTITY = frozenset({"7bit", "8bit", "binary"})
 
 
-def recodings(message: Message, cuts: Sequence[Span]) -> tuple[Recoding, ...]:
+def recodings(message: MimeMessage, cuts: Sequence[Span]) -> tuple[Recoding, ...]:
     """Texts of `message` without a file name that have 8-bit octets and are not cut; none of a signed mail."""
     texts = [entity for entity in _texts(message) if not any(cut.start <= entity.body.start < cut.end for cut in cuts)]
     if not texts or is_signed(message):
@@ -125,7 +125,7 @@ def render_recoded(
     return [piece for piece in pieces if len(piece)]
 
 
-def _texts(message: Message) -> Iterator[Entity]:
+def _texts(message: MimeMessage) -> Iterator[Entity]:
     documents = {entity.span for entity in message.attachments}
     for entity in message.entities:
         letter = not entity.children and entity.media_type.startswith("text/") and entity.span not in documents

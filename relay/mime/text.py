@@ -4,32 +4,32 @@ import unicodedata
 
 from relay.mime.encoded_words import decode, decode_words, printable
 from relay.mime.headers import as_octets
-from relay.mime.message import Entity, Message
+from relay.mime.message import Entity, MimeMessage
 from relay.mime.transfer_decoder import decode as undo_encoding
 
 MAX_NAME = 150
 """Characters of a displayed file name; file systems take 255 octets."""
 
 
-def octets(message: Message, entity: Entity) -> bytes:
+def octets(message: MimeMessage, entity: Entity) -> bytes:
     """The body of `entity`, its transfer encoding undone. A damaged one is read as far as it goes. Never raises."""
     return undo_encoding(message.raw[entity.body.start : entity.body.end], entity.encoding).octets
 
 
-def text(message: Message, entity: Entity) -> str:
+def text(message: MimeMessage, entity: Entity) -> str:
     """The body of `entity` as text, LF line ends: by its charset, else UTF-8, else Windows-1252."""
     return decode(octets(message, entity), entity.params.get("charset", "")).replace("\r\n", "\n")
 
 
-def header_value(message: Message, name: str) -> str | None:
-    """The mail's first field `name` (any case), decoded, on one line and without control characters; or None."""
+def header_value(message: MimeMessage, name: str) -> str | None:
+    """The message's first field `name` (any case), decoded, on one line and without control characters; or None."""
     value = message.root.first(name.lower())
     if value is None:
         return None
     return printable(decode_words(decode(as_octets(value))))
 
 
-def message_id(message: Message) -> str:
+def message_id(message: MimeMessage) -> str:
     """The Message-ID with its angle brackets, printable ASCII of at most 998 octets; "" when there is none."""
     value = (message.root.first("message-id") or "").strip()
     start, end = value.find("<"), value.find(">")

@@ -8,7 +8,7 @@ from email.policy import SMTP
 from email.utils import format_datetime
 from html import escape
 
-from relay.model import Mail, State, new_queue_id
+from relay.model import Message, State, new_queue_id
 from relay.notifications.status import generated
 from relay.reasons import Reason, fix, french_spacing, is_printable, sentence
 
@@ -21,7 +21,7 @@ _WAITING = (State.QUEUED, State.ACTIVE, State.DEFERRED)
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """One firm's period. mails: accepted. states: what became of their deliveries. late: of them, once late.
+    """One firm's period. messages: accepted. states: what became of their deliveries. late: of them, once late.
 
     held: by reason, all that waits for a person now. invalid: documents by rule broken.
     """
@@ -81,7 +81,7 @@ _WORDS = {
 def digest(
     figures: Figures, *, firm: str, to: str, language: str, hostname: str, smarthost: str, period: str,
     since: float, until: float, now: float,
-) -> Mail:  # fmt: skip
+) -> Message:  # fmt: skip
     """The digest of `since` to `until` (epoch seconds) to the operator `to` of `firm` (its display name).
 
     language: "fr" | "en". period: names firm and period; the spool takes a digest of the same period once only, so

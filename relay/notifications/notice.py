@@ -8,7 +8,7 @@ from email.policy import SMTP
 from email.utils import format_datetime
 from itertools import groupby
 
-from relay.model import Delivery, Mail, new_queue_id
+from relay.model import Delivery, Message, new_queue_id
 from relay.notifications.status import generated
 from relay.reasons import failure_fix, fix, french, french_spacing, is_printable, public_sentence, sentence
 
@@ -67,7 +67,7 @@ def notice(
     smarthost: str,
     now: float,
     host: bool = False,
-) -> Mail:
+) -> Message:
     """One notice about all of `items` to the operator `to` of `firm` (its display name). language: "fr" | "en".
 
     host: `to` is the operator of the host, who may read the details that name clients of several firms.

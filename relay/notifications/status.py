@@ -2,16 +2,16 @@
 
 from relay.dsn.writer import Notice, report
 from relay.lifecycle import Transition
-from relay.model import Delivery, Disposition, Envelope, Mail, Plan, Recipient, Retry, new_queue_id
+from relay.model import Delivery, Disposition, Envelope, Message, Plan, Recipient, Retry, new_queue_id
 
 DESTINATION = "reports"
-"""Name of the destination of our own mails: no client's limits apply to them."""
+"""Name of the destination of our own messages: no client's limits apply to them."""
 
 
-def generated(*, queue_id: str, to: str, raw: bytes, now: float, hostname: str, smarthost: str) -> Mail:
-    """A mail to `to` from the null sender (rfc3464#2), due at once. `now`: epoch seconds."""
+def generated(*, queue_id: str, to: str, raw: bytes, now: float, hostname: str, smarthost: str) -> Message:
+    """A message to `to` from the null sender (rfc3464#2), due at once. `now`: epoch seconds."""
     plan = Plan(Disposition.RELAY, to=(to,), destination=DESTINATION, smarthost=smarthost, answers=(to,))
-    return Mail(
+    return Message(
         queue_id=queue_id,
         envelope=Envelope("", (Recipient(to),), helo=hostname),
         raw=raw,
@@ -62,7 +62,7 @@ _MEANINGS = {
 
 
 def status_report(
-    mail: Mail,
+    mail: Message,
     delivery: Delivery,
     transition: Transition,
     *,
@@ -70,11 +70,12 @@ def status_report(
     retry: Retry,
     now: float,
     smarthost: str = "default",
-) -> tuple[Mail, ...]:
+) -> tuple[Message, ...]:
     """The notification that `transition.report` ("failed", "late" or "delivered") calls for; none where none may be
     sent. smarthost: by which it leaves.
 
-    Never to the null sender and never about a mail of our own (rfc3464#2); NOTIFY is honoured (rfc3461#4.1). It speaks
+    Never to the null sender and never about a message of our own (rfc3464#2); NOTIFY is honoured (rfc3461#4.1). It
+    speaks
     of the addresses the platform wrote to. The Agiris address is the firm's affair, so of the next hop's reply it tells
     the codes, not the text, which may repeat the address.
     """

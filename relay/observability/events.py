@@ -22,7 +22,7 @@ class Event(StrEnum):
     CONNECTION_REJECTED = "connection_rejected"
     AUTHENTICATION_FAILED = "authentication_failed"
     SESSION_ERROR = "session_error"
-    # one mail comes in
+    # one message comes in
     CHECKED = "checked"
     ACCEPTED = "accepted"
     DUPLICATE_SUBMISSION = "duplicate_submission"
@@ -146,7 +146,7 @@ def severity(event: Event) -> int:
 
 
 class Answer(StrEnum):
-    """How the final dot of a mail was answered."""
+    """How the final dot of a message was answered."""
 
     ACCEPTED = "accepted"
     DUPLICATE = "duplicate"
@@ -190,7 +190,7 @@ class Restart(StrEnum):
 
 
 class Notice(StrEnum):
-    """What a mail of our own was about."""
+    """What a message of our own was about."""
 
     FAILED = "failed"
     LATE = "late"

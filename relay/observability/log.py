@@ -60,7 +60,7 @@ class Lines:
     critical = exception = error
 
     def flush(self) -> None:
-        """Write what waits. Never raises: a full disk or a closed pipe behind the log must not cost a mail."""
+        """Write what waits. Never raises: a full disk or a closed pipe behind the log must not cost a message."""
         with self._lock:
             self._turn = None
             try:
@@ -133,7 +133,7 @@ def event_log(event: Event, *, queue_id: str | None = None, alert: bool = False,
     try:
         _logger.log(logging.ERROR if alert else severity(event), event.value, **known, **fields)
     except (OSError, ValueError):
-        return  # a full disk or a closed pipe behind standard error must not cost a mail
+        return  # a full disk or a closed pipe behind standard error must not cost a message
 
 
 @contextmanager
@@ -176,7 +176,7 @@ def _apply(level: int, processors: list[Any], factory: Any) -> None:
     root.handlers[:] = [each for each in root.handlers if not isinstance(each, _Bridge)] + [_Bridge(level)]
     root.setLevel(logging.WARNING)
     logging.captureWarnings(True)
-    # aiosmtpd writes the bodies of mails at DEBUG.
+    # aiosmtpd writes the bodies of messages at DEBUG.
     logging.getLogger("mail.log").setLevel(logging.WARNING)
 
 

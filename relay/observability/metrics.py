@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Proc
 from prometheus_client.exposition import choose_encoder
 
 from relay.inspection import Kind, Report, Verdict
-from relay.model import Action, Delivery, Disposition, DocumentPart, Mail, Plan, State
+from relay.model import Action, Delivery, Disposition, DocumentPart, Message, Plan, State
 from relay.observability.events import Answer, Notice, RejectCause, Restart, TransactionRejectCause
 from relay.reasons import Reason
 from relay.replies import Deferred, Delivered, Failed, Outcome, Stage
@@ -173,8 +173,10 @@ class Metrics:
 
     # The door
 
-    def accepted(self, mail: Mail, reports: Iterable[Report], seconds: float, held: Collection[Delivery] = ()) -> None:
-        """A mail is durable and answered 250, `seconds` after its final dot. held: what the spool held of it."""
+    def accepted(
+        self, mail: Message, reports: Iterable[Report], seconds: float, held: Collection[Delivery] = ()
+    ) -> None:
+        """A message is durable and answered 250, `seconds` after its final dot. held: what the spool held of it."""
         self._mails.labels(Answer.ACCEPTED.value).inc()
         self._accept.observe(seconds)
         for index, plan in enumerate(mail.plans):
@@ -190,18 +192,18 @@ class Metrics:
         self.checked(reports)
 
     def duplicate(self, seconds: float) -> None:
-        """A mail stored before was answered 250 again."""
+        """A message stored before was answered 250 again."""
         self._answered(Answer.DUPLICATE, seconds)
 
     def refused(self, reason: Reason | None, seconds: float, reports: Iterable[Report] = ()) -> None:
-        """A mail was answered 5xx for what it holds. reason None: not a decision about its documents."""
+        """A message was answered 5xx for what it holds. reason None: not a decision about its documents."""
         self._answered(Answer.REJECTED, seconds)
         self.rejected(Stage.DATA, TransactionRejectCause.CONTENT)
         self._decisions.labels(Disposition.REFUSE.value, reason.value if reason else "").inc()
         self.checked(reports)
 
     def tempfailed(self, cause: TransactionRejectCause, seconds: float) -> None:
-        """The final dot of a mail was answered 4xx."""
+        """The final dot of a message was answered 4xx."""
         self._answered(Answer.TEMPFAILED, seconds)
         self.rejected(Stage.DATA, cause)
 

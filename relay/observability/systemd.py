@@ -64,7 +64,8 @@ class Systemd:
 class Watchdog:
     """Pings systemd at half the interval it asks for, but only while `progress()` is true.
 
-    When it is not, nothing is sent: systemd kills and restarts the service (WatchdogSec=), the spool keeps the mails.
+    When it is not, nothing is sent: systemd kills and restarts the service (WatchdogSec=), the spool keeps the
+    messages.
     """
 
     def __init__(

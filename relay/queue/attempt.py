@@ -10,7 +10,7 @@ import structlog
 
 from relay.lifecycle import Transition, given_back, step
 from relay.mime.rewriting import render_recoded
-from relay.model import Claim, Delivery, Mail, Plan
+from relay.model import Claim, Delivery, Message, Plan
 from relay.observability.events import Event
 from relay.queue.message_cache import MessageCache
 from relay.queue.ports import Octets, Ports, RouteError
@@ -25,7 +25,7 @@ CUT_OFF = Reply(451, "4.3.2", "the attempt was cut off: the next hop may have th
 
 
 class _Unreadable(Exception):
-    """The spool has the mail no more, or not as it was stored."""
+    """The spool has the message no more, or not as it was stored."""
 
 
 class _NotBegun(Exception):
@@ -66,7 +66,7 @@ class Attempts:
     """Ids of the deliveries under way whose sender asked to be told of success."""
 
     async def run(self, claim: Claim) -> bool:
-        """Attempt and settle; True when the settlement put new mails (reports) in the queue. Raises SpoolBroken.
+        """Attempt and settle; True when the settlement put new messages (reports) in the queue. Raises SpoolBroken.
 
         Cancelled: the transaction is given up, and recorded as uncertain, for the final dot may have been sent.
         """
@@ -137,7 +137,7 @@ class Attempts:
         seven_bit = partial(self._recoded, mail, plan) if plan.recodings else None
         return replace(made, attempt=delivery.attempts, seven_bit=seven_bit)
 
-    async def _recoded(self, mail: Mail, plan: Plan) -> Sequence[Octets]:
+    async def _recoded(self, mail: Message, plan: Plan) -> Sequence[Octets]:
         return await self.ports.sign(mail, render_recoded(mail.raw, plan.prepend, plan.cuts, plan.recodings))
 
     async def _begin(self, claim: Claim) -> None:
@@ -151,7 +151,7 @@ class Attempts:
         if not held:
             raise _NotBegun("the claim was lost to another attempt")
 
-    async def _mail(self, delivery: Delivery) -> Mail | None:
+    async def _mail(self, delivery: Delivery) -> Message | None:
         mail = self.remembered.get(delivery.queue_id)
         if mail is not None and delivery.plan < len(mail.plans):
             return mail
@@ -176,7 +176,7 @@ class Attempts:
             self._tell(Event.DELAYED, claim)
         return held and bool(reports)
 
-    async def _reports(self, delivery: Delivery, transition: Transition) -> tuple[Mail, ...]:
+    async def _reports(self, delivery: Delivery, transition: Transition) -> tuple[Message, ...]:
         """A report that cannot be written must not keep the outcome from being recorded."""
         try:
             mail = await self._mail(delivery)
@@ -185,7 +185,7 @@ class Attempts:
             log.exception(Event.INTERNAL_ERROR, where="report", queue_id=delivery.queue_id)
             return ()
 
-    async def _record(self, claim: Claim, transition: Transition, reports: tuple[Mail, ...]) -> bool:
+    async def _record(self, claim: Claim, transition: Transition, reports: tuple[Message, ...]) -> bool:
         """False when the claim was lost to another, as the spool says: its lease may have been renewed since `claim`
         was made. A full spool is waited for: the outcome is known, and stays so."""
         while True:

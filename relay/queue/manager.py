@@ -16,7 +16,7 @@ from contextlib import suppress
 
 import structlog
 
-from relay.model import Claim, Mail
+from relay.model import Claim, Message
 from relay.observability.events import Event
 from relay.queue.attempt import Attempts
 from relay.queue.message_cache import MessageCache, wanted
@@ -61,8 +61,8 @@ class QueueManager:
         self._ended.set()
         self.progress = time.monotonic()
 
-    def reserve(self, mail: Mail) -> Reservation | None:
-        """Places for what `mail` will bring: it is stored as claimed, which saves a commit. None: older mails wait.
+    def reserve(self, mail: Message) -> Reservation | None:
+        """Places for what `mail` will bring: it is stored as claimed, which saves a commit. None: older messages wait.
 
         `stored` or `give_back` is owed for it.
         """
@@ -73,7 +73,7 @@ class QueueManager:
         self._reserved += sum(taken.values())
         return Reservation(self._limits.lease, taken)
 
-    def stored(self, mail: Mail, take: Reservation | None, claims: Collection[Claim]) -> None:
+    def stored(self, mail: Message, take: Reservation | None, claims: Collection[Claim]) -> None:
         """`mail` was just stored: deliver it from memory, now."""
         fresh = wanted(mail)
         deliveries = sum(fresh.values())
@@ -253,7 +253,7 @@ class QueueManager:
             self._gates.leave(destination, allowed)
 
     async def _allowed(self, destination: str) -> bool:
-        """Wait for the destination's mails of the minute; False when the relay stops meanwhile."""
+        """Wait for the destination's messages of the minute; False when the relay stops meanwhile."""
         while not self._stopping.is_set():
             pause = self._gates.allow(destination)
             if pause <= 0:

@@ -2,15 +2,15 @@
 
 from collections import OrderedDict
 
-from relay.model import Disposition, Mail
+from relay.model import Disposition, Message
 
 VALUES = 16 * 1024
-"""Octets that envelope, plans and verdicts of a mail take beside its content, rounded up. Without it a backlog of small
-mails has no bound worth the name: 64 MiB of content are 300,000 of them, and 1.5 GB."""
+"""Octets that envelope, plans and verdicts of a message take beside its content, rounded up. Without it a backlog of
+small messages has no bound worth the name: 64 MiB of content are 300,000 of them, and 1.5 GB."""
 
 
-def wanted(mail: Mail) -> dict[str, int]:
-    """How many deliveries a mail brings each destination."""
+def wanted(mail: Message) -> dict[str, int]:
+    """How many deliveries a message brings each destination."""
     found: dict[str, int] = {}
     for plan in mail.plans:
         if plan.disposition is Disposition.RELAY:
@@ -24,12 +24,12 @@ class MessageCache:
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._octets = 0
-        self._mails: OrderedDict[str, tuple[Mail, int]] = OrderedDict()
+        self._mails: OrderedDict[str, tuple[Message, int]] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._mails)
 
-    def add(self, mail: Mail, expected: int) -> None:
+    def add(self, mail: Message, expected: int) -> None:
         """expected: deliveries that it brings."""
         weight = _weight(mail)
         if expected == 0 or weight > self._limit or mail.queue_id in self._mails:
@@ -40,12 +40,12 @@ class MessageCache:
             _, (oldest, _) = self._mails.popitem(last=False)
             self._octets -= _weight(oldest)
 
-    def get(self, queue_id: str) -> Mail | None:
+    def get(self, queue_id: str) -> Message | None:
         found = self._mails.get(queue_id)
         return found[0] if found else None
 
     def attempted(self, queue_id: str) -> None:
-        """One delivery of the mail had its attempt; the mail is let go after its last."""
+        """One delivery of the message had its attempt; the message is let go after its last."""
         found = self._mails.get(queue_id)
         if found is None:
             return
@@ -57,5 +57,5 @@ class MessageCache:
             self._octets -= _weight(mail)
 
 
-def _weight(mail: Mail) -> int:
+def _weight(mail: Message) -> int:
     return len(mail.raw) + VALUES

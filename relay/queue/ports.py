@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from relay.lifecycle import Transition
-from relay.model import Delivery, Mail, Plan, Retry
+from relay.model import Delivery, Message, Plan, Retry
 from relay.observability.events import Event
 from relay.replies import Outcome
 from relay.smtp_client import MessageFactory, Route
@@ -14,11 +14,12 @@ from relay.smtp_client import MessageFactory, Route
 @dataclass(frozen=True, slots=True)
 class Limits:
     """attempts: at a time in all; per_destination: of them for one, more than it has connections, for a place is kept
-    from before the commit that stores a mail to after the one that settles it. An attempt that waits for a connection
+    from before the commit that stores a message to after the one that settles it. An attempt that waits for a
+    connection
     holds no content. One unconfirmed delivery for each destination comes on top. lease: seconds a claim is ours without
     renewal.
 
-    poll: longest sleep in seconds, so that orders of the command line are seen. remember: octets of mails kept for
+    poll: longest sleep in seconds, so that orders of the command line are seen. remember: octets of messages kept for
     their first attempt. stalled: seconds without a turn of the loop after which it is not alive.
     """
 
@@ -60,11 +61,11 @@ def _as_planned(delivery: Delivery, plan: Plan) -> str:
     return plan.return_path
 
 
-def _no_report(mail: Mail, delivery: Delivery, transition: Transition) -> Sequence[Mail]:
+def _no_report(mail: Message, delivery: Delivery, transition: Transition) -> Sequence[Message]:
     return ()
 
 
-async def _unsigned(mail: Mail, chunks: Sequence[Octets]) -> Sequence[Octets]:
+async def _unsigned(mail: Message, chunks: Sequence[Octets]) -> Sequence[Octets]:
     return chunks
 
 
@@ -73,18 +74,18 @@ class Ports:
     """route: where a delivery goes now; raises RouteError. render: the octets of a plan (relay.mime.rewriting).
     sign: these octets with our signature on top, made off the event loop.
 
-    rate: mails a minute that a destination takes, 0 without limit. report: notices and DSN about a transition whose
+    rate: messages a minute that a destination takes, 0 without limit. report: notices and DSN about a transition whose
     `report` is set, stored with the settlement. sender: the envelope sender of an attempt (a return path of its own).
     broken: the spool is broken, the daemon must end.
     """
 
     send: Send
     route: Callable[[Delivery], Route]
-    render: Callable[[Mail, Plan], Sequence[Octets]]
+    render: Callable[[Message, Plan], Sequence[Octets]]
     retry: Callable[[], Retry]
     witness: QueueObserver
     broken: Callable[[str], None]
     rate: Callable[[str], int] = _unlimited
-    sign: Callable[[Mail, Sequence[Octets]], Awaitable[Sequence[Octets]]] = _unsigned
-    report: Callable[[Mail, Delivery, Transition], Sequence[Mail]] = _no_report
+    sign: Callable[[Message, Sequence[Octets]], Awaitable[Sequence[Octets]]] = _unsigned
+    report: Callable[[Message, Delivery, Transition], Sequence[Message]] = _no_report
     sender: Callable[[Delivery, Plan], str] = _as_planned

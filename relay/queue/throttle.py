@@ -7,7 +7,8 @@ MINUTE = 60.0
 
 
 class Throttle:
-    """rate: mails a minute for a destination, 0 without limit. slots: attempts at a time. clock: monotonic seconds."""
+    """rate: messages a minute for a destination, 0 without limit. slots: attempts at a time. clock: monotonic
+    seconds."""
 
     def __init__(self, rate: Callable[[str], int], slots: int, clock: Callable[[], float]) -> None:
         self._rate = rate
@@ -75,7 +76,7 @@ class Throttle:
         return max(0.001, recent[-rate] + MINUTE - self._clock())
 
     def _recent(self, destination: str) -> deque[float]:
-        """When mails went within the last minute, oldest first."""
+        """When messages went within the last minute, oldest first."""
         sent = self._sent.get(destination)
         if sent is None:
             return deque()

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from relay.inspection import Kind, Report
-from relay.mime.message import Message
+from relay.mime.message import MimeMessage
 from relay.reasons import Reason, two_clients
 from relay.routing.directory import Clients, Directory, split_tag
 from relay.routing.policy import Client
@@ -45,7 +45,7 @@ class _Answer:
 
 
 def identify(
-    recipient: str, message: Message, reports: Sequence[Report], directory: Directory
+    recipient: str, message: MimeMessage, reports: Sequence[Report], directory: Directory
 ) -> Identified | Unidentified:
     """The client of the documents that came for `recipient`. `reports`: of message.attachments."""
     answers = [answer for answer in _answers(recipient, message, reports, directory) if answer.clients]
@@ -72,7 +72,9 @@ def unknown_recipient(recipient: str, directory: Directory) -> bool:
     return not any(_by_recipient(recipient, directory))
 
 
-def _answers(recipient: str, message: Message, reports: Sequence[Report], directory: Directory) -> Iterable[_Answer]:
+def _answers(
+    recipient: str, message: MimeMessage, reports: Sequence[Report], directory: Directory
+) -> Iterable[_Answer]:
     for step in directory.terms.identify:
         if step.by == "recipient":
             for way, clients in zip(("recipient", "tag"), _by_recipient(recipient, directory), strict=False):
@@ -113,7 +115,7 @@ def contradicted(report: Report, client: Client, directory: Directory) -> str:
 
 
 def _party_to_all(candidates: Clients, reports: Sequence[Report], directory: Directory) -> Clients:
-    """Those who are a party of every invoice of the mail: seller and buyer may both be clients of ours."""
+    """Those who are a party of every invoice of the message: seller and buyer may both be clients of ours."""
     for report in reports:
         if parties := _parties(report, directory):
             candidates = _common(candidates, parties)

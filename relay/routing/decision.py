@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from relay.inspection import Report
-from relay.mime.message import Message
+from relay.mime.message import MimeMessage
 from relay.model import Disposition, Envelope, Plan, Rejection, Role
 from relay.reasons import Reason
 from relay.routing.client import Unidentified, identify
@@ -24,7 +24,7 @@ from relay.routing.trace_steps import Step
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """plans: one for each outgoing mail. refusal: the mail is not accepted (why: plans). steps: the reasoning."""
+    """plans: one for each outgoing mail. refusal: the message is not accepted (why: plans). steps: the reasoning."""
 
     plans: tuple[Plan, ...]
     refusal: Rejection | None = None
@@ -33,7 +33,7 @@ class Decision:
 
 def decide(
     envelope: Envelope,
-    message: Message,
+    message: MimeMessage,
     reports: Sequence[Report],
     directory: Directory,
     *,
@@ -67,7 +67,7 @@ def decide(
 
 def _case(
     envelope: Envelope,
-    message: Message,
+    message: MimeMessage,
     reports: Sequence[Report],
     directory: Directory,
     queue_id: str,

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from relay.inspection import Report, Severity, Verdict
-from relay.mime.message import Entity, Message
+from relay.mime.message import Entity, MimeMessage
 from relay.model import Disposition, DocumentPart, Envelope, Role
 from relay.reasons import Reason
 from relay.routing.directory import Directory
@@ -45,7 +45,7 @@ def by_policy(policy: Policy, reason: Reason, detail: str = "") -> RuleResult:
 class DocumentGroup:
     """Numbers are indexes of message.attachments.
 
-    core: travel in one mail or not at all. loose: come along, in a mail of their own if they do not fit.
+    core: travel in one message or not at all. loose: come along, in a message of their own if they do not fit.
     removed: documents of this unit that do not leave. role_by: as of a Plan.
     """
 
@@ -60,13 +60,13 @@ class DocumentGroup:
 
 @dataclass(frozen=True, slots=True)
 class DecisionContext:
-    """One mail under decision: what was received, what was found in it, and the terms in force.
+    """One message under decision: what was received, what was found in it, and the terms in force.
 
     checked: is a verdict to be expected at all? documents: all attachments but those of the letter itself.
     """
 
     envelope: Envelope
-    message: Message
+    message: MimeMessage
     reports: Sequence[Report]
     directory: Directory
     queue_id: str

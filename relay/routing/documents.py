@@ -11,7 +11,7 @@ from relay.inspection import PDF_WITHIN, Kind, Party, Report, Term, TextEvidence
 from relay.mime.classification import is_decorative
 from relay.mime.file_type import PDF, SNIFF, file_type
 from relay.mime.file_type import is_pdf as is_pdf_by_octets
-from relay.mime.message import Entity, Message, is_document
+from relay.mime.message import Entity, MimeMessage, is_document
 from relay.mime.transfer_decoder import head
 from relay.routing.pairing import is_that_invoice, pair, stem
 from relay.routing.policy import Kinds
@@ -37,7 +37,7 @@ _XML_KINDS = frozenset({Kind.CII, Kind.UBL, Kind.XRECHNUNG})
 _XML_TYPES = frozenset({"application/xml", "text/xml"})
 
 
-def is_body(message: Message, entity: Entity, report: Report) -> bool:
+def is_body(message: MimeMessage, entity: Entity, report: Report) -> bool:
     """Is it part of the letter and not a document: text, a report, a signature, an image that decorates the text?
 
     By its octets, too: what begins as a document is none of these, whatever it is called.
@@ -51,7 +51,7 @@ def is_body(message: Message, entity: Entity, report: Report) -> bool:
     return is_decorative(message, entity)
 
 
-def is_pdf(message: Message | None, entity: Entity, report: Report) -> bool:
+def is_pdf(message: MimeMessage | None, entity: Entity, report: Report) -> bool:
     """Is it a PDF? Its octets are asked only in doubt: UBL may stand in a PDF or alone, a name may lie."""
     if report.kind is Kind.PDF and not report.openable and not report.encrypted and message is not None:
         return is_pdf_by_octets(_head(message, entity))
@@ -70,14 +70,14 @@ def is_container(report: Report) -> bool:
     return any(each.rule == PDF_WITHIN for each in report.findings)
 
 
-def is_xml(message: Message, entity: Entity, report: Report) -> bool:
+def is_xml(message: MimeMessage, entity: Entity, report: Report) -> bool:
     """Is it an invoice as bare XML?"""
     if report.kind is Kind.CII:
         return True
     return report.kind in (Kind.UBL, Kind.XRECHNUNG) and not is_pdf(message, entity, report)
 
 
-def content_type(message: Message, entity: Entity, report: Report) -> str:
+def content_type(message: MimeMessage, entity: Entity, report: Report) -> str:
     """The media type its content bears out; a declared PDF that is none becomes application/octet-stream."""
     if is_pdf(message, entity, report):
         return "application/pdf"
@@ -105,16 +105,16 @@ def _says_pdf(entity: Entity) -> bool:
     return entity.media_type == PDF or (entity.filename or "").casefold().endswith(".pdf")
 
 
-def body_text(message: Message, entity: Entity, limit: int) -> str:
+def body_text(message: MimeMessage, entity: Entity, limit: int) -> str:
     """The first octets of a text part, decoded as far as it goes; for searching, not for showing."""
     return _decoded(message, entity, limit).decode("utf-8", "replace")
 
 
-def _head(message: Message, entity: Entity) -> bytes:
+def _head(message: MimeMessage, entity: Entity) -> bytes:
     return _decoded(message, entity, SNIFF)
 
 
-def _decoded(message: Message, entity: Entity, limit: int) -> bytes:
+def _decoded(message: MimeMessage, entity: Entity, limit: int) -> bytes:
     """Up to `limit` octets of the decoded body."""
     return head(memoryview(message.raw)[entity.body.start : entity.body.end], entity.encoding, limit)
 
@@ -136,7 +136,7 @@ class SplitInvoice:
 
 
 def split_invoices(
-    message: Message, reports: Sequence[Report], names: Sequence[str], others: Sequence[int], alone: bool
+    message: MimeMessage, reports: Sequence[Report], names: Sequence[str], others: Sequence[int], alone: bool
 ) -> tuple[SplitInvoice, ...]:
     """The invoices in two parts among the documents `others`, which belong to no Factur-X. alone: there is none.
 
@@ -180,7 +180,7 @@ def _tells(pdf: Report, xml: Report, pdf_name: str, xml_name: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Invoice:
-    """One invoice of the mail; numbers are indexes of message.attachments.
+    """One invoice of the message; numbers are indexes of message.attachments.
 
     originals: its original PDF, or further copies of the same XML. xml: the same invoice as bare XML. others: what
     clearly belongs to it without being its original. rivals: PDFs with the same number and another XML: a conflict.
@@ -208,7 +208,7 @@ class Classification:
 
 
 def classify_documents(
-    message: Message,
+    message: MimeMessage,
     reports: Sequence[Report],
     always_paired: bool = False,
     checked: bool = True,
@@ -253,7 +253,7 @@ def classify_documents(
 
 
 def members(invoice: Invoice) -> tuple[int, ...]:
-    """All attachments of one invoice, in the order of the mail."""
+    """All attachments of one invoice, in the order of the message."""
     parts = (invoice.facturx, *invoice.originals, *invoice.xml, *invoice.others, *invoice.conflicting)
     return tuple(sorted(parts))
 
@@ -336,7 +336,7 @@ def _xml_of(invoices: Iterable[Invoice], xml: Iterable[int], reports: Sequence[R
 def _broken(
     invoices: Sequence[Invoice], broken: Iterable[int], reports: Sequence[Report]
 ) -> dict[int | None, tuple[int, ...]]:
-    """A broken Factur-X whose text names one good invoice of the mail goes with it; else (None) it stands alone."""
+    """A broken Factur-X whose text names one good invoice of the message goes with it; else (None) it stands alone."""
     found: dict[int | None, tuple[int, ...]] = {}
     for index in broken:
         named = [each.facturx for each in invoices if reports[each.facturx].number in reports[index].mentions]
@@ -345,7 +345,7 @@ def _broken(
     return found
 
 
-def _named(message: Message, others: Iterable[int], reports: Sequence[Report]) -> Iterable[Step]:
+def _named(message: MimeMessage, others: Iterable[int], reports: Sequence[Report]) -> Iterable[Step]:
     """Say of each remaining document what it is."""
     for index in others:
         entity, report = message.attachments[index], reports[index]

@@ -42,7 +42,8 @@ _WORDS: Mapping[str, tuple[str, str]] = {
 
 
 def as_json(decision: Decision, directory: Directory, language: str = "en") -> dict[str, Any]:
-    """The object of one line of `explain --json`. Beyond the contract: `fix`, `steps`, and each mail's own answer."""
+    """The object of one line of `explain --json`. Beyond the contract: `fix`, `steps`, and each message's own
+    answer."""
     gravest = _gravest(decision)
     first = next((plan for plan in decision.plans if plan.dossier), None)
     return {

@@ -14,7 +14,7 @@ from relay.mime.classification import (
     undeclared,
 )
 from relay.mime.encoded_words import printable
-from relay.mime.message import Entity, Message
+from relay.mime.message import Entity, MimeMessage
 from relay.mime.transfer_decoder import KNOWN, Problem
 from relay.reasons import Reason
 from relay.routing.document_group import DecisionContext, RuleResult, hold
@@ -29,7 +29,7 @@ MOST = 5
 READ = 256 * 1024
 
 
-def document_links(message: Message) -> tuple[str, ...]:
+def document_links(message: MimeMessage) -> tuple[str, ...]:
     """Up to five links of the letter's text that seem to lead to a document, without their query (it may be a key)."""
     found: dict[str, None] = {}
     for entity in message.entities:
@@ -42,7 +42,7 @@ def document_links(message: Message) -> tuple[str, ...]:
     return tuple(list(found)[:MOST])
 
 
-def why_no_document(message: Message) -> str:
+def why_no_document(message: MimeMessage) -> str:
     """What a message without a document is, as the detail of its reason; "" when nothing tells."""
     if kind := automatic_kind(message):
         return f" ({kind})"

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from relay.mime.headers import after_mbox_line
-from relay.mime.message import Header, Message
+from relay.mime.message import Header, MimeMessage
 from relay.model import Span
 from relay.routing.policy import Destination
 
@@ -21,7 +21,7 @@ class HeaderEdit:
 
 
 def edit_header(
-    message: Message,
+    message: MimeMessage,
     destination: Destination,
     to: str | None,
     *,
@@ -54,22 +54,22 @@ def edit_header(
     return HeaderEdit(tuple(sorted(cuts)), b"".join(fields))
 
 
-def _mbox_line(message: Message) -> set[Span]:
+def _mbox_line(message: MimeMessage) -> set[Span]:
     """An mbox separator: below the fields we put on top it would end the header."""
     start, end = message.root.span
     fields = after_mbox_line(message.raw, start, end)
     return {Span(start, fields)} if fields > start else set()
 
 
-def _from(message: Message, address: str) -> Iterable[bytes]:
-    """Our From; the sender's becomes Reply-To, octet for octet, unless the mail has its own Reply-To."""
+def _from(message: MimeMessage, address: str) -> Iterable[bytes]:
+    """Our From; the sender's becomes Reply-To, octet for octet, unless the message has its own Reply-To."""
     yield _field("From", address)
     author = next((header for header in message.root.headers if header.name == "from"), None)
     if author is not None and message.root.first("reply-to") is None:
         yield b"Reply-To" + message.raw[author.span.start + len("from") : author.span.end]
 
 
-def _message_id(message: Message, names: set[str], hostname: str, queue_id: str, number: int) -> Iterable[bytes]:
+def _message_id(message: MimeMessage, names: set[str], hostname: str, queue_id: str, number: int) -> Iterable[bytes]:
     own = (message.root.first("message-id") or "").strip()
     if number == 1:
         return () if own else (_field("Message-ID", f"<{queue_id}@{hostname}>"),)

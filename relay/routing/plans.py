@@ -19,16 +19,17 @@ HEADROOM = 1024  # octets reckoned for what we put on top, before it is known to
 
 
 def fits(case: DecisionContext, keep: Collection[int], destination: Destination) -> bool:
-    """Would the mail with only these documents fit, as far as can be told before it is planned?"""
+    """Would the message with only these documents fit, as far as can be told before it is planned?"""
     others = set(case.documents) - set(keep)
     size = _octets(case) - _lengths(case, others)
     return size <= destination.max_mail_size and len(keep) <= destination.max_attachments
 
 
 def divide(case: DecisionContext, unit: DocumentGroup, destination: Destination) -> tuple[tuple[int, ...], ...]:
-    """What each mail of `unit` keeps: all in one if it fits, else the core with what fits, the rest in further mails.
+    """What each message of `unit` keeps: all in one if it fits, else the core with what fits, the rest in further
+    messages.
 
-    A document too large even alone gets a mail of its own, which the caller finds not to fit.
+    A document too large even alone gets a message of its own, which the caller finds not to fit.
     """
     base = _octets(case) - _lengths(case, case.documents)
     mails: list[list[int]] = [list(unit.core)]
@@ -44,7 +45,7 @@ def divide(case: DecisionContext, unit: DocumentGroup, destination: Destination)
 
 
 def _octets(case: DecisionContext) -> int:
-    """Of the mail with all its documents. An mbox separator does not leave with it."""
+    """Of the message with all its documents. An mbox separator does not leave with it."""
     raw = case.message.raw
     return len(raw) + HEADROOM - after_mbox_line(raw, 0, len(raw))
 
@@ -62,7 +63,8 @@ def body_cuts(case: DecisionContext, keep: Iterable[int]) -> tuple[Span, ...]:
 
 
 def joined(units: Sequence[DocumentGroup], destination: Destination) -> tuple[DocumentGroup, ...]:
-    """Units as mails: apart if the destination wants one invoice a mail, else joined where address and ruling agree."""
+    """Units as messages: apart if the destination wants one invoice a message, else joined where address and ruling
+    agree."""
     if destination.one_invoice_per_mail:
         return tuple(units)
     groups: dict[tuple[object, ...], list[DocumentGroup]] = {}
@@ -86,7 +88,7 @@ def _join(units: Sequence[DocumentGroup]) -> DocumentGroup:
     )
 
 
-MAX_MAILS = 100  # one mail in, never more than so many out: what makes more is a person's business
+MAX_MAILS = 100  # one message in, never more than so many out: what makes more is a person's business
 UNIT = 1024 * 1024  # octets of a MiB
 
 
@@ -117,7 +119,7 @@ def assemble(
 def _mails(
     case: DecisionContext, unit: DocumentGroup, units: Sequence[DocumentGroup], destination: Destination
 ) -> Iterable[DocumentGroup]:
-    """One unit a mail: `unit` if it fits, else its invoices (`units`) one by one, else its loose documents apart."""
+    """One unit a message: `unit` if it fits, else its invoices (`units`) one by one, else its loose documents apart."""
     parts = [each for each in units if each.core and set(each.core) <= set(unit.core)]
     if len(parts) > 1 and not fits(case, (*unit.core, *unit.loose), destination):
         for part in parts:
@@ -169,7 +171,7 @@ def _plan(case: DecisionContext, group: Group, unit: DocumentGroup, number: int)
 
 
 def documents(case: DecisionContext, keep: Iterable[int], remove: Iterable[int] = ()) -> tuple[Document, ...]:
-    """The documents of a plan in the order of the mail."""
+    """The documents of a plan in the order of the message."""
     actions = dict.fromkeys(keep, Action.KEEP) | dict.fromkeys(remove, Action.REMOVE)
     return tuple(
         Document(
@@ -184,7 +186,7 @@ def documents(case: DecisionContext, keep: Iterable[int], remove: Iterable[int] 
 
 
 def _fitting(unit: DocumentGroup, destination: Destination, octets: int) -> RuleResult:
-    """The unit's ruling, or the figure by which the mail exceeds what the destination takes."""
+    """The unit's ruling, or the figure by which the message exceeds what the destination takes."""
     if not unit.ruling.passes:
         return unit.ruling
     if len(unit.core) > destination.max_attachments:
@@ -199,7 +201,7 @@ def _cuts_body(case: DecisionContext, plan: Plan) -> bool:
 
 
 def _whole(case: DecisionContext, units: Sequence[DocumentGroup], ruling: RuleResult) -> DocumentGroup:
-    """The mail uncut. Its address only if all its documents share it: a release must not send one astray."""
+    """The message uncut. Its address only if all its documents share it: a release must not send one astray."""
     addresses, roles = {unit.to for unit in units}, {unit.role for unit in units}
     to = addresses.pop() if len(addresses) == 1 else None
     role = roles.pop() if len(roles) == 1 else DocumentGroup(()).role
@@ -226,7 +228,7 @@ def _signed(
 
 
 def unidentified(case: DecisionContext, recipient: str, why: Unidentified) -> Plan:
-    """A mail of which no client is told: held whole, without an address, until the configuration tells one."""
+    """A message of which no client is told: held whole, without an address, until the configuration tells one."""
     terms = case.directory.terms
     header = edit_header(
         case.message,
@@ -251,5 +253,5 @@ def unidentified(case: DecisionContext, recipient: str, why: Unidentified) -> Pl
 
 
 def unreadable(case: DecisionContext, group: Group, ruling: RuleResult, to: str | None) -> Plan:
-    """A mail whose documents cannot be told (encrypted, a fragment, TNEF): one plan, whole."""
+    """A message whose documents cannot be told (encrypted, a fragment, TNEF): one plan, whole."""
     return _plan(case, group, DocumentGroup(case.documents, to=to, ruling=ruling), 1)

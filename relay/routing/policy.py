@@ -144,7 +144,7 @@ class Kinds:
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """All that a decision needs beside the mail itself.
+    """All that a decision needs beside the message itself.
 
     recipients: patterns of `accept.recipients`, lower case ("*@export.relay.example").
     clients: by firm and dossier ("firm/dossier").

@@ -15,7 +15,7 @@ from enum import Enum, auto
 from fnmatch import fnmatchcase
 
 from relay.inspection import Party, Report
-from relay.mime.message import Message
+from relay.mime.message import MimeMessage
 from relay.model import Role
 from relay.reasons import Reason
 from relay.routing.directory import digits, folded_key
@@ -146,8 +146,9 @@ def _by_establishment(report: Report, client: Client) -> KnownRole | None:
     return KnownRole(Role.SALE if seller else Role.PURCHASE, "SIRET")
 
 
-def role_of_mail(client: Client, recipients: Iterable[str], message: Message, kinds: Kinds) -> Role:
-    """What all documents of the mail without a Factur-X are, told by its recipient, then by a header; else UNKNOWN."""
+def role_of_mail(client: Client, recipients: Iterable[str], message: MimeMessage, kinds: Kinds) -> Role:
+    """What all documents of the message without a Factur-X are, told by its recipient, then by a header; else
+    UNKNOWN."""
     if client.kinds:
         listed = {folded_key(address): role for address, role in client.kinds.items()}
         found = {listed.get(folded_key(address)) for address in recipients} - {None}

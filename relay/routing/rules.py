@@ -94,10 +94,11 @@ def judge_split(case: DecisionContext, who: Identified, split: SplitInvoice) -> 
 def apply_other_rules(
     case: DecisionContext, who: Identified, recipients: Sequence[str], invoices: Sequence[DocumentGroup]
 ) -> tuple[tuple[DocumentGroup, ...], tuple[Step, ...]]:
-    """All units of the mail: `invoices`, and the documents of no invoice.
+    """All units of the message: `invoices`, and the documents of no invoice.
 
-    One invoice takes them along; several leave them in a mail of their own, for nobody knows whose they are. A document
-    that may not go is held apart, so that it stops nothing else. Without any invoice the whole mail is one unit.
+    One invoice takes them along; several leave them in a message of their own, for nobody knows whose they are. A
+    document
+    that may not go is held apart, so that it stops nothing else. Without any invoice the whole message is one unit.
     """
     client = who.client
     statements, rest = _statements(case, client, recipients)
@@ -146,7 +147,7 @@ def _unit_of(
 def _statements(
     case: DecisionContext, client: Client, recipients: Sequence[str]
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Documents of no invoice: bank statements by their names, and the rest. A kind told for the mail is for all."""
+    """Documents of no invoice: bank statements by their names, and the rest. A kind told for the message is for all."""
     kinds, others = case.directory.terms.kinds, case.sorting.others
     if role_of_mail(client, recipients, case.message, kinds) is not Role.UNKNOWN:
         return (), others
@@ -256,7 +257,7 @@ def _unread(case: DecisionContext, index: int) -> bool:
 
 
 def _missing(case: DecisionContext) -> RuleResult:
-    """A mail without any Factur-X: without any document it follows `on_no_document`, with one that could not be read
+    """A message without any Factur-X: without any document it follows `on_no_document`, with one that could not be read
     `on_undetermined`, else `on_missing`."""
     if not case.documents:
         policy = case.directory.terms.check.on_no_document

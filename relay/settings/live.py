@@ -199,7 +199,7 @@ ALLOWED_SECONDS = 3600.0
 class CurrentSettings:
     """Holds the live Settings of `directory`. The first reload() loads them; `settings` may be read at any time after.
 
-    Whoever acts on a mail takes `settings` once and keeps to it.
+    Whoever acts on a message takes `settings` once and keeps to it.
     """
 
     def __init__(self, directory: Path) -> None:

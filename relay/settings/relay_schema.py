@@ -141,7 +141,7 @@ class DestinationYaml(Strict):
 
 
 class SmarthostYaml(Strict):
-    """tls: starttls if it is offered, required: no mail without it, implicit from the first octet."""
+    """tls: starttls if it is offered, required: no message without it, implicit from the first octet."""
 
     host: Host
     port: Port = 587

@@ -237,7 +237,7 @@ def _no_password() -> str:
 
 
 def check_key(file: File, at: Position, directory: Path, name: str) -> None:
-    """A private key that signs mails: RSA or Ed25519, as a secret's file."""
+    """A private key that signs messages: RSA or Ed25519, as a secret's file."""
     path = check_secret(file, at, directory, name)
     if path is None:
         return

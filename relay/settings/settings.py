@@ -74,7 +74,7 @@ class Accept:
 
 @dataclass(frozen=True, slots=True)
 class Smarthost:
-    """How mails leave. tls: none | starttls (if offered) | required | implicit.
+    """How messages leave. tls: none | starttls (if offered) | required | implicit.
 
     password_file, token_file: absolute, or None; at most one of them. mx: host is a domain, sent to by its exchangers.
     mx_names: which names these may have (`*.provider.example` is a pattern); none: those of the domain.

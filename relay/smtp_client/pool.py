@@ -21,7 +21,7 @@ MessageFactory = Callable[[], Awaitable[OutgoingMessage]]
 class _Pool:
     """The connections of one route. `idle` is used from its end: the freshest first, so that the others may age.
 
-    down: why no connection came about the last time one was asked for, until one does. probe: set once the mail that
+    down: why no connection came about the last time one was asked for, until one does. probe: set once the message that
     tries again has its answer; probed: when it began (monotonic seconds).
     """
 
@@ -55,10 +55,10 @@ class _Pool:
 
 
 class ConnectionPools:
-    """Sends mails. idle: seconds a connection waits for more. uses, age (seconds): when it is renewed all the same.
+    """Sends messages. idle: seconds a connection waits for more. uses, age (seconds): when it is renewed all the same.
 
-    patience: seconds that mails wait for the one which tries a next hop that was down. exchangers: by themselves asked
-    for as /etc/resolv.conf says.
+    patience: seconds that messages wait for the one which tries a next hop that was down. exchangers: by themselves
+    asked for as /etc/resolv.conf says.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class ConnectionPools:
     async def send(self, route: Route, compose: MessageFactory) -> Outcomes:
         """One outcome for each recipient of the letter. Raises Unreachable, and what `compose` raises.
 
-        So no content is in memory while its mail waits for a connection: there are as many as connections, at most.
+        So no content is in memory while its message waits for a connection: there are as many as connections, at most.
         """
         pool = self._pool(route)
         async with pool.slots:
@@ -122,8 +122,10 @@ class ConnectionPools:
                 self._put_back(dialogue, pool)
 
     async def _fresh(self, pool: _Pool, route: Route) -> ClientProtocol:
-        """A new connection. While a next hop is down one mail tries it; the others wait for its answer, not long, and
-        share what was found. So a dead one delays nobody, and no wrong password is tried by a thousand mails at once.
+        """A new connection. While a next hop is down one message tries it; the others wait for its answer, not long,
+        and
+        share what was found. So a dead one delays nobody, and no wrong password is tried by a thousand messages at
+        once.
         """
         if pool.down is None:
             return await self._dial(pool, route)

@@ -34,7 +34,7 @@ class OutgoingContent:
 
 
 def prepare(chunks: Sequence[Octets]) -> OutgoingContent:
-    """`chunks`, one after the other, are the mail in CRLF lines; an end of line missing at the end is added.
+    """`chunks`, one after the other, are the message in CRLF lines; an end of line missing at the end is added.
 
     The octets are copied once.
     """

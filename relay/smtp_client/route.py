@@ -51,7 +51,7 @@ class Route:
     ca_file: certificates to trust in place of the system's. connections: at most so many at a time.
     mx: `host` is a domain whose mail exchangers are asked for. mx_names: which names they may have (a pattern:
     `*.provider.example`); none: the domain's own and those below it.
-    A username needs TLS: without it the mail is deferred and no password leaves. token: an access token, given by
+    A username needs TLS: without it the message is deferred and no password leaves. token: an access token, given by
     XOAUTH2 in place of a password.
     """
 
@@ -71,7 +71,7 @@ class Route:
 
 
 class Unreachable(Exception):
-    """No usable connection came about; `outcome` says what that means for the mail."""
+    """No usable connection came about; `outcome` says what that means for the message."""
 
     def __init__(self, outcome: Outcome) -> None:
         super().__init__(str(outcome.reply))
@@ -108,7 +108,7 @@ class MailExchangers:
         """Host names to try, the most preferred first, no more than `EXCHANGERS`; the domain itself if it has no MX.
 
         ourselves: our own name; exchangers that are no nearer than we are left out, for they would send to us.
-        Raises Unreachable: nobody could tell in `seconds`, there is no such domain, or it takes no mail (null MX).
+        Raises Unreachable: nobody could tell in `seconds`, there is no such domain, or it takes no message (null MX).
         """
         try:
             answer = await self._ask(domain, "MX", seconds)

@@ -19,7 +19,7 @@ _QUOTED_LOCAL = re.compile(r'"(?:[^\x00-\x1f\x7f"\\]|\\[ -~])*"@')
 
 
 class StaleConnection(Exception):
-    """A kept connection turned out to be dead before anything of the mail was sent: try a fresh one."""
+    """A kept connection turned out to be dead before anything of the message was sent: try a fresh one."""
 
 
 class _Ended(Exception):
@@ -52,7 +52,7 @@ class OutgoingMessage:
 def outgoing_message(
     sender: str, recipients: Sequence[str], chunks: Sequence[Octets], smtputf8: bool = False
 ) -> OutgoingMessage:
-    """chunks: the mail, in order, CRLF lines, without dot-stuffing; they are copied once."""
+    """chunks: the message, in order, CRLF lines, without dot-stuffing; they are copied once."""
     return OutgoingMessage(sender, tuple(dict.fromkeys(recipients)), prepare(chunks), smtputf8)
 
 

@@ -171,7 +171,7 @@ class CommandLoop(Connection):
         except Exception as error:
             self.house.on_event("internal_error", where="command", error=error)
             self.say(FAULT)
-            if self.amid:  # the rest of the mail would be obeyed, whatever it says
+            if self.amid:  # the rest of the message would be obeyed, whatever it says
                 raise SessionEnded from error
 
     @property

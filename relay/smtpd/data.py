@@ -113,7 +113,7 @@ _ARGUMENTS = re.compile(r"([0-9]{1,20})(?: +(LAST))?", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """What BDAT announced: so many octets follow; last: they are the end of the mail."""
+    """What BDAT announced: so many octets follow; last: they are the end of the message."""
 
     size: int
     last: bool
@@ -126,7 +126,7 @@ def announced(arg: str) -> Chunk | None:
 
 
 class BdatDecoder:
-    """Collects the chunks of one mail. limit: octets of the whole. Once refused it keeps nothing."""
+    """Collects the chunks of one message. limit: octets of the whole. Once refused it keeps nothing."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -156,7 +156,7 @@ class BdatDecoder:
         self._buffer = bytearray()
 
     def take(self) -> bytes:
-        """The mail, as DATA would have brought it: its last line is ended where the client did not end it."""
+        """The message, as DATA would have brought it: its last line is ended where the client did not end it."""
         buffer, self._buffer = self._buffer, bytearray()
         if buffer and not buffer.endswith(b"\r\n"):
             buffer += b"\r\n"

@@ -19,21 +19,21 @@ class EndlessMessage(SessionEnded):
 
 @dataclass(frozen=True, slots=True)
 class ReceivedMessage:
-    """A mail as it came, un-stuffed. reserved: octets of `House.memory` that the receiver gives back."""
+    """A message as it came, un-stuffed. reserved: octets of `House.memory` that the receiver gives back."""
 
     raw: bytes
     reserved: int
 
 
 class MessageRoom:
-    """What one mail holds of the memory all share."""
+    """What one message holds of the memory all share."""
 
     def __init__(self, peer: LineTransport) -> None:
         self._memory = peer.house.memory
         self.held = 0
 
     def fits(self, octets: int) -> bool:
-        """Hold as much as the mail has grown, or shrunk, to."""
+        """Hold as much as the message has grown, or shrunk, to."""
         grown = octets - self.held
         if grown > 0 and not self._memory.take(grown, beside=self.held):
             return False
@@ -48,7 +48,7 @@ class MessageRoom:
 
 
 class BdatBuffer:
-    """A mail that comes by BDAT, over several commands: its chunks and the room they take."""
+    """A message that comes by BDAT, over several commands: its chunks and the room they take."""
 
     def __init__(self, peer: LineTransport) -> None:
         self._peer = peer
@@ -77,7 +77,7 @@ class BdatBuffer:
             self.room.give_back()
 
     def take(self) -> ReceivedMessage | Reply:
-        """The mail, after its last chunk, or why it cannot be taken."""
+        """The message, after its last chunk, or why it cannot be taken."""
         if self.chunks.refusal is not None:
             self.release()
             return self.chunks.refusal
@@ -90,7 +90,7 @@ class BdatBuffer:
 
 
 async def receive(peer: LineTransport) -> ReceivedMessage | Reply:
-    """The mail of one DATA, or why it cannot be taken; the dialogue is in step again.
+    """The message of one DATA, or why it cannot be taken; the dialogue is in step again.
 
     Over a limit the rest is thrown away, at most twice the size limit, then we hang up.
     Raises EOFError, TimeoutError, Goodbye.

@@ -12,7 +12,7 @@ from relay.observability.events import RejectCause
 IpNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 ERROR_LIMIT = 20  # refused commands a session, as Postfix's smtpd_hard_error_limit
-JUNK_LIMIT = 100  # commands that bring no mail nearer, between two mails: smtpd_junk_command_limit
+JUNK_LIMIT = 100  # commands that bring no message nearer, between two messages: smtpd_junk_command_limit
 SURPLUS_LIMIT = 1000  # recipients over the limit: a correct client may send them all in one group
 LINE_LIMIT = 2048  # octets of a command line: 512 plus what SIZE, BODY, SMTPUTF8, DSN add
 AUTH_LINE_LIMIT = 12288  # rfc4954#4
@@ -155,11 +155,11 @@ class AuthFailureLimiter:
 
 
 class RateLimiter:
-    """Mails by host over the last minute: each host has an allowance that fills up again evenly."""
+    """Messages by host over the last minute: each host has an allowance that fills up again evenly."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._spent: dict[str, tuple[float, float]] = {}  # host -> (mails not yet worked off, when)
+        self._spent: dict[str, tuple[float, float]] = {}  # host -> (messages not yet worked off, when)
 
     def admit(self, peer: str, most: int) -> bool:
         """May the host begin one more mail, of `most` a minute? It is counted if so. 0 is no limit."""
@@ -177,16 +177,17 @@ class RateLimiter:
 
 
 class MemoryBudget:
-    """Octets of mails being received, over all sessions: beyond `limit` a mail is put off, not the process at risk."""
+    """Octets of messages being received, over all sessions: beyond `limit` a message is put off, not the process at
+    risk."""
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.used = 0
 
     def take(self, octets: int, beside: int) -> bool:
-        """Reserve `octets` more for a mail that holds `beside`; False when there is no room.
+        """Reserve `octets` more for a message that holds `beside`; False when there is no room.
 
-        One mail alone always has room: its own limit bounds it.
+        One message alone always has room: its own limit bounds it.
         """
         if self.used > beside and self.used + octets > self.limit:
             return False

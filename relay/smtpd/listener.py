@@ -44,10 +44,11 @@ class BindError(OSError):
 
 
 class Intake(Protocol):
-    """Who decides about recipients and takes the mails."""
+    """Who decides about recipients and takes the messages."""
 
     def room(self) -> Reply | None:
-        """None: a mail can be kept now, else the refusal of MAIL: it need not be sent to learn that it is in vain."""
+        """None: a message can be kept now, else the refusal of MAIL: it need not be sent to learn that it is in
+        vain."""
 
     def recipient(self, address: str) -> Reply | None:
         """None: we relay for `address` ("postmaster" without domain is possible), else the refusal."""
@@ -179,7 +180,7 @@ class ServerContext:
     )
 
     async def accept(self, envelope: Envelope, raw: bytes) -> Reply:
-        """Hand a mail over. The session that does is in `tasks` meanwhile, and nobody cancels it (DESIGN §5.3)."""
+        """Hand a message over. The session that does is in `tasks` meanwhile, and nobody cancels it (DESIGN §5.3)."""
         session = asyncio.current_task()
         assert session is not None
         self.tasks.add(session)

@@ -177,7 +177,7 @@ class MailTransactionCommands(CommandLoop):
             self._reject_content(transaction, parcel.chunks.refusal)
 
     async def _judge(self, transaction: Transaction, received: ReceivedMessage | Reply, *, told: bool = False) -> None:
-        """Answer a mail that has come to its end, and end the transaction. told: its refusal was said before."""
+        """Answer a message that has come to its end, and end the transaction. told: its refusal was said before."""
         begun = time.perf_counter()
         refusal = received if isinstance(received, Reply) else None
         if isinstance(received, ReceivedMessage):

@@ -23,14 +23,14 @@ from relay.smtpd.transport import LineTransport
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
 LARGE = 1024 * 1024
-_TRIM = 16 * 1024 * 1024  # less, and a mail of 600 KB has its pages fetched anew: half a millisecond
+_TRIM = 16 * 1024 * 1024  # less, and a message of 600 KB has its pages fetched anew: half a millisecond
 
 
 def keep_large_blocks_apart() -> bool:
     """Blocks over 1 MiB get pages of their own; False: the C library has no such setting.
 
     By itself glibc, once a block of 25 MB was freed, takes the next such blocks from the heap, where a small one behind
-    keeps them from being given back: under 20 mails of 25 MB the process grew to 350 MB where 235 MB were in use.
+    keeps them from being given back: under 20 messages of 25 MB the process grew to 350 MB where 235 MB were in use.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt
@@ -39,11 +39,11 @@ def keep_large_blocks_apart() -> bool:
     return bool(mallopt(_M_MMAP_THRESHOLD, LARGE)) and bool(mallopt(_M_TRIM_THRESHOLD, _TRIM))
 
 
-MEMORY = 96 * 1024 * 1024  # with the copies of check and spool: 300 MB in all under 20 mails of 25 MB
+MEMORY = 96 * 1024 * 1024  # with the copies of check and spool: 300 MB in all under 20 messages of 25 MB
 
 
 class SmtpServer:
-    """Takes mails on every listener and hands them to `intake`.
+    """Takes messages on every listener and hands them to `intake`.
 
     limits: asked at each use. on_event: told of "connection", "connection_rejected" (`cause`: RejectCause),
     "rejected" (a sender, a recipient or a message that the door refused; never what the intake answered: `stage`,
@@ -51,7 +51,7 @@ class SmtpServer:
     "final_reply" (the final dot was answered by the door, not by the intake: `code`, `seconds` since that dot),
     "session_error", "authentication_failed" (fields `peer`, `why`) and "internal_error" (`where`,
     `error`: the exception).
-    memory: octets of mails being received at one time, over all sessions.
+    memory: octets of messages being received at one time, over all sessions.
     auth_delay: seconds before a wrong password is answered.
     """
 
@@ -66,7 +66,7 @@ class SmtpServer:
         memory: int = MEMORY,
         auth_delay: float = 1.0,
     ) -> None:
-        logging.getLogger("mail.log").setLevel(logging.WARNING)  # aiosmtpd writes bodies of mails at DEBUG
+        logging.getLogger("mail.log").setLevel(logging.WARNING)  # aiosmtpd writes bodies of messages at DEBUG
         self._house = ServerContext(hostname, intake, limits, on_event, MemoryBudget(memory), auth_delay)
         self._posts = [ListenerState(listener) for listener in listeners]
         self._servers: list[asyncio.Server] = []
@@ -137,9 +137,9 @@ class SmtpServer:
         self._left.set()
 
     async def drain(self, timeout: float) -> None:
-        """Take no new connection, 421 to idle sessions, let mails in hand end; after `timeout` seconds cut the rest.
+        """Take no new connection, 421 to idle sessions, let messages in hand end; after `timeout` seconds cut the rest.
 
-        A mail already handed to the intake is waited for and never cancelled.
+        A message already handed to the intake is waited for and never cancelled.
         """
         self._house.draining = True
         self._stop_listening()

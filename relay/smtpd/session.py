@@ -13,7 +13,7 @@ from relay.smtpd.transport import LineTooLong
 
 
 class Session(MailTransactionCommands):
-    """All commands but those that bring a mail."""
+    """All commands but those that bring a message."""
 
     # Who speaks.
 

@@ -50,9 +50,9 @@ class LineTransport(_Nameless, SMTP):
     _handler_coroutine: Any
     _verbs: ClassVar[dict[str, Callable[[Any, str], Awaitable[None]]]] = {}
     _paused: bool  # of asyncio's: the peer reads more slowly than we write
-    handing = False  # a mail is with the intake: its reply must still be sent
-    amid = False  # in the octets of a mail: what comes next is no command
-    midway = False  # between two chunks of a mail: it may be finished when we drain
+    handing = False  # a message is with the intake: its reply must still be sent
+    amid = False  # in the octets of a message: what comes next is no command
+    midway = False  # between two chunks of a message: it may be finished when we drain
 
     def __init__(self, post: ListenerState, house: ServerContext, ended: Callable[["LineTransport"], None]) -> None:
         self.command_size_limits: dict[str, int] = {}  # aiosmtpd shares one dictionary between all clients
@@ -221,7 +221,7 @@ class LineTransport(_Nameless, SMTP):
         return chunk
 
     def unread(self, octets: bytes) -> None:
-        """Put back what followed the end of a mail."""
+        """Put back what followed the end of a message."""
         self._reader._buffer[:0] = octets
 
     def event(self, name: str, **fields: Any) -> None:

@@ -10,12 +10,12 @@ from typing import NamedTuple
 
 from relay.inspection import Severity, Verdict
 from relay.lifecycle import claimed
-from relay.model import Claim, Delivery, Disposition, Event, Mail, Plan, Sameness, State
+from relay.model import Claim, Delivery, Disposition, Event, Message, Plan, Sameness, State
 from relay.reasons import DAMAGED, Reason, copy_of, sentence
 from relay.spool.port import PeriodStatistics, Reservation, Stored
 
 WHOLE_MAIL = -1
-"""In place of a plan's index: the term finds every delivery of the mail."""
+"""In place of a plan's index: the term finds every delivery of the message."""
 
 STAY = frozenset({State.ACTIVE, State.DELIVERED, State.FAILED, State.DROPPED})
 """Deliveries that a replan leaves as they are."""
@@ -55,13 +55,13 @@ def new_token() -> str:
 
 
 def set_aside(delivery: Delivery) -> Delivery | None:
-    """The delivery of a mail that cannot be read: held, or None when it is over anyway."""
+    """The delivery of a message that cannot be read: held, or None when it is over anyway."""
     if delivery.state.final:
         return None
     return replace(delivery, state=State.HELD, next_attempt=None, reason=Reason.MALFORMED_MAIL, detail=DAMAGED)
 
 
-def plant(mail: Mail, plans: Iterable[tuple[int, Plan]], first_number: int, due: float) -> Iterator[NewDelivery]:
+def plant(mail: Message, plans: Iterable[tuple[int, Plan]], first_number: int, due: float) -> Iterator[NewDelivery]:
     """The deliveries of `plans` (index, plan) of `mail`, numbered from `first_number`, due at `due`."""
     number = first_number
     for index, plan in plans:
@@ -89,8 +89,8 @@ def plant(mail: Mail, plans: Iterable[tuple[int, Plan]], first_number: int, due:
             number += 1
 
 
-def copies_held(mail: Mail, planted: Iterable[NewDelivery], first_holder: FirstHolder) -> Iterator[NewDelivery]:
-    """Each new delivery of `mail`; held when its document was there before and the mail says so."""
+def copies_held(mail: Message, planted: Iterable[NewDelivery], first_holder: FirstHolder) -> Iterator[NewDelivery]:
+    """Each new delivery of `mail`; held when its document was there before and the message says so."""
     for each in planted:
         asked = mail.hold_duplicates and each.delivery.state is State.QUEUED
         first = first_holder(each) if asked else None
@@ -125,7 +125,7 @@ def taken(
         yield each._replace(delivery=active), Claim(active, token(), now + take.lease)
 
 
-def stored(mail: Mail, placed: Iterable[tuple[NewDelivery, Claim | None]]) -> Stored:
+def stored(mail: Message, placed: Iterable[tuple[NewDelivery, Claim | None]]) -> Stored:
     """The answer to `store` of a new mail whose deliveries are `placed`."""
     claims, held = [], []
     for each, claim in placed:
@@ -145,7 +145,7 @@ def _initial(plan: Plan, recipient: str | None) -> tuple[State, Reason | None, s
 
 
 def digests_of(plan: Plan, recipient: str | None) -> dict[str, Sameness]:
-    """Digests of each document and its address: they outlive the mail, so they hold neither in clear."""
+    """Digests of each document and its address: they outlive the message, so they hold neither in clear."""
     if recipient is None:
         return {}
     address = recipient.lower()
@@ -155,8 +155,8 @@ def digests_of(plan: Plan, recipient: str | None) -> dict[str, Sameness]:
     }
 
 
-def terms_of(mail: Mail, plans: Iterable[tuple[int, Plan]]) -> frozenset[tuple[str, int]]:
-    """What `trace` finds the mail by, each with the index of its plan: Message-ID, invoice number, sha256, SIREN."""
+def terms_of(mail: Message, plans: Iterable[tuple[int, Plan]]) -> frozenset[tuple[str, int]]:
+    """What `trace` finds the message by, each with the index of its plan: Message-ID, invoice number, sha256, SIREN."""
     terms = {(bare(mail.message_id), WHOLE_MAIL)}
     for index, plan in plans:
         for document in plan.documents:
@@ -175,7 +175,7 @@ def bare(term: str) -> str:
 def uncovered(new: Iterable[Plan], plans: Sequence[Plan], kept: Iterable[Delivery]) -> Iterator[Plan]:
     """`new` without the addresses already answered by a delivery that stays (delivered, active, dropped).
 
-    A document that is under way, or was given up by an operator, must not start again because its mail is replanned.
+    A document that is under way, or was given up by an operator, must not start again because its message is replanned.
     """
     answered = {
         (each.recipient.lower(), plans[each.plan].keys)
@@ -207,13 +207,13 @@ class _Figures:
 
 
 class Tallies:
-    """Add mails of the period and what is held now; `result` gives each firm's figures."""
+    """Add messages of the period and what is held now; `result` gives each firm's figures."""
 
     def __init__(self) -> None:
         self._firms: defaultdict[str | None, _Figures] = defaultdict(_Figures)
 
     def add(self, plans: Sequence[Plan], deliveries: Iterable[Delivery]) -> None:
-        """One mail of the period. Plans that a replan has put out of use have no delivery, and do not count."""
+        """One message of the period. Plans that a replan has put out of use have no delivery, and do not count."""
         in_use: dict[int, str | None] = {}
         for each in deliveries:
             firm = self._firms[each.firm]

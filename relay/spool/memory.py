@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from relay.lifecycle import MAX_UNSETTLED, Transition, begun, bounced, claimed, clamp, latest, order, settled
-from relay.model import Claim, Delivery, Event, Mail, OperatorAction, Plan, Sameness, State
+from relay.model import Claim, Delivery, Event, Message, OperatorAction, Plan, Sameness, State
 from relay.spool.delivery_rules import (
     ORDER_EVENTS,
     STAY,
@@ -53,7 +53,7 @@ class _Entry:
 
 @dataclass(slots=True)
 class _Kept:
-    mail: Mail
+    mail: Message
     entries: dict[int, _Entry] = field(default_factory=dict)
     history: list[Event] = field(default_factory=list)
     terms: set[tuple[str, int]] = field(default_factory=set)
@@ -79,10 +79,10 @@ class MemorySpool:
         self._turn = 0
         self._secret = secrets.token_bytes(32)
 
-    async def store(self, mail: Mail, take: Reservation | None = None) -> Stored:
+    async def store(self, mail: Message, take: Reservation | None = None) -> Stored:
         return self._store(mail, self._clock(), take)
 
-    def _store(self, mail: Mail, now: float, take: Reservation | None = None) -> Stored:
+    def _store(self, mail: Message, now: float, take: Reservation | None = None) -> Stored:
         first, at = self._fingerprints.get(mail.fingerprint, ("", 0.0))
         if first and now - at < self._windows.resubmission and not self._undone(first):
             return Stored(first, duplicate=True)
@@ -103,7 +103,7 @@ class MemorySpool:
     def _plant(
         self,
         kept: _Kept,
-        mail: Mail,
+        mail: Message,
         offset: int,
         plans: Sequence[Plan],
         now: float,
@@ -203,7 +203,7 @@ class MemorySpool:
             entry.lease = lease
         return entry is not None
 
-    async def settle(self, claim: Claim, transition: Transition, follow_ups: Sequence[Mail] = ()) -> bool:
+    async def settle(self, claim: Claim, transition: Transition, follow_ups: Sequence[Message] = ()) -> bool:
         entry, now = self._held_by(claim), self._clock()
         if entry is None:
             return False
@@ -214,7 +214,7 @@ class MemorySpool:
             self._store(mail, now)
         return True
 
-    async def load(self, queue_id: str) -> Mail | None:
+    async def load(self, queue_id: str) -> Message | None:
         kept = self._mails.get(queue_id)
         return kept.mail if kept else None
 
@@ -311,7 +311,7 @@ class MemorySpool:
         kept.history.append(Event(now, number, "bounce_received", text))
         return True
 
-    async def report(self, about: Sequence[tuple[Delivery, str]], mails: Sequence[Mail], now: float) -> None:
+    async def report(self, about: Sequence[tuple[Delivery, str]], mails: Sequence[Message], now: float) -> None:
         for each, kind in about:
             if (kept := self._mails.get(each.queue_id)) and (entry := kept.entries.get(each.number)):
                 entry.delivery = replace(entry.delivery, reported=entry.delivery.reported | {kind})

@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Protocol
 
 from relay.lifecycle import Transition
-from relay.model import Claim, Delivery, Event, Mail, OperatorAction, Plan, State
+from relay.model import Claim, Delivery, Event, Message, OperatorAction, Plan, State
 
 FREE: Mapping[str, int] = MappingProxyType({})
 """No destination takes less than is asked for."""
@@ -44,7 +44,7 @@ class SpoolBusy(SpoolError):
 
 @dataclass(frozen=True, slots=True)
 class Reservation:
-    """What whoever stores a mail will attempt at once: so many deliveries to each destination. lease: seconds."""
+    """What whoever stores a message will attempt at once: so many deliveries to each destination. lease: seconds."""
 
     lease: float
     room: Mapping[str, int]
@@ -66,16 +66,16 @@ class Stored:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One mail whole, as `queue show` tells it. `mail.raw` is b"" once the content is purged."""
+    """One message whole, as `queue show` tells it. `mail.raw` is b"" once the content is purged."""
 
-    mail: Mail
+    mail: Message
     deliveries: tuple[Delivery, ...]
     history: tuple[Event, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class RecordedAction:
-    """What an operator did to a mail or a delivery: a line of its history. `id` names it until it is logged."""
+    """What an operator did to a message or a delivery: a line of its history. `id` names it until it is logged."""
 
     id: int
     queue_id: str
@@ -111,7 +111,7 @@ class Query:
 class Stats:
     """Figures for metrics and /readyz. oldest: arrival of the oldest mail still to be delivered, or None.
 
-    held: by reason. corrupt: mails set aside since the start. octets: space taken. free: space left, if known.
+    held: by reason. corrupt: messages set aside since the start. octets: space taken. free: space left, if known.
     """
 
     by_state: dict[State, int] = field(default_factory=dict)
@@ -124,9 +124,9 @@ class Stats:
 
 @dataclass(frozen=True, slots=True)
 class PeriodStatistics:
-    """One firm's figures of a period, for its digest; mails of our own do not count.
+    """One firm's figures of a period, for its digest; messages of our own do not count.
 
-    mails: accepted in the period. states: what has become of their deliveries by now. late: deliveries of them that
+    messages: accepted in the period. states: what has become of their deliveries by now. late: deliveries of them that
     were ever later than `warn_after`. held: by reason, all that is held now, whenever it came. invalid: documents by
     each rule they break.
     """
@@ -140,7 +140,7 @@ class PeriodStatistics:
 
 @dataclass(frozen=True, slots=True)
 class RetentionWindows:
-    """For how long what was accepted is remembered, in seconds, whether or not the mail itself is still kept.
+    """For how long what was accepted is remembered, in seconds, whether or not the message itself is still kept.
 
     resubmission: the very same mail answers with its first queue id. documents: the very same document at the same
     address is held.
@@ -151,20 +151,21 @@ class RetentionWindows:
 
 
 class Spool(Protocol):
-    """A durable queue of mails and their deliveries."""
+    """A durable queue of messages and their deliveries."""
 
     ceiling: float
     """`retry.ceiling` in seconds: no waiting delivery stands further ahead, whatever the clock did. May be set."""
 
-    async def store(self, mail: Mail, take: Reservation | None = None) -> Stored:
+    async def store(self, mail: Message, take: Reservation | None = None) -> Stored:
         """Raw octets, plans and deliveries in one commit, durable on return.
 
         `take`: deliveries due now are claimed in that commit, as by `claim`, as far as it has room for them.
         RELAY plans are stored queued and due at once, HOLD held, WITHHOLD withheld. A plan with no `to` gets one
         delivery without recipient. A fingerprint seen within the resubmission window answers with the first queue id
         and stores nothing, unless all of that first mail failed or was dropped. With `mail.hold_duplicates`, a RELAY
-        plan one of whose `marks` was stored by another mail, within the document window, for the same address and not
-        dropped or failed, is stored held: DUPLICATE_DOCUMENT; its detail is that mail's queue id and what is shared.
+        plan one of whose `marks` was stored by another message, within the document window, for the same address and
+        not
+        dropped or failed, is stored held: DUPLICATE_DOCUMENT; its detail is that message's queue id and what is shared.
         """
 
     async def claim(
@@ -187,16 +188,16 @@ class Spool(Protocol):
     async def renew(self, claim: Claim, lease: float) -> bool:
         """Prolong until `lease` (epoch seconds). False when the token no longer holds."""
 
-    async def settle(self, claim: Claim, transition: Transition, follow_ups: Sequence[Mail] = ()) -> bool:
+    async def settle(self, claim: Claim, transition: Transition, follow_ups: Sequence[Message] = ()) -> bool:
         """New state, history and follow-ups (notices, DSN: stored as by `store`) in one commit.
 
         `transition.report` is added to the delivery's `reported`. False, and nothing done, when the token no longer
         holds. A lease that ran out but was not taken over still settles: its outcome is known, another attempt's not.
-        Carried out also when the caller is cancelled while it waits: half a settlement would be a mail sent twice.
+        Carried out also when the caller is cancelled while it waits: half a settlement would be a message sent twice.
         """
 
-    async def load(self, queue_id: str) -> Mail | None:
-        """The mail with its raw octets, or None when unknown or purged. Raises nothing for a corrupt one: it is set
+    async def load(self, queue_id: str) -> Message | None:
+        """The message with its raw octets, or None when unknown or purged. Raises nothing for a corrupt one: it is set
         aside (all its deliveries held) and counted."""
 
     async def due(self, full: Collection[str] = ()) -> float | None:
@@ -211,12 +212,12 @@ class Spool(Protocol):
         """How many deliveries match, whatever `query.limit` is."""
 
     async def show(self, queue_id: str) -> Record | None:
-        """One mail whole."""
+        """One message whole."""
 
     async def set_state(
         self, queue_id: str, number: int | None, order: OperatorAction, now: float
     ) -> tuple[Delivery, ...]:
-        """Carry out an operator's order on one delivery or all of a mail; those it changed, with history.
+        """Carry out an operator's order on one delivery or all of a message; those it changed, with history.
 
         hold: queued|deferred -> held. release: held|withheld (with a recipient) -> queued, due now. retry: deferred ->
         due now; failed -> queued. drop: all but active, delivered -> dropped. An active delivery is left alone.
@@ -243,8 +244,8 @@ class Spool(Protocol):
         False when the delivery is not known (any more).
         """
 
-    async def report(self, about: Sequence[tuple[Delivery, str]], mails: Sequence[Mail], now: float) -> None:
-        """Store `mails` (notices) and add to each delivery's `reported` the kind beside it, in one commit.
+    async def report(self, about: Sequence[tuple[Delivery, str]], mails: Sequence[Message], now: float) -> None:
+        """Store `messages` (notices) and add to each delivery's `reported` the kind beside it, in one commit.
 
         So nothing is told twice, nor forgotten between the two.
         """
@@ -253,17 +254,18 @@ class Spool(Protocol):
         """32 octets that nobody else knows, the same for the life of the spool: they seal our return paths."""
 
     async def purge(self, before: float, limit: int = 100, *, withheld: float | None = None) -> int:
-        """Forget up to `limit` mails all of whose deliveries ended before `before`; how many. Never a held one.
+        """Forget up to `limit` messages all of whose deliveries ended before `before`; how many. Never a held one.
 
         withheld: when given, a delivery withheld since before that time counts as ended. Fingerprints and digests of
-        documents outlive the mail until their windows close, unless all it stands for was never sent.
+        documents outlive the message until their windows close, unless all it stands for was never sent.
         """
 
     async def stats(self) -> Stats:
         """Figures, cheap enough for each scrape."""
 
     async def tally(self, since: float, until: float) -> Mapping[str | None, PeriodStatistics]:
-        """Figures by firm of the mails that arrived from `since` to before `until` (epoch seconds); None: no firm."""
+        """Figures by firm of the messages that arrived from `since` to before `until` (epoch seconds); None: no
+        firm."""
 
     def unhealthy(self) -> SpoolError | None:
         """Why nothing can be stored now, as the error `store` would raise, or None."""

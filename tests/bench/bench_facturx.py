@@ -21,7 +21,7 @@ from relay.inspection import Candidate, Options
 
 
 def documents() -> dict[str, list[Candidate]]:
-    """Mails by name: each is what one request carries."""
+    """Messages by name: each is what one request carries."""
     mails = {f"{each.name}": [_facturx(samples.invoice_xml(profile=each.name))] for each in PROFILES}
     mails["en16931, wrong total"] = [_facturx(samples.invoice_xml(wrong_total=True))]
     mails["(b) 130 KB mail"] = [_facturx(samples.invoice_xml(), padding=88_000)]
@@ -35,7 +35,7 @@ def _facturx(xml: bytes, padding: int = 0) -> Candidate:
 
 
 async def measure(rounds: int) -> dict[str, dict[str, float]]:
-    """Median and 95th percentile of every mail at both levels, and the throughput of two workers."""
+    """Median and 95th percentile of every message at both levels, and the throughput of two workers."""
     pool = CheckerPool(1, 30)
     await pool.start()
     found: dict[str, dict[str, float]] = {}
@@ -90,7 +90,7 @@ async def throughput(rounds: int) -> float:
 
 
 def main() -> None:
-    """Print one line a mail."""
+    """Print one line a message."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=100)
     parser.add_argument("--json", action="store_true")

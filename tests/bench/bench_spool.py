@@ -57,7 +57,7 @@ def used() -> dict[str, float]:
 
 
 def cost(before: dict[str, float], after: dict[str, float], mails: int) -> dict[str, float]:
-    """Milliseconds a mail, of the threads that count."""
+    """Milliseconds a message, of the threads that count."""
     each = {name: round((spent - before.get(name, 0.0)) / mails, 3) for name, spent in after.items()}
     return {name: spent for name, spent in each.items() if spent >= 0.005}
 

@@ -27,7 +27,7 @@ RUN = "abcdef"
 
 
 def pdfs(mail: bytes | bytearray) -> tuple[bytes, ...]:
-    """sha256 of each PDF, as the standard library reads the mail."""
+    """sha256 of each PDF, as the standard library reads the message."""
     parts = email.message_from_bytes(bytes(mail), policy=policy.default).walk()
     found = (part.get_content() for part in parts if part.get_content_type() == "application/pdf")
     return tuple(sha256(each).digest() for each in found)

@@ -79,7 +79,8 @@ def _step(path: Path, number: int, raw: str) -> Step:
 def play(script: Script, address: tuple[str, int], *, receipts: bool = True) -> None:
     """Hold the dialogue with the server at `address`. Raises Mismatch.
 
-    receipts: the server tells size and digest of a mail it took, as the recording intake of tests.support.door does.
+    receipts: the server tells size and digest of a message it took, as the recording intake of
+    tests.support.smtp_server does.
     """
     with socket.create_connection(address, timeout=SECONDS) as plain:
         if script.listener == "implicit":

@@ -11,7 +11,7 @@ import pytest
 from relay.smtpd import make_user_line
 from tests.dialogs.run import answer, run
 from tests.dialogs.script import LISTENERS, Script, play, read
-from tests.support.door import self_signed
+from tests.support.smtp_server import self_signed
 
 HERE = Path(__file__).parent
 SCRIPTS = [read(path) for path in sorted(HERE.glob("**/*.dlg"))]
@@ -23,7 +23,7 @@ def addresses(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, tu
     certificate, key = self_signed(folder)
     users = folder / "users"
     users.write_text(make_user_line("jefacture", "correct horse") + "\n")
-    command = [sys.executable, "-m", "tests.support.door", "--certificate", certificate]
+    command = [sys.executable, "-m", "tests.support.smtp_server", "--certificate", certificate]
     command += ["--private-key", key, "--users-file", str(users)]
     with (folder / "stderr").open("w+") as errors:
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True, cwd=HERE.parent.parent)

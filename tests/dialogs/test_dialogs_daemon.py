@@ -10,7 +10,7 @@ import pytest_asyncio
 from relay.demo.scenes import FIRM_YAML
 from relay.demo.stage import Stage, free_port
 from tests.dialogs.script import Script, play, read
-from tests.support.door import several_doors
+from tests.support.smtp_server import several_doors
 
 HERE = Path(__file__).parent
 SCRIPTS = [read(path) for path in sorted(HERE.glob("**/*.dlg"))]
@@ -22,7 +22,7 @@ OTHERWISE = {
     "our-own-fault-is-451-and-tells-nothing": "the recording intake fails on purpose",
     "the-intake-may-say-later": "the recording intake is busy on purpose",
 }
-"""Scripts that need the recording intake of tests.support.door."""
+"""Scripts that need the recording intake of tests.support.smtp_server."""
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -295,7 +295,7 @@ async def test_a_corrupt_spool_is_kept_told_and_served_around(
 async def test_a_broken_reload_under_load_disturbs_no_mail(
     stages: Stages, receiver: Receiver, manager: Manager
 ) -> None:
-    # The default of 60 mails a minute would make the mails after them wait for the next one.
+    # The default of 60 messages a minute would make the messages after them wait for the next one.
     stage = stages(receiver.port, more="destinations: {agiris: {max_mails_per_minute: 100000}}\n")
     assert await stage.start(), log(stage)
     stop = asyncio.Event()

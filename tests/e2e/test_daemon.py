@@ -141,7 +141,7 @@ async def test_a_drain_finishes_and_ends_with_0(stage: Stage, receiver: Receiver
 async def test_a_removed_client_with_mail_on_its_way_is_warned_of(stages: Callable[..., Stage]) -> None:
     gone = Receiver()
     await gone.start()
-    await gone.close()  # a next hop that is down: the mail stays in the queue
+    await gone.close()  # a next hop that is down: the message stays in the queue
     extra = "".join(
         f'  - {{dossier: "2{number:04}", name: N, siren: "{BAKERY}", share_with_firm: true, connection: agiris,'
         f" agiris_address: n{number}@agiris.example, recipients: [n{number}@export.relay.example]}}\n"

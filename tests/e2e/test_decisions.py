@@ -33,7 +33,7 @@ from tests.support.decisions import Setting, setting
 from tests.support.dkim_keys import DOMAIN, SELECTOR, key, pem, verified
 from tests.support.table_stage import TableStage
 
-TABLE = Path(__file__).parents[1] / "unit" / "decisions"
+TABLE = Path(__file__).parents[1] / "unit" / "routing" / "decisions"
 
 NOT_CONFIGURABLE = {
     "an address that leads back to this relay is a loop": "`config check` refuses such an address",
@@ -64,7 +64,7 @@ def rows() -> list[Row]:
 
 
 def reports(table: list[Row]) -> dict[str, str]:
-    """What the check is to say of each document, by the sha256 of its octets in the mail."""
+    """What the check is to say of each document, by the sha256 of its octets in the message."""
     told = {}
     for each in table:
         message = each.case.message

@@ -75,7 +75,7 @@ def expected(made: list[Made], sent: list[RealMail]) -> Documents:
 
 
 async def hand_over(stage: TableStage, sent: list[RealMail]) -> None:
-    """All mails in some sessions at once; each must be taken."""
+    """All messages in some sessions at once; each must be taken."""
     batches = [[(each.recipients, each.raw) for each in sent[start::SESSIONS]] for start in range(SESSIONS)]
     replies = await asyncio.gather(*(asyncio.to_thread(stage.submit_all, batch) for batch in batches))
     refused = [reply for batch in replies for reply in batch if reply.code != 250]

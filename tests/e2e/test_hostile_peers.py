@@ -9,9 +9,9 @@ import pytest
 
 from relay.demo.receiver import Receiver
 from relay.demo.stage import Stage
-from tests.support.crowd import GREETING, MARTIN, MIB, Peak, crowd, good_mail, poured
-from tests.support.door import several_doors
+from tests.support.parallel_sessions import GREETING, MARTIN, MIB, Peak, crowd, good_mail, poured
 from tests.support.smtp_fuzz import faults, mutated, replies, resident
+from tests.support.smtp_server import several_doors
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ async def test_what_never_ends_costs_no_more_than_one_mail(
     peak = Peak(stage.pid)
     head = GREETING + verb
     await asyncio.to_thread(poured, stage, head, (piece for _ in range(400 * MIB // len(piece))))
-    assert peak.grown() <= 24 * MIB  # the limit of one mail, and what the allocator keeps
+    assert peak.grown() <= 24 * MIB  # the limit of one message, and what the allocator keeps
     assert await asyncio.to_thread(good_mail, stage) == 250
 
 

@@ -17,8 +17,8 @@ from relay.demo.scenes import BAKERY, SUPPLIER, Attached, Scene
 from relay.demo.stage import Stage, free_port
 from relay.facturx.sample_pdf import facturx_pdf
 from relay.facturx.samples import invoice_xml
-from tests.support.door import self_signed, several_doors
 from tests.support.postfix import Postfix
+from tests.support.smtp_server import self_signed, several_doors
 
 MARTIN, SENDER = "martin@export.relay.example", "noreply@jefacture.example"
 NAME, PASSWORD = "jefacture", "correct horse"

@@ -10,9 +10,9 @@ import pytest
 from relay.demo.receiver import Receiver
 from relay.demo.stage import Stage, free_port
 from tests.e2e.test_interop import MARTIN, arrived, good_mail, needs
-from tests.support.door import self_signed
 from tests.support.postfix import Postfix
 from tests.support.sasl_server import SaslServer
+from tests.support.smtp_server import self_signed
 
 NAME, SECRET = "relay@cabinet.example", "eyJ0eXAi.c2lnbmVk"
 pytestmark = needs("postfix")

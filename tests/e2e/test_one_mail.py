@@ -118,7 +118,7 @@ async def test_what_was_accepted_survives_kill_9_and_arrives_once(
     await again.start()
     assert await stage.start()
     assert await again.wait_relayed(1, 30)
-    # Another mail delivered later proves that the first is not sent a second time meanwhile.
+    # Another message delivered later proves that the first is not sent a second time meanwhile.
     other = pair(MARTIN, "E2E-6", BAKERY)
     stage.submit(other.recipient, other.mail())
     assert await again.wait_relayed(2, 30)

@@ -160,7 +160,7 @@ async def test_from_nothing_to_the_first_client(receiver: Receiver, tmp_path: Pa
 
 
 def _resent(number: str) -> bytes:
-    """The same invoice in another mail: it is held, for it was sent already."""
+    """The same invoice in another message: it is held, for it was sent already."""
     return submission(number).replace(b"\r\n\r\n", b"\r\nX-Again: yes\r\n\r\n", 1)
 
 

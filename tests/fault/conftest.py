@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.books import Balance, Books, Kill, balance
+from tests.support.message_ledger import Balance, Books, Kill, balance
 from tests.support.rig import CONNECTIONS, IN_FLIGHT, NextHop, Rig, wait_until
 
 DEFAULTS = {"kills": 15, "cuts": 5, "queued": 1000}

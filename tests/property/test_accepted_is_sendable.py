@@ -8,7 +8,7 @@ from relay.daemon.outbound import Outbound
 from relay.dsn.bounces import MAX_RETURN_PATH_LOCAL, verp
 from relay.lifecycle import Transition
 from relay.mime.parser import parse
-from relay.model import Delivery, Disposition, Envelope, Mail, Plan, Recipient, Retry, State, new_queue_id
+from relay.model import Delivery, Disposition, Envelope, Message, Plan, Recipient, Retry, State, new_queue_id
 from relay.notifications import status_report
 from relay.smtp_client.transaction import _path
 from relay.smtpd import grammar
@@ -32,7 +32,7 @@ def leaves(sender: str) -> None:
     """A notification about a failure can be written to `sender`, and is one for who reads the RCPT."""
     to = "client@export.relay.example"
     plan = Plan(Disposition.RELAY, to=("a@agiris.example",), answers=(to,))
-    mail = Mail(new_queue_id(), Envelope(sender, (Recipient(to),)), b"Subject: x\r\n\r\n", (plan,), 1e6, "f")
+    mail = Message(new_queue_id(), Envelope(sender, (Recipient(to),)), b"Subject: x\r\n\r\n", (plan,), 1e6, "f")
     delivery = Delivery(mail.queue_id, 1, 0, plan.to[0], State.ACTIVE, 1e6, None)
     failed = Transition(State.FAILED, None, "550 5.1.1 no such user", "failed", report="failed")
     [report] = status_report(mail, delivery, failed, hostname="relay.example", retry=Retry(), now=1e6)

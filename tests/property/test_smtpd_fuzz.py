@@ -3,8 +3,8 @@
 import asyncio
 import random
 
-from tests.support.door import Events, Limits, Listener, Recorder, SmtpServer
 from tests.support.smtp_fuzz import faults, mutated, replies
+from tests.support.smtp_server import Events, Limits, Listener, Recorder, SmtpServer
 
 SESSIONS = 300
 

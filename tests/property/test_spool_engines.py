@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from relay.lifecycle import step
-from relay.model import Claim, Delivery, Disposition, Mail, OperatorAction, Retry, State
+from relay.model import Claim, Delivery, Disposition, Message, OperatorAction, Retry, State
 from relay.replies import Deferred, Delivered, Failed, OutcomeUnknown, Reply, Stage
 from relay.spool.memory import MemorySpool
 from relay.spool.open import open_spool
@@ -63,7 +63,7 @@ class Engines(RuleBasedStateMachine):
         self.serial = count(1)
         self.memory = MemorySpool(clock=lambda: self.now, windows=WINDOWS, ceiling=RETRY.ceiling)
         self.sqlite = self.reopen()
-        self.answered: dict[str, Mail] = {}
+        self.answered: dict[str, Message] = {}
         self.claims: list[tuple[Claim, Claim]] = []
         self.spent: set[str] = set()
         self.live: dict[tuple[str, int], float] = {}
@@ -84,7 +84,7 @@ class Engines(RuleBasedStateMachine):
         assert ours == theirs
         return ours
 
-    def mail(self, *plans: Any, **fields: Any) -> Mail:
+    def mail(self, *plans: Any, **fields: Any) -> Message:
         """Its names depend on nothing but the steps before: a run can be played again."""
         serial = next(self.serial)
         names = {"queue_id": f"Q{serial:05}", "fingerprint": f"fingerprint-{serial}", "raw": b"raw-%d" % serial}

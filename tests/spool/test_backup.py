@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 
 from relay.cli import main
 from relay.lifecycle import step
-from relay.model import Mail, OperatorAction, Retry, State
+from relay.model import Message, OperatorAction, Retry, State
 from relay.reasons import Reason
 from relay.replies import Delivered, Reply
 from relay.spool.open import open_spool
@@ -23,7 +23,7 @@ DONE = Delivered(Reply(250, "2.0.0", "ok"))
 
 
 class Bench:
-    """A spool of three mails: one delivered, one deferred at work (active), one waiting."""
+    """A spool of three messages: one delivered, one deferred at work (active), one waiting."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -101,7 +101,7 @@ async def test_a_backup_is_taken_while_the_daemon_stores(bench: Bench) -> None:
     async with bench.daemon() as spool:
         stop = asyncio.Event()
 
-        async def load() -> list[Mail]:
+        async def load() -> list[Message]:
             stored = []
             while not stop.is_set():
                 stored.append(mail(raw=b"x" * 200_000))

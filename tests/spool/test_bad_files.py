@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from relay.model import Mail, State
+from relay.model import Message, State
 from relay.reasons import Reason
 from relay.spool.open import open_spool
 from relay.spool.port import Query, SpoolBusy, SpoolError
@@ -59,7 +59,7 @@ def folder() -> Iterator[Path]:
     shutil.rmtree(made)
 
 
-async def stored(path: Path) -> tuple[Mail, Mail]:
+async def stored(path: Path) -> tuple[Message, Message]:
     """Two messages in a spool that was closed well."""
     spool = open_spool(f"sqlite://{path}")
     given = mail(raw=b"Subject: a\r\n\r\n" * 500), mail(raw=b"Subject: b\r\n\r\n" * 500)

@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 from relay.cli.queue import queue
 from relay.cli.queue_view import table
 from relay.lifecycle import step
-from relay.model import Delivery, Disposition, Mail, OperatorAction, Retry, State
+from relay.model import Delivery, Disposition, Message, OperatorAction, Retry, State
 from relay.reasons import Reason
 from relay.replies import Deferred, Delivered, Reply, Stage
 from relay.spool.open import open_spool
@@ -22,15 +22,15 @@ BUSY = Deferred(Reply(451, "4.3.0", "busy\x1b[31m"), Stage.DATA)
 
 
 class Bench:
-    """A spool with mails in it, and the commands on it."""
+    """A spool with messages in it, and the commands on it."""
 
     def __init__(self, folder: Path) -> None:
         self.url = f"sqlite://{folder}/queue.db"
 
-    def fill(self, *mails: Mail, attempted: int = 0) -> None:
+    def fill(self, *mails: Message, attempted: int = 0) -> None:
         asyncio.run(self._fill(mails, attempted))
 
-    async def _fill(self, mails: tuple[Mail, ...], attempted: int) -> None:
+    async def _fill(self, mails: tuple[Message, ...], attempted: int) -> None:
         spool = open_spool(self.url)
         for each in mails:
             await spool.store(each)

@@ -104,7 +104,7 @@ async def test_keeping_room_drops_no_lock_of_sqlite(spool: SqliteSpool, path: Pa
 
 
 def test_new_folders_are_made_durable_in_their_parents(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without it a power cut after the first mails can take the whole spool, its files synced or not."""
+    """Without it a power cut after the first messages can take the whole spool, its files synced or not."""
     synced: list[Path] = []
     monkeypatch.setattr(lock, "sync_folder", synced.append)
     lock.make_private(tmp_path / "a" / "b" / "c")

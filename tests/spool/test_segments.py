@@ -14,7 +14,7 @@ from click.testing import CliRunner
 
 from relay.cli import main
 from relay.lifecycle import step
-from relay.model import Mail, Retry, State
+from relay.model import Message, Retry, State
 from relay.reasons import Reason
 from relay.replies import Delivered, Reply
 from relay.spool.open import open_spool
@@ -43,8 +43,8 @@ def opened(path: Path) -> SqliteSpool:
     return spool
 
 
-async def deliver(spool: SqliteSpool, *mails: Mail) -> None:
-    """All that is due, or only `mails`; the others' claims are left."""
+async def deliver(spool: SqliteSpool, *mails: Message) -> None:
+    """All that is due, or only `messages`; the others' claims are left."""
     wanted = {each.queue_id for each in mails}
     for claim in await spool.claim(2_000_000, 60, 1000):
         if not wanted or claim.delivery.queue_id in wanted:
@@ -176,7 +176,7 @@ class TestLoss:
         spool = opened(path)
         assert "5 mails could be read" in spool.notices[0]
         assert [await spool.load(each.queue_id) for each in mails] == mails
-        # The evidence stays whole when the mails are purged.
+        # The evidence stays whole when the messages are purged.
         await deliver(spool, *mails[1:])
         assert await spool.purge(LATER) == 4
         evidence = [each.read_bytes() for each in path.parent.glob("corrupt/*/queue.db.segments/*")]
@@ -498,7 +498,7 @@ class TestCopies:
         await spool.close()
 
     def test_a_database_copied_by_hand_is_half_a_spool(self, path: Path, tmp_path: Path) -> None:
-        async def fill() -> Mail:
+        async def fill() -> Message:
             spool, given = opened(path), mail(raw=os.urandom(5000))
             await spool.store(given)
             await spool.close()
@@ -515,7 +515,7 @@ class TestCopies:
         done = CliRunner().invoke(main, ["spool", "restore", "--spool", target, str(path)])
         assert done.exit_code == 0, done.stderr
 
-        async def load() -> Mail | None:
+        async def load() -> Message | None:
             spool = open_spool(target)
             loaded = await spool.load(given.queue_id)
             await spool.close()
@@ -525,11 +525,11 @@ class TestCopies:
 
 
 @pytest.fixture
-def older(path: Path) -> Callable[[int], Mail]:
-    """A spool as a relay of that schema left it, with one mail."""
+def older(path: Path) -> Callable[[int], Message]:
+    """A spool as a relay of that schema left it, with one message."""
 
-    def make(schema: int) -> Mail:
-        async def whole() -> Mail:
+    def make(schema: int) -> Message:
+        async def whole() -> Message:
             spool, given = opened(path), mail(raw=os.urandom(30_000))
             await spool.store(given)
             await spool.close()
@@ -563,7 +563,7 @@ def older(path: Path) -> Callable[[int], Mail]:
 class TestOlder:
     @pytest.mark.parametrize("schema", [1, 2])
     def test_octets_in_the_table_are_read_until_they_are_purged(
-        self, path: Path, schema: int, older: Callable[[int], Mail]
+        self, path: Path, schema: int, older: Callable[[int], Message]
     ) -> None:
         old = older(schema)
 
@@ -581,7 +581,7 @@ class TestOlder:
 
     @pytest.mark.parametrize("schema", [1, 2])
     def test_no_command_migrates_it_while_a_daemon_runs(
-        self, path: Path, schema: int, older: Callable[[int], Mail], tmp_path: Path
+        self, path: Path, schema: int, older: Callable[[int], Message], tmp_path: Path
     ) -> None:
         """The daemon may be of the older release, which would not know the new schema."""
         old = older(schema)
@@ -599,7 +599,7 @@ class TestOlder:
 
     @pytest.mark.parametrize("schema", [1, 2])
     def test_a_command_migrates_it_when_no_daemon_runs_and_lets_go_of_it(
-        self, path: Path, schema: int, older: Callable[[int], Mail]
+        self, path: Path, schema: int, older: Callable[[int], Message]
     ) -> None:
         old = older(schema)
         done = CliRunner().invoke(main, ["queue", "show", old.queue_id, "--spool", f"sqlite://{path}"])
@@ -608,7 +608,7 @@ class TestOlder:
 
     @pytest.mark.parametrize("schema", [1, 2])
     def test_it_is_checked_backed_up_and_restored_before_it_is_brought_up_to_date(
-        self, path: Path, schema: int, tmp_path: Path, older: Callable[[int], Mail]
+        self, path: Path, schema: int, tmp_path: Path, older: Callable[[int], Message]
     ) -> None:
         old = older(schema)
         assert verify(path).faults == ()
@@ -617,7 +617,7 @@ class TestOlder:
         done = CliRunner().invoke(main, ["spool", "restore", "--spool", target, str(tmp_path / "copy.db")])
         assert done.exit_code == 0, done.stderr
 
-        async def load() -> Mail | None:
+        async def load() -> Message | None:
             spool = open_spool(target)
             loaded = await spool.load(old.queue_id)
             await spool.close()

@@ -8,7 +8,7 @@ import yaml
 
 from relay.routing.policy import Addresses, Check, Client, Terms
 
-MANY = 1_000_000  # mails a minute: a test is no campaign
+MANY = 1_000_000  # messages a minute: a test is no campaign
 
 
 def write_terms(config: Path, terms: Terms, relay: dict[str, Any]) -> None:

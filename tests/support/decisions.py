@@ -1,4 +1,5 @@
-"""A row of tests/unit/decisions/*.yaml -> the arguments of decide(): a raw mail, hand-made reports, a directory.
+"""A row of tests/unit/routing/decisions/*.yaml -> the arguments of decide(): a raw mail, hand-made reports, a
+directory.
 
 The world of every row: two firms and five clients, see `CLIENTS`. A row changes what it needs under `settings`.
 """
@@ -10,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from relay.inspection import PDF_WITHIN, Finding, Identifier, Kind, Party, Report, Severity, Term, TextEvidence, Verdict
-from relay.mime.message import Message
+from relay.mime.message import MimeMessage
 from relay.mime.parser import parse
 from relay.model import Envelope, Recipient, Role
 from relay.routing.decision import Decision, decide
@@ -95,7 +96,7 @@ class Setting:
     """All that a row says, ready for decide()."""
 
     envelope: Envelope
-    message: Message
+    message: MimeMessage
     reports: tuple[Report, ...]
     directory: Directory
 
@@ -106,7 +107,8 @@ class Setting:
 
 
 def setting(row: Mapping[str, Any], salt: str = "") -> Setting:
-    """The arguments of decide() for one row. salt: makes its mail and its documents other than those of other rows."""
+    """The arguments of decide() for one row. salt: makes its message and its documents other than those of other
+    rows."""
     mail = row["mail"]
     parts = [_part(each) for each in mail.get("parts", ())]
     for _, fields in parts:
@@ -245,7 +247,7 @@ TYPES = {"xml": "application/xml", "ubl": "application/xml", "file": "applicatio
 
 
 def raw_mail(mail: Mapping[str, Any], parts: Sequence[tuple[str, dict[str, Any]]], salt: str = "") -> bytes:
-    """The mail of a row, CRLF lines. `structure` names its shape, see `_shape`; `mbox`: an mbox separator on top."""
+    """The message of a row, CRLF lines. `structure` names its shape, see `_shape`; `mbox`: an mbox separator on top."""
     headers = {
         "From": "Plateforme <no-reply@jefacture.example>",
         "To": "Client <client@jefacture.example>",

@@ -139,7 +139,8 @@ def mail(
     entity: bytes | None = None,
     **how: object,
 ) -> bytes:
-    """A whole mail: its header, then `entity` (of `part`, `multipart`, …) or a multipart of `parts` (`how`: see there).
+    """A whole message: its header, then `entity` (of `part`, `multipart`, …) or a multipart of `parts` (`how`: see
+    there).
 
     headers: further fields, on top of the others. An argument that is "" leaves its field out.
     """

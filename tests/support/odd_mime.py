@@ -13,7 +13,7 @@ from relay.facturx.inspect import inspect
 from relay.facturx.sample_pdf import facturx_pdf, plain_pdf
 from relay.facturx.samples import invoice_xml
 from relay.inspection import Candidate, Options
-from relay.mime.message import Message
+from relay.mime.message import MimeMessage
 from relay.mime.parser import parse
 from relay.model import Envelope, Recipient
 from relay.routing.decision import Decision, decide
@@ -53,7 +53,7 @@ def original(number: str) -> bytes:
 class Judged:
     """A raw message and what became of it."""
 
-    message: Message
+    message: MimeMessage
     decision: Decision
 
 

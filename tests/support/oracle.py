@@ -12,7 +12,7 @@ RULES = {"kinds": {"statement_names": ["*-releve.pdf"]}}
 
 @dataclass(frozen=True)
 class Made:
-    """A mail's row, and what must leave: (address, file name) pairs."""
+    """A message's row, and what must leave: (address, file name) pairs."""
 
     row: dict[str, Any]
     expected: frozenset[tuple[str, str]]

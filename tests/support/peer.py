@@ -126,7 +126,7 @@ class Peer:
             await self._server.wait_closed()
 
     async def wait(self, number: int, seconds: float = 10.0) -> list[Taken]:
-        """The mails, once `number` have arrived. Raises TimeoutError after `seconds`."""
+        """The messages, once `number` have arrived. Raises TimeoutError after `seconds`."""
         await self.wait_until(lambda: self.taken >= number, seconds)
         return self.mails
 

@@ -23,7 +23,7 @@ class Raw:
 
 @dataclass(frozen=True)
 class Drop:
-    """Close without an answer. At stage `body` the mail has been recorded: lost after the final dot."""
+    """Close without an answer. At stage `body` the message has been recorded: lost after the final dot."""
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ READ = 1 << 18
 
 @dataclass(frozen=True)
 class Taken:
-    """One mail that arrived whole. `session` counts connections from 1; `content` is without dot-stuffing."""
+    """One message that arrived whole. `session` counts connections from 1; `content` is without dot-stuffing."""
 
     sender: str
     recipients: tuple[str, ...]

@@ -94,7 +94,7 @@ class Postfix:
         assert done.returncode == 0, done.stdout + done.stderr + self.log()
 
     def submit(self, sender: str, recipient: str, mail: bytes) -> None:
-        """Hand a mail to this Postfix."""
+        """Hand a message to this Postfix."""
         with smtplib.SMTP("127.0.0.1", self.port, timeout=30) as client:
             assert client.sendmail(sender, [recipient], mail) == {}
 

@@ -22,7 +22,7 @@ from urllib.request import urlopen
 
 from relay.demo.stage import free_port
 from relay.queue import Limits
-from tests.support.books import Arrival, Kill, read_journal
+from tests.support.message_ledger import Arrival, Kill, read_journal
 
 ROOT = Path(os.environ.get("RELAY_TREE", Path(__file__).parents[2]))
 """The tree whose `relay` runs: a sabotaged copy can be put under the same tests."""

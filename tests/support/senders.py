@@ -11,7 +11,7 @@ from contextlib import suppress
 from relay.facturx.sample_pdf import facturx_pdf
 from relay.facturx.samples import invoice_xml
 from tests.support import mails
-from tests.support.books import Books, Sent
+from tests.support.message_ledger import Books, Sent
 from tests.support.rig import SIRENS, STRANGER
 
 
@@ -64,7 +64,7 @@ class Senders:
             thread.start()
 
     def stop(self, seconds: float = 60) -> None:
-        """No new mails; each in hand is offered until it is answered 250 (at most `seconds`)."""
+        """No new messages; each in hand is offered until it is answered 250 (at most `seconds`)."""
         self._ending.set()
         end = time.monotonic() + seconds
         for thread in self._threads:

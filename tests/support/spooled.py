@@ -7,7 +7,18 @@ from itertools import count
 from pathlib import Path
 
 from relay.inspection import Finding, Kind, Report, Severity, Verdict
-from relay.model import Action, Disposition, Document, DocumentPart, Envelope, Mail, Plan, Recipient, Span, new_queue_id
+from relay.model import (
+    Action,
+    Disposition,
+    Document,
+    DocumentPart,
+    Envelope,
+    Message,
+    Plan,
+    Recipient,
+    Span,
+    new_queue_id,
+)
 from relay.spool.sqlite.segments import Segments
 
 _serial = count(1)
@@ -26,7 +37,7 @@ def plan(*to: str, disposition: Disposition = Disposition.RELAY, **fields: objec
     return Plan(disposition, to=to, **values)  # type: ignore[arg-type]
 
 
-def mail(*plans: Plan, at: float = 1_000_000.0, raw: bytes | None = None, **fields: object) -> Mail:
+def mail(*plans: Plan, at: float = 1_000_000.0, raw: bytes | None = None, **fields: object) -> Message:
     serial = next(_serial)
     values: dict[str, object] = {
         "queue_id": new_queue_id(),
@@ -38,11 +49,11 @@ def mail(*plans: Plan, at: float = 1_000_000.0, raw: bytes | None = None, **fiel
         "message_id": f"<{serial}@jefacture.example>",
         **fields,
     }
-    return Mail(**values)  # type: ignore[arg-type]
+    return Message(**values)  # type: ignore[arg-type]
 
 
 def octets_at(database: Path, queue_id: str) -> tuple[Path, int, int]:
-    """Segment, offset and size of a mail's octets."""
+    """Segment, offset and size of a message's octets."""
     with closing(sqlite3.connect(database)) as db:
         found = db.execute("SELECT segment, start, size FROM mails WHERE queue_id = ?", (queue_id,)).fetchone()
     segment, start, size = found
@@ -50,7 +61,7 @@ def octets_at(database: Path, queue_id: str) -> tuple[Path, int, int]:
 
 
 def overwrite(database: Path, queue_id: str, octets: bytes) -> None:
-    """Damage a mail's octets where they lie."""
+    """Damage a message's octets where they lie."""
     segment, start, size = octets_at(database, queue_id)
     assert len(octets) <= size
     with segment.open("r+b") as file:

@@ -9,7 +9,7 @@ from re import _parser  # type: ignore[attr-defined]
 import relay
 
 TOO_NEW = {"POSSESSIVE_REPEAT", "ATOMIC_GROUP"}
-"""Python before 3.11.5, which is Debian 12's, goes astray in them: every mail was malformed (cpython gh-106052)."""
+"""Python before 3.11.5, which is Debian 12's, goes astray in them: every message was malformed (cpython gh-106052)."""
 
 
 def _patterns() -> Iterator[tuple[str, re.Pattern[str] | re.Pattern[bytes]]]:

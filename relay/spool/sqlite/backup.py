@@ -28,7 +28,7 @@ Progress = Callable[[float], None]
 
 @dataclass(frozen=True, slots=True)
 class Copied:
-    """octets: of the file. mails: in it."""
+    """octets: of the file. messages: in it."""
 
     octets: int
     mails: int
@@ -77,7 +77,7 @@ def copy_pages(source: sqlite3.Connection, new: sqlite3.Connection, progress: Pr
 
 
 def make_whole(source: sqlite3.Connection, new: sqlite3.Connection, segments: Segments, progress: Progress) -> None:
-    """Bring the raw octets of `new`, a copy of the pages of `source`, into it, and leave out the mails that were
+    """Bring the raw octets of `new`, a copy of the pages of `source`, into it, and leave out the messages that were
     purged from `source` meanwhile."""
     if not has_segments(new):
         return
@@ -134,7 +134,7 @@ _LIVE = "state IN ('queued', 'active', 'deferred') ORDER BY mail, number"
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """mails: in the spool now. held: deliveries held because they may have left since. replaced: the old spool."""
+    """messages: in the spool now. held: deliveries held because they may have left since. replaced: the old spool."""
 
     mails: int
     held: int
@@ -148,7 +148,7 @@ def restore(
 
     The spool that was there is moved to `replaced/` beside it, never deleted. Raises SpoolBusy while a daemon runs,
     SpoolError for a file that is no sound spool or of a newer relay, and, unless `force`, when the spool there holds
-    undelivered mails.
+    undelivered messages.
     """
     sqlite_lock.make_private(path.parent)
     sqlite_lock.refuse_remote(path.parent)
@@ -204,7 +204,7 @@ def _refuse_foreign(db: sqlite3.Connection, source: Path) -> None:
 
 
 def _bring(source: Path, part: Path, now: float, by: str, progress: Progress) -> tuple[int, int]:
-    """The backup as a spool of this version in `part`, its live deliveries held: (mails, held)."""
+    """The backup as a spool of this version in `part`, its live deliveries held: (messages, held)."""
     database.create(part)
     with closing(open_sound(source)) as old, closing(sqlite3.connect(part, isolation_level=None)) as new:
         copy_pages(old, new, lambda share: progress(share / 2))

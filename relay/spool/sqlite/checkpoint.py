@@ -17,7 +17,7 @@ from relay.spool.sqlite.errors import meaning
 log = structlog.get_logger(__name__)
 
 OFTEN = 2000
-"""Jobs after which the log is copied back: a mail is three (stored, claimed, settled), each a few pages."""
+"""Jobs after which the log is copied back: a message is three (stored, claimed, settled), each a few pages."""
 
 LARGE = 128 * 1024 * 1024
 """Octets of the log from which it is also begun anew, writers waiting for it: under steady load it is never quite

@@ -16,7 +16,7 @@ STATEMENTS = 256
 
 WHOLE = 256 * 1024 * 1024
 """Octets up to which every page of the database is looked at when it is opened: a second's work, for the octets of
-mails are not in it."""
+messages are not in it."""
 
 APPLICATION_ID = 0x41475253  # "AGRS"
 

@@ -18,7 +18,7 @@ from typing import TypeVar
 import structlog
 
 from relay.lifecycle import Transition
-from relay.model import Claim, Delivery, Mail, OperatorAction, Plan
+from relay.model import Claim, Delivery, Message, OperatorAction, Plan
 from relay.observability import events
 from relay.spool.delivery_rules import Tallies
 from relay.spool.port import (
@@ -52,7 +52,7 @@ T = TypeVar("T")
 log = structlog.get_logger(__name__)
 
 RESERVE = 16 * 1024 * 1024
-"""Octets left free when mails are refused for lack of space: what is queued must still be claimed and settled."""
+"""Octets left free when messages are refused for lack of space: what is queued must still be claimed and settled."""
 
 _FULL_SECONDS = 5.0
 _VACUUM_PAGES = 2000
@@ -98,7 +98,7 @@ class SqliteSpool:
         self._writer = Writer(self._connection, self._appender, self._checkpoints.committed)
         self._keep_room()
 
-    async def store(self, mail: Mail, take: Reservation | None = None) -> Stored:
+    async def store(self, mail: Message, take: Reservation | None = None) -> Stored:
         room, wanted = self._free.octets(), 2 * len(mail.raw)
         if room < RESERVE + wanted:
             raise SpoolFull(f"only {room} octets are free under {self._path.parent}")
@@ -124,11 +124,11 @@ class SqliteSpool:
     async def renew(self, claim: Claim, lease: float) -> bool:
         return await self._change(lambda db: transactions.renew(db, claim, lease))
 
-    async def settle(self, claim: Claim, transition: Transition, follow_ups: Sequence[Mail] = ()) -> bool:
+    async def settle(self, claim: Claim, transition: Transition, follow_ups: Sequence[Message] = ()) -> bool:
         settlement = transactions.Settlement(claim, transition, follow_ups, self._clock())
         return await self._must(self._verbs.settle, settlement)
 
-    async def load(self, queue_id: str) -> Mail | None:
+    async def load(self, queue_id: str) -> Message | None:
         try:
             mail, sound = await self._read(lambda db: sqlite_queries.mail(db, self._content, queue_id))
         except sqlite_queries.Unreadable:
@@ -180,7 +180,7 @@ class SqliteSpool:
     async def bounced(self, queue_id: str, number: int, text: str, now: float, *, failed: bool) -> bool:
         return await self._change(lambda db: self._verbs.bounced(db, queue_id, number, text, now, failed))
 
-    async def report(self, about: Sequence[tuple[Delivery, str]], mails: Sequence[Mail], now: float) -> None:
+    async def report(self, about: Sequence[tuple[Delivery, str]], mails: Sequence[Message], now: float) -> None:
         await self._change(lambda db: self._verbs.report(db, about, mails, now))
 
     async def secret(self) -> bytes:

@@ -1,5 +1,5 @@
 # ruff: noqa: S608 (statements are put together from constants of this package; values are always bound)
-"""Taking mails in: those that came together in one statement for each table, each as if it had come alone."""
+"""Taking messages in: those that came together in one statement for each table, each as if it had come alone."""
 
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from json import dumps
 from typing import NamedTuple
 
-from relay.model import Claim, Event, Mail, Plan
+from relay.model import Claim, Event, Message, Plan
 from relay.reasons import DAMAGED
 from relay.spool.delivery_rules import (
     FirstHolder,
@@ -28,18 +28,18 @@ from relay.spool.sqlite.rows import insert_deliveries, insert_fingerprints, inse
 
 
 class Incoming(NamedTuple):
-    """A mail to be stored. now: seconds since the epoch. take: as in `Spool.store`."""
+    """A message to be stored. now: seconds since the epoch. take: as in `Spool.store`."""
 
-    mail: Mail
+    mail: Message
     now: float
     take: Reservation | None = None
 
 
 class Fresh(NamedTuple):
-    """Plans (index, plan) of a mail with this number (mails.id), to become deliveries from number `first` on."""
+    """Plans (index, plan) of a message with this number (messages.id), to become deliveries from number `first` on."""
 
     number: int
-    mail: Mail
+    mail: Message
     plans: Sequence[tuple[int, Plan]]
     first: int
     now: float
@@ -48,7 +48,7 @@ class Fresh(NamedTuple):
 
 
 Placed = list[tuple[NewDelivery, Claim | None]]
-"""New deliveries of one mail, each with its claim when it is active."""
+"""New deliveries of one message, each with its claim when it is active."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +97,8 @@ class Storing:
         return [those for _, those in placed]
 
     def _submitted(self, db: sqlite3.Connection, incoming: Iterable[Incoming]) -> dict[str, str]:
-        """Fingerprints of those that were taken before, each with its first queue id, unless all of that mail failed or
-        was dropped, or it is still needed and damaged: then it is set aside."""
+        """Fingerprints of those that were taken before, each with its first queue id, unless all of that message
+        failed or was dropped, or it is still needed and damaged: then it is set aside."""
         now = {each.mail.fingerprint: each.now for each in incoming}
         found = [
             row
@@ -132,7 +132,7 @@ def _apart(incoming: Iterable[Incoming]) -> Iterator[list[Incoming]]:
 
 
 def _undone(db: sqlite3.Connection, queue_id: str) -> bool:
-    """All of the mail failed or was dropped; of one that is purged nothing is known."""
+    """All of the message failed or was dropped; of one that is purged nothing is known."""
     lives = "state NOT IN ('failed', 'dropped')"
     every, living = db.execute(
         f"SELECT COUNT(*), COUNT(CASE WHEN {lives} THEN 1 END) FROM deliveries WHERE {rows.OF_MAIL}", (queue_id,)

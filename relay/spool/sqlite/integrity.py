@@ -65,7 +65,7 @@ def _faults(db: sqlite3.Connection, path: Path, mails: int, progress: Progress) 
 
 
 def _still(path: Path, queue_id: str) -> bool:
-    """Whether the mail is there at this moment: the daemon may have purged it since."""
+    """Whether the message is there at this moment: the daemon may have purged it since."""
     with closing(open_sound(path)) as db:
         return db.execute("SELECT 1 FROM mails WHERE queue_id = ?", (queue_id,)).fetchone() is not None
 
@@ -85,7 +85,7 @@ _KEYS = {
 
 @dataclass(frozen=True, slots=True)
 class Salvaged:
-    """mails: that are in the new database. held: of them, those whose deliveries were lost."""
+    """messages: that are in the new database. held: of them, those whose deliveries were lost."""
 
     mails: int = 0
     held: int = 0
@@ -107,7 +107,7 @@ def salvage(damaged: Path, path: Path, now: float) -> Salvaged:
         new.execute("DELETE FROM deliveries WHERE mail NOT IN (SELECT id FROM mails)")
         held = sum(_hold_salvaged(new, number, queue_id, now) for number, queue_id in _without_deliveries(new))
         (mails,) = new.execute("SELECT COUNT(*) FROM mails").fetchone()
-        # Before the commit: a segment without a row is rubbish, a row without its segment a mail set aside.
+        # Before the commit: a segment without a row is rubbish, a row without its segment a message set aside.
         _keep_segments(new, Segments(damaged), Segments(path))
         new.execute("COMMIT")
         return Salvaged(mails, held)
@@ -139,14 +139,14 @@ def _columns(old: sqlite3.Connection, new: sqlite3.Connection, table: str) -> li
 
 
 def _keep_segments(new: sqlite3.Connection, kept: Segments, segments: Segments) -> None:
-    """Give the segments that mails are in a second name in the new spool: the first is evidence, and stays whole."""
+    """Give the segments that messages are in a second name in the new spool: the first is evidence, and stays whole."""
     there = set(kept.numbers())
     needed = {row[0] for row in new.execute("SELECT DISTINCT segment FROM mails WHERE segment IS NOT NULL")}
     make_private(segments.folder)
     for number in needed & there:
         try:
             segments.file(number).hardlink_to(kept.file(number))
-        except OSError:  # a file system without links: the mails come before the evidence
+        except OSError:  # a file system without links: the messages come before the evidence
             kept.file(number).rename(segments.file(number))
     sync_folder(segments.folder)
 

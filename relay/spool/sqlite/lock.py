@@ -126,8 +126,8 @@ _KNOWN_SECONDS = 1.0
 
 class Free:
     """Octets free under a folder. Asked of the system each time, but for once a second while there is plenty: two
-    statvfs(2) a mail, each letting go of the GIL, tell nothing new then. Another program that takes PLENTY within that
-    second is met as ENOSPC."""
+    statvfs(2) a message, each letting go of the GIL, tell nothing new then. Another program that takes PLENTY within
+    that second is met as ENOSPC."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder

@@ -5,7 +5,7 @@ import json
 import sqlite3
 
 from relay.mime.fingerprint import is_intact
-from relay.model import Delivery, Event, Mail, Plan, State
+from relay.model import Delivery, Event, Message, Plan, State
 from relay.spool.delivery_rules import WHOLE_MAIL, bare
 from relay.spool.delivery_rules import set_aside as put_on_hold
 from relay.spool.port import Query, Record, RetentionWindows, SpoolBroken, SpoolDamaged, Stats
@@ -97,7 +97,7 @@ def stats(db: sqlite3.Connection, octets: int, free: int | None, corrupt: int) -
 def arrived(
     db: sqlite3.Connection, since: float, until: float, after: int, limit: int = 500
 ) -> list[tuple[int, tuple[Plan, ...], list[Delivery]]]:
-    """Number, plans and deliveries of up to `limit` mails of the period, from the one after number `after` on.
+    """Number, plans and deliveries of up to `limit` messages of the period, from the one after number `after` on.
 
     Plans that cannot be read are left out: a damaged mail is told of when it is attempted.
     """
@@ -125,11 +125,11 @@ def _plans(data: bytes) -> tuple[Plan, ...]:
 
 
 class Unreadable(Exception):
-    """The rows or the octets of a mail cannot be read back."""
+    """The rows or the octets of a message cannot be read back."""
 
 
-def mail(db: sqlite3.Connection, content: Content, queue_id: str) -> tuple[Mail | None, bool]:
-    """The mail, None when unknown, and whether it is the one that was stored.
+def mail(db: sqlite3.Connection, content: Content, queue_id: str) -> tuple[Message | None, bool]:
+    """The message, None when unknown, and whether it is the one that was stored.
 
     Raises Unreadable, and sqlite3.DatabaseError when the disk fails.
     """
@@ -148,7 +148,7 @@ def mail(db: sqlite3.Connection, content: Content, queue_id: str) -> tuple[Mail 
 
 
 def record(db: sqlite3.Connection, content: Content, queue_id: str) -> Record | None:
-    """What is known of a mail, also when it cannot be read."""
+    """What is known of a message, also when it cannot be read."""
     try:
         known, _ = mail(db, content, queue_id)
     except Unreadable:
@@ -160,7 +160,7 @@ def record(db: sqlite3.Connection, content: Content, queue_id: str) -> Record | 
 
 
 def can_be_delivered(db: sqlite3.Connection, content: Content, queue_id: str) -> bool:
-    """The octets of the mail are as they came, or are needed no more: what comes again may be let go."""
+    """The octets of the message are as they came, or are needed no more: what comes again may be let go."""
     ended = "state IN ('delivered', 'failed', 'dropped')"
     waits = db.execute(f"SELECT 1 FROM deliveries WHERE {rows.OF_MAIL} AND NOT {ended}", (queue_id,)).fetchone()
     if waits is None:
@@ -174,7 +174,7 @@ def can_be_delivered(db: sqlite3.Connection, content: Content, queue_id: str) ->
 
 
 def set_aside(db: sqlite3.Connection, queue_id: str, now: float) -> int:
-    """Hold what is left of a mail that cannot be read; how many deliveries."""
+    """Hold what is left of a message that cannot be read; how many deliveries."""
     live = rows.deliveries(db, f"{rows.OF_MAIL} AND state <> 'held'", queue_id)
     changed = [each for each in map(put_on_hold, live) if each is not None]
     for each in changed:
@@ -199,7 +199,7 @@ _ROUND = 10_000
 def purge(
     db: sqlite3.Connection, content: Content, before: float, limit: int, withheld: float | None
 ) -> list[int | None]:
-    """Forget up to `limit` mails; the segment of each. The pages they took are free for the next ones."""
+    """Forget up to `limit` messages; the segment of each. The pages they took are free for the next ones."""
     values = {"before": before, "withheld": _NEVER if withheld is None else withheld, "limit": limit}
     over = db.execute(_OVER, values).fetchall()
     for number, queue_id, fingerprint, _ in over:
@@ -210,7 +210,7 @@ def purge(
 
 
 def forget(db: sqlite3.Connection, number: int) -> None:
-    """Delete what is known of the mail with this number, but for what outlives it and its octets."""
+    """Delete what is known of the message with this number, but for what outlives it and its octets."""
     for table in ("terms", "history", "deliveries"):
         db.execute(f"DELETE FROM {table} WHERE mail = ?", (number,))
     db.execute("DELETE FROM mails WHERE id = ?", (number,))

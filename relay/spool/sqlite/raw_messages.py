@@ -187,7 +187,7 @@ class Content:
         return get(db, self._segments, queue_id, unwritten=self._appender.unwritten)
 
     def drop(self, db: sqlite3.Connection, mail: int) -> None:
-        """Forget what the table may hold of a mail; segments are given back by `reclaim`, after the commit."""
+        """Forget what the table may hold of a message; segments are given back by `reclaim`, after the commit."""
         db.execute("DELETE FROM content WHERE mail = ?", (mail,))
 
 
@@ -212,7 +212,7 @@ def get(
 
 
 def next_place(db: sqlite3.Connection, segments: Segments) -> SegmentSpan:
-    """Where the octets of the next mail may be put: behind all that is in the last segment and all that mails name,
+    """Where the octets of the next mail may be put: behind all that is in the last segment and all that messages name,
     even of a segment that is lost or cut off."""
     (named,) = db.execute("SELECT COALESCE(MAX(segment), 0) FROM mails WHERE segment IS NOT NULL").fetchone()
     last = max(int(named), *segments.numbers(), 0)
@@ -231,11 +231,11 @@ def has_segments(db: sqlite3.Connection) -> bool:
 def take_in(
     db: sqlite3.Connection, segments: Segments, known: Callable[[str], bool], progress: Callable[[float], None]
 ) -> Iterator[int]:
-    """Bring the octets of all mails from `segments` into the table of `db`, a copy of their database, so that it is
+    """Bring the octets of all messages from `segments` into the table of `db`, a copy of their database, so that it is
     one file and whole. Those that cannot be read stay away.
 
-    `known`: whether the copied database still has the mail of this queue id. Yields the number of each mail that was
-    forgotten there, and its octets with it, since the copy was made: it is not to stay in the copy either.
+    `known`: whether the copied database still has the message of this queue id. Yields the number of each message
+    that was forgotten there, and its octets with it, since the copy was made: it is not to stay in the copy either.
     """
     places = db.execute(
         "SELECT id, queue_id, segment, start, size, sha256 FROM mails WHERE segment IS NOT NULL ORDER BY segment, start"

@@ -10,7 +10,7 @@ from typing import Any
 
 from relay import serialization
 from relay.mime.fingerprint import seal
-from relay.model import Claim, Delivery, Envelope, Event, Mail, Plan, State
+from relay.model import Claim, Delivery, Envelope, Event, Message, Plan, State
 from relay.reasons import Reason
 from relay.spool.delivery_rules import NewDelivery
 from relay.spool.port import RecordedAction
@@ -58,8 +58,8 @@ def deliveries(db: sqlite3.Connection, where: str, *values: Any) -> list[Deliver
     return [delivery(row) for row in db.execute(f"{SELECT_DELIVERY} WHERE {where}", values)]
 
 
-def read_mail(db: sqlite3.Connection, queue_id: str, raw: bytes | None) -> tuple[Mail, bytes] | None:
-    """The mail with `raw` as its octets, and the seal they must match. ValueError when its row cannot be read."""
+def read_mail(db: sqlite3.Connection, queue_id: str, raw: bytes | None) -> tuple[Message, bytes] | None:
+    """The message with `raw` as its octets, and the seal they must match. ValueError when its row cannot be read."""
     row = db.execute(
         "SELECT envelope, plans, arrived, fingerprint, message_id, hold_duplicates, generated, sha256 FROM mails"
         " WHERE queue_id = ?",
@@ -67,7 +67,7 @@ def read_mail(db: sqlite3.Connection, queue_id: str, raw: bytes | None) -> tuple
     ).fetchone()
     if row is None:
         return None
-    mail = Mail(
+    mail = Message(
         queue_id=queue_id,
         envelope=serialization.load(Envelope, row[0]),
         raw=raw or b"",
@@ -100,7 +100,7 @@ def update_delivery(db: sqlite3.Connection, each: Delivery, changed: float) -> N
 
 
 def update_claimed(db: sqlite3.Connection, claims: Iterable[tuple[int, Claim]], now: float, lease: float) -> None:
-    """Write what a claim makes of deliveries, each with its mail's number; their lease is until `lease`."""
+    """Write what a claim makes of deliveries, each with its message's number; their lease is until `lease`."""
     listed = [
         (mail, each.delivery.number, each.token, each.delivery.attempts, each.delivery.unsettled)
         for mail, each in claims
@@ -149,12 +149,12 @@ def _places(width: int, count: int) -> str:
 
 
 def insert_events(db: sqlite3.Connection, queue_id: str, events: Iterable[Event]) -> None:
-    """Add to the history; nothing when the mail is unknown."""
+    """Add to the history; nothing when the message is unknown."""
     insert_history(db, [(queue_id, each) for each in events])
 
 
 def insert_history(db: sqlite3.Connection, events: Sequence[tuple[str, Event]]) -> None:
-    """Add to the history of mails, each with its queue id; nothing to that of one that is unknown.
+    """Add to the history of messages, each with its queue id; nothing to that of one that is unknown.
 
     What an operator did is kept for the daemon's log as well.
     """
@@ -203,10 +203,10 @@ def text(value: str | None) -> str | None:
     return value if value is None or value.isascii() else value.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
-def bare_mail(db: sqlite3.Connection, queue_id: str) -> Mail | None:
-    """What is still known of a mail whose envelope, plans or octets cannot be read."""
+def bare_mail(db: sqlite3.Connection, queue_id: str) -> Message | None:
+    """What is still known of a message whose envelope, plans or octets cannot be read."""
     row = db.execute("SELECT arrived, fingerprint, message_id FROM mails WHERE queue_id = ?", (queue_id,)).fetchone()
-    return None if row is None else Mail(queue_id, Envelope("", ()), b"", (), *row)
+    return None if row is None else Message(queue_id, Envelope("", ()), b"", (), *row)
 
 
 _MAILS = (
@@ -219,15 +219,15 @@ _FINGERPRINTS = "INSERT OR REPLACE INTO fingerprints (fingerprint, queue_id, at)
 _TERMS = "INSERT OR IGNORE INTO terms (term, mail, plan)"
 
 
-def insert_mails(db: sqlite3.Connection, mails: Iterable[tuple[Mail, SegmentSpan]]) -> Sequence[int]:
-    """The new mails' numbers (mails.id), in their order, each with the place of its octets."""
+def insert_mails(db: sqlite3.Connection, mails: Iterable[tuple[Message, SegmentSpan]]) -> Sequence[int]:
+    """The new messages' numbers (messages.id), in their order, each with the place of its octets."""
     (last,) = db.execute("SELECT COALESCE(MAX(id), 0) FROM mails").fetchone()
     rows = [_mail(number, mail, place) for number, (mail, place) in enumerate(mails, last + 1)]
     _insert(db, _MAILS, rows)
     return range(last + 1, last + 1 + len(rows))
 
 
-def _mail(number: int, mail: Mail, place: SegmentSpan) -> tuple[Any, ...]:
+def _mail(number: int, mail: Message, place: SegmentSpan) -> tuple[Any, ...]:
     return (
         number,
         mail.queue_id,
@@ -245,7 +245,7 @@ def _mail(number: int, mail: Mail, place: SegmentSpan) -> tuple[Any, ...]:
 
 
 def insert_deliveries(db: sqlite3.Connection, planted: Iterable[tuple[int, float, NewDelivery, Claim | None]]) -> None:
-    """Each with its mail's number, the time of now, and its claim when it is active; and its documents."""
+    """Each with its message's number, the time of now, and its claim when it is active; and its documents."""
     deliveries, documents = [], []
     for mail, now, (each, digests), claim in planted:
         token, due = (None, each.next_attempt) if claim is None else (claim.token, claim.lease)
@@ -262,13 +262,13 @@ def insert_deliveries(db: sqlite3.Connection, planted: Iterable[tuple[int, float
     _insert(db, _DOCUMENTS, documents)
 
 
-def insert_fingerprints(db: sqlite3.Connection, mails: Iterable[tuple[Mail, float]]) -> None:
+def insert_fingerprints(db: sqlite3.Connection, mails: Iterable[tuple[Message, float]]) -> None:
     """Each with the time of now."""
     _insert(db, _FINGERPRINTS, [(mail.fingerprint, mail.queue_id, now) for mail, now in mails])
 
 
 def insert_terms(db: sqlite3.Connection, terms: Iterable[tuple[int, str, int]]) -> None:
-    """What `trace` finds a mail by: its number, the term, the index of the plan."""
+    """What `trace` finds a message by: its number, the term, the index of the plan."""
     _insert(db, _TERMS, [(text(term), mail, plan) for mail, term, plan in terms])
 
 

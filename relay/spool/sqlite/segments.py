@@ -48,7 +48,7 @@ _UNREADABLE = frozenset({errno.ENOENT, errno.EIO, errno.EISDIR, errno.ENODATA, e
 
 
 class SegmentSpan(NamedTuple):
-    """Where a mail's octets begin: number of the segment, offset in it."""
+    """Where a message's octets begin: number of the segment, offset in it."""
 
     segment: int
     start: int
@@ -165,7 +165,7 @@ class Work:
 
 
 def look(db: sqlite3.Connection, segments: Segments, settled: SegmentSpan, numbers: Iterable[int | None]) -> Work:
-    """What can be given back now that mails in the segments `numbers` (None: in none) were forgotten.
+    """What can be given back now that messages in the segments `numbers` (None: in none) were forgotten.
 
     settled: taken before the database is asked; what is stored meanwhile lies behind it.
     """

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from relay import serialization
 from relay.lifecycle import MAX_UNSETTLED, Transition, begun, bounced, claimed, latest, order, settled
-from relay.model import Claim, Delivery, Event, Mail, OperatorAction, Plan, State
+from relay.model import Claim, Delivery, Event, Message, OperatorAction, Plan, State
 from relay.spool.delivery_rules import ORDER_EVENTS, STAY, new_token, newest_share, uncovered
 from relay.spool.sqlite import rows
 from relay.spool.sqlite.insert import Fresh, Incoming, Storing
@@ -49,7 +49,7 @@ _CHOSEN = (
 )
 
 _Place = tuple[int, int]
-"""mails.id and number of a delivery."""
+"""messages.id and number of a delivery."""
 
 
 def due(db: sqlite3.Connection, now: float, ceiling: float, full: Collection[str]) -> float | None:
@@ -74,7 +74,7 @@ def bring_back(db: sqlite3.Connection, now: float, ceiling: float) -> None:
 def choose(
     db: sqlite3.Connection, now: float, limit: int, room: Mapping[str, int], turn: int
 ) -> list[tuple[int, Delivery]]:
-    """Up to `limit` due deliveries, each with its mail's number: oldest due first, then those that go to the newest
+    """Up to `limit` due deliveries, each with its message's number: oldest due first, then those that go to the newest
     arrivals; of no destination more than its `room` (of one not named there, `limit`)."""
     waits = [name for name, first in _destinations(db) if first is not None and first <= now]
     open_ = {name: min(limit, room.get(name, limit)) for name in waits}
@@ -134,14 +134,14 @@ class Settlement(NamedTuple):
 
     claim: Claim
     transition: Transition
-    follow_ups: Sequence[Mail]
+    follow_ups: Sequence[Message]
     now: float
 
 
 @dataclass(frozen=True, slots=True)
 class Transactions:
     """What changes the spool. Every method runs inside a transaction of the caller and touches only `db`, and what
-    stores a mail the segments, which are made durable before it is committed."""
+    stores a message the segments, which are made durable before it is committed."""
 
     storing: Storing
 
@@ -189,7 +189,7 @@ class Transactions:
         return False
 
     def report(
-        self, db: sqlite3.Connection, about: Iterable[tuple[Delivery, str]], mails: Iterable[Mail], now: float
+        self, db: sqlite3.Connection, about: Iterable[tuple[Delivery, str]], mails: Iterable[Message], now: float
     ) -> None:
         for each, kind in about:
             for found in rows.deliveries(db, f"{rows.OF_MAIL} AND number = ?", each.queue_id, each.number):

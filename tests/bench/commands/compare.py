@@ -21,7 +21,7 @@ from tests.bench.show import plot, table
 BASE = "postfix"
 COUNTS = {"a": 1500, "b": 1000, "c": 600}
 WARM_UP = 600
-"""Mails before the first round: a worker's first 300 cost it up to twice as much (heap, code that is cold)."""
+"""Messages before the first round: a worker's first 300 cost it up to twice as much (heap, code that is cold)."""
 
 
 class Contender(Protocol):

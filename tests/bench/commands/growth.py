@@ -116,7 +116,7 @@ def _measured(bench: Bench, ours: Ours, load: Load) -> Result:
 
 
 def _spread(size: str, clients: int, many: int) -> tuple[Template, ...]:
-    """Mails for `many` clients, from the first to the last."""
+    """Messages for `many` clients, from the first to the last."""
     return tuple(template(size, number * (clients - 1) // max(1, many - 1)) for number in range(many))
 
 

@@ -18,7 +18,7 @@ from tests.bench.load.template import template as made
 from tests.bench.show.table import books
 
 ENDLESS_LINES = 12_000
-"""Lines of an invoice whose business rules take some 20 seconds; 16 MB as a mail."""
+"""Lines of an invoice whose business rules take some 20 seconds; 16 MB as a message."""
 
 NOISY = 1_000_000
 

@@ -107,7 +107,7 @@ def _functions(places: Iterable[Any], mails: int, top: int) -> None:
 
 
 def _tell_workers(mail: Template, level: str) -> None:
-    """What a worker does with the documents of a mail, in this process."""
+    """What a worker does with the documents of a message, in this process."""
     options = Options(level="full" if level == "full" else "structure")
     inspect(_candidates(mail, 0), options, time.perf_counter)
     mails = [_candidates(mail, number) for number in range(1, DOCUMENTS + 1)]

@@ -33,7 +33,7 @@ def library() -> tuple[ModuleType, ModuleType]:
 
 
 def original_dropped(octets: bytes) -> Message | None:
-    """The mail without the PDFs beside its valid Factur-X; None when nothing is to be dropped."""
+    """The message without the PDFs beside its valid Factur-X; None when nothing is to be dropped."""
     mail = BytesParser(EmailMessage, policy=policy.compat32).parsebytes(octets)
     attached = [part for part in mail.walk() if part.get_content_type() == "application/pdf"]
     others = [part for part in attached if not _is_facturx(cast(bytes, part.get_payload(decode=True)))]
@@ -96,7 +96,7 @@ def make(base: type[Any], go_on: int) -> type[Any]:
 
 
 def main() -> None:
-    """Serve on the Unix socket until SIGTERM. Over TCP each mail would wait 40 ms for a delayed acknowledgement."""
+    """Serve on the Unix socket until SIGTERM. Over TCP each message would wait 40 ms for a delayed acknowledgement."""
     logging.disable(logging.INFO)
     with contextlib.redirect_stdout(sys.stderr):
         high, low = library()

@@ -54,7 +54,7 @@ def recipient(number: int) -> str:
 
 
 def template(size: str, number: int = 0) -> Template:
-    """A mail of `size` for client `number`."""
+    """A message of `size` for client `number`."""
     return of_size(size, recipient(number), siren(number))
 
 

@@ -35,8 +35,8 @@ class Target:
 
 @dataclass(frozen=True)
 class Load:
-    """What is sent. rate: mails a second offered, 0: as fast as they are taken. idle: seconds without an arrival after
-    which the run is over."""
+    """What is sent. rate: messages a second offered, 0: as fast as they are taken. idle: seconds without an arrival
+    after which the run is over."""
 
     size: str
     templates: tuple[Template, ...]
@@ -62,14 +62,14 @@ class Bench:
         _end(self._process)
 
     def count(self) -> int:
-        """Mails of the run under way that are at the sink."""
+        """Messages of the run under way that are at the sink."""
         self._control.send("count")
         while not isinstance(answer := _receive(self._control), int):
             pass
         return answer
 
     def begin(self, run: str, load: Load, original: bool) -> None:
-        """The sink expects the mails of a run."""
+        """The sink expects the messages of a run."""
         self._control.send(sink.Order(run, load.count, load.templates, None if original else 1))
         assert _receive(self._control) == "ready"
 

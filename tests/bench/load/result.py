@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Result:
-    """rate: mails a second, first connect to last mail whole at the sink; accept_rate: to the last 250.
+    """rate: messages a second, first connect to last mail whole at the sink; accept_rate: to the last 250.
 
-    Times in ms. cpu, cpu_sender, cpu_sink: ms a mail. foreign: cores busy with anything else meanwhile. peak, main:
-    MB. missing, doubled, damaged: mails; later: 4xx and broken connections, tried again; refused: given up.
+    Times in ms. cpu, cpu_sender, cpu_sink: ms a message. foreign: cores busy with anything else meanwhile. peak, main:
+    MB. missing, doubled, damaged: messages; later: 4xx and broken connections, tried again; refused: given up.
     """
 
     contender: str
@@ -39,7 +39,7 @@ class Result:
 
     @property
     def balanced(self) -> bool:
-        """Every mail accepted once, at the sink once, its documents whole."""
+        """Every message accepted once, at the sink once, its documents whole."""
         return not (self.missing or self.doubled or self.damaged or self.refused)
 
 

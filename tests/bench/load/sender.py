@@ -24,7 +24,8 @@ TRIES = 50
 
 @dataclass(frozen=True)
 class Task:
-    """What to send where. each: mails a connection. seconds: the sender gives up then. first: number of the first."""
+    """What to send where. each: messages a connection. seconds: the sender gives up then. first: number of the
+    first."""
 
     port: int
     run: str
@@ -49,7 +50,7 @@ class Sent:
 
 
 class Session:
-    """One connection and the mail it is at."""
+    """One connection and the message it is at."""
 
     def __init__(self, serial: int, left: int) -> None:
         self.connection = socket.socket()

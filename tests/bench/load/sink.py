@@ -55,7 +55,7 @@ class Found:
 
 
 def documents(content: bytes | bytearray) -> tuple[bytes, ...]:
-    """sha256 of each PDF in a mail, whoever wrote its base64."""
+    """sha256 of each PDF in a message, whoever wrote its base64."""
     found = []
     for match in PDF.finditer(content):
         found.append(sha256(pybase64.b64decode(match.group(1))).digest())

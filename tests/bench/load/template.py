@@ -30,7 +30,7 @@ def token(run: str, serial: int) -> bytes:
 
 @dataclass(frozen=True)
 class Template:
-    """octets: the mail with BLANK for a token, CRLF lines, dots not stuffed (no line begins with one).
+    """octets: the message with BLANK for a token, CRLF lines, dots not stuffed (no line begins with one).
 
     recipient: RCPT TO. documents: the PDFs it carries, the Factur-X first; also with BLANK.
     """
@@ -41,7 +41,7 @@ class Template:
     documents: tuple[bytes, ...]
 
     def mail(self, name: bytes) -> bytearray:
-        """The mail of this token."""
+        """The message of this token."""
         made = bytearray(self.octets)
         for at in self._plain:
             made[at : at + len(BLANK)] = name
@@ -50,7 +50,7 @@ class Template:
         return made
 
     def digests(self, name: bytes) -> tuple[bytes, ...]:
-        """sha256 of each document of the mail of this token."""
+        """sha256 of each document of the message of this token."""
         return tuple(sha256(document.replace(BLANK, name)).digest() for document in self.documents)
 
     @cached_property
@@ -59,7 +59,7 @@ class Template:
 
     @cached_property
     def _encoded(self) -> tuple[tuple[int, bytes], ...]:
-        """Place in the mail and octets of every group of base64 lines that holds a token."""
+        """Place in the message and octets of every group of base64 lines that holds a token."""
         found: list[tuple[int, bytes]] = []
         for document in self.documents:
             start = self.octets.index(_encode(document))
@@ -138,7 +138,7 @@ SIZES = {
 
 
 def of_size(size: str, recipient: str, siren: str) -> Template:
-    """The mail of a size of `SIZES`, or of so many KB ("2500": an EN 16931 Factur-X with ballast)."""
+    """The message of a size of `SIZES`, or of so many KB ("2500": an EN 16931 Factur-X with ballast)."""
     if size in SIZES:
         return template(size, recipient, siren, *SIZES[size])
     return template(size, recipient, siren, "en16931", max(0, int(size) * 1000 * LINE_OCTETS // LINE_LENGTH - 9000))

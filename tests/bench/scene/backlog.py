@@ -22,13 +22,13 @@ TO = "00000000@agiris.example"
 
 
 def held(many: int, mail: Template) -> Callable[[Ours], None]:
-    """So many held mails, put in before the start."""
+    """So many held messages, put in before the start."""
     waiting = spooled.plan(TO, disposition=Disposition.HOLD, reason=Reason.BY_OPERATOR, dossier="00000000")
     return lambda ours: fill(ours, many, mail, os.urandom(3).hex(), waiting)
 
 
 def fill(ours: Ours, many: int, mail: Template, run: str, waiting: Plan) -> None:
-    """Store `many` mails of `run` by the spool's own API."""
+    """Store `many` messages of `run` by the spool's own API."""
 
     async def store() -> None:
         spool = open_spool(f"sqlite://{ours.rig.database.resolve()}")
@@ -43,9 +43,9 @@ def fill(ours: Ours, many: int, mail: Template, run: str, waiting: Plan) -> None
 
 
 def drained(many: int, mail: Template, level: str) -> tuple[Result, float]:
-    """Start on `many` queued mails; the result, and the seconds of the start.
+    """Start on `many` queued messages; the result, and the seconds of the start.
 
-    rate: of deliveries in at most DRAIN_SECONDS. Times: of FRESH mails that come meanwhile, which must overtake.
+    rate: of deliveries in at most DRAIN_SECONDS. Times: of FRESH messages that come meanwhile, which must overtake.
     """
     run = os.urandom(3).hex()
     with Bench() as bench:

@@ -21,7 +21,7 @@ def blackhole() -> Iterator[int]:
 
 
 def send(ours: Ours, mail: Template) -> None:
-    """Mails that can go nowhere, so that the dead one has all it can have under way."""
+    """Messages that can go nowhere, so that the dead one has all it can have under way."""
     task = sender.Task(ours.rig.smtp, os.urandom(3).hex(), MAILS, 10, (mail,))
     with sending(task) as senders:
         senders.go()

@@ -1,0 +1,206 @@
+"""Status notifications and notices: to whom, about what, and to whom never."""
+
+from dataclasses import replace
+from email import message_from_bytes, policy
+
+import pytest
+
+from relay.dsn.bounces import parse_dsn
+from relay.lifecycle import Transition
+from relay.model import Delivery, Disposition, Envelope, Message, Plan, Recipient, Retry, State
+from relay.notifications import Item, notice, status_report
+from relay.notifications.notice import MAX_LISTED
+from relay.reasons import Reason
+
+NOW = 1_795_000_000.0
+
+
+def mail(
+    sender: str = "platform@jefacture.example", notify: frozenset[str] = frozenset(), own: bool = False
+) -> Message:
+    plan = Plan(Disposition.RELAY, to=("a@agiris.example",), answers=("martin@export.example",))
+    recipients = (Recipient("martin@export.example", notify, "rfc822;martin@export.example"), Recipient("x@y.example"))
+    envelope = Envelope(sender, recipients, envid="E1")
+    return Message("Q1", envelope, b"Subject: x\r\n\r\nsecret body\r\n", (plan,), NOW - 60, "f", generated=own)
+
+
+def delivery(**kwargs: object) -> Delivery:
+    base = {"queue_id": "Q1", "number": 1, "plan": 0, "recipient": "a@agiris.example", "state": State.ACTIVE}
+    return Delivery(**{**base, "arrived": NOW - 60, "next_attempt": None, **kwargs})  # type: ignore[arg-type]
+
+
+FAILED = Transition(State.FAILED, None, "550 5.1.1 no such user", "failed", report="failed")
+LATE = Transition(State.DEFERRED, NOW + 60, "451 4.4.1 no connection", "deferred", report="late")
+
+RELAYED = Transition(State.DELIVERED, None, "250 2.0.0 Ok: queued as 4F1", "delivered", report="delivered")
+
+
+def send(about: Message, transition: Transition) -> tuple[Message, ...]:
+    return status_report(about, delivery(), transition, hostname="relay.example", retry=Retry(), now=NOW)
+
+
+def test_a_failure_is_reported_to_the_sender_from_the_null_sender() -> None:
+    (report,) = send(mail(), FAILED)
+    assert (report.envelope.sender, report.plans[0].to, report.generated) == ("", ("platform@jefacture.example",), True)
+    bounce = parse_dsn(report.raw)
+    assert bounce is not None
+    assert (bounce.action, bounce.status, bounce.recipient) == ("failed", "5.1.1", "martin@export.example")
+    message = message_from_bytes(report.raw, policy=policy.default)
+    assert message["Auto-Submitted"] == "auto-replied"
+    assert b"secret body" not in report.raw
+    assert b"x@y.example" not in report.raw
+
+
+def test_a_delay_is_reported_as_such() -> None:
+    (report,) = send(mail(), LATE)
+    bounce = parse_dsn(report.raw)
+    assert bounce is not None
+    assert (bounce.action, bounce.status) == ("delayed", "4.4.1")
+
+
+@pytest.mark.parametrize(
+    ("about", "transition"),
+    [
+        (mail(sender=""), FAILED),
+        (mail(own=True), FAILED),
+        (mail(notify=frozenset({"NEVER"})), FAILED),
+        (mail(notify=frozenset({"FAILURE"})), LATE),
+        (mail(notify=frozenset({"SUCCESS"})), FAILED),
+        (mail(), Transition(State.DELIVERED, None, "250 ok", "delivered")),
+        (mail(), RELAYED),
+        (mail(notify=frozenset({"FAILURE", "DELAY"})), RELAYED),
+        (mail(notify=frozenset({"NEVER"})), RELAYED),
+        (mail(sender="", notify=frozenset({"SUCCESS"})), RELAYED),
+    ],
+)
+def test_nobody_is_told_who_must_not_be(about: Message, transition: Transition) -> None:
+    assert send(about, transition) == ()
+
+
+def test_success_is_told_as_relayed_on_request() -> None:
+    (report,) = send(mail(notify=frozenset({"SUCCESS", "FAILURE"})), RELAYED)
+    bounce = parse_dsn(report.raw)
+    assert bounce is not None
+    assert (bounce.action, bounce.status, bounce.recipient) == ("relayed", "2.0.0", "martin@export.example")
+    assert b"queued as" not in report.raw
+
+
+@pytest.mark.parametrize(
+    ("sender", "notify", "own", "asked"),
+    [
+        ("p@x.example", {"SUCCESS"}, False, True),
+        ("p@x.example", {"FAILURE"}, False, False),
+        ("p@x.example", set(), False, False),
+        ("", {"SUCCESS"}, False, False),
+        ("p@x.example", {"SUCCESS"}, True, False),
+    ],
+)
+def test_whether_success_is_to_be_told(sender: str, notify: set[str], own: bool, asked: bool) -> None:
+    assert mail(sender, frozenset(notify), own).confirms(0) == asked
+
+
+@pytest.mark.parametrize(("ret", "whole"), [("FULL", True), ("HDRS", False), (None, False)])
+def test_ret_full_returns_the_message(ret: str | None, whole: bool) -> None:
+    given = mail()
+    (report,) = send(replace(given, envelope=replace(given.envelope, ret=ret)), FAILED)
+    assert (b"secret body" in report.raw) == whole
+
+
+@pytest.mark.parametrize(
+    ("reply", "told"),
+    [
+        ("550 5.1.1 <a@agiris.example> unknown", "smtp; 550 5.1.1 bad destination mailbox address"),
+        ("552 5.2.2 a@agiris.example is full", "smtp; 552 5.2.2 mailbox full"),
+        ("550 a@agiris.example unknown", "smtp; 550"),
+        ("550 5.99.9 a@agiris.example", "smtp; 550 5.99.9"),
+        ("smarthost of a@agiris.example is gone", None),
+    ],
+)
+def test_the_codes_of_a_reply_are_told_and_not_its_text(reply: str, told: str | None) -> None:
+    (report,) = send(mail(), replace(FAILED, reply=reply))
+    message = message_from_bytes(report.raw, policy=policy.default)
+    status = next(part for part in message.walk() if part.get_content_type() == "message/delivery-status")
+    assert status.get_payload()[1]["Diagnostic-Code"] == told
+    assert b"agiris.example" not in report.raw
+
+
+def body(made: Message) -> str:
+    message = message_from_bytes(made.raw, policy=policy.default)
+    return str(message.get_content())
+
+
+def tell(items: list[Item], language: str = "fr", firm: str = "Cabinet Durand") -> Message:
+    return notice(
+        items, firm=firm, to="op@firm.example", language=language, hostname="r.example", smarthost="default", now=NOW
+    )
+
+
+def held(number: int, reason: Reason = Reason.WRONG_CLIENT) -> Item:
+    return Item(
+        "held", delivery(queue_id=f"Q{number}", dossier="00012345", state=State.HELD, reason=reason, detail="D")
+    )
+
+
+def test_a_thousand_held_mails_are_one_notice_that_can_be_read() -> None:
+    made = tell([held(number) for number in range(1000)])
+    text = body(made)
+    assert text.count("00012345") == MAX_LISTED
+    assert f"… et {1000 - MAX_LISTED} de plus" in text
+    assert len(text.splitlines()) < 40
+    assert message_from_bytes(made.raw, policy=policy.default)["Subject"] == "Cabinet Durand\u00a0: 1000 retenus"
+
+
+def test_each_cause_has_its_sentence_and_its_mend_in_both_languages() -> None:
+    late = Item("late", delivery(queue_id="QL", state=State.DEFERRED, last_reply="451 4.4.1 no connection"))
+    items = [held(1), held(2, Reason.UNKNOWN_CLIENT), late]
+    french, english = body(tell(items)), body(tell(items, "en"))
+    assert "ni le vendeur ni l'acheteur" in french
+    assert "queue replan" in french
+    assert "451 4.4.1 no connection" in french
+    assert "neither seller nor buyer" in english
+    assert "unknown client" in english
+
+
+def test_a_firms_name_cannot_write_a_header() -> None:
+    made = tell([held(1)], firm="Cabinet\r\nBcc: thief@evil.example")
+    assert message_from_bytes(made.raw, policy=policy.default)["Bcc"] is None
+
+
+def failed(reply: str) -> Item:
+    return Item("failed", delivery(queue_id="QF", state=State.FAILED, dossier="00012345", last_reply=reply))
+
+
+@pytest.mark.parametrize(
+    ("reply", "replan"),
+    [
+        ("550 5.1.1 no such mailbox", True),
+        ("550 5.1.10 recipient not found", True),
+        ("550 no such user here", True),
+        ("553 unknown recipient", True),
+        ("550 5.2.1 mailbox disabled", True),
+        ("failed 5.1.1 550 5.1.1 no such user", True),
+        ("550 5.4.4 host not found", True),
+        ("550 5.7.1 message rejected", False),
+        ("550 5.1.8 sender unknown", False),
+        ("550 5.1.7 bad sender", False),
+        ("554 5.6.0 content", False),
+        ("552 5.3.4 too large", False),
+        ("451 4.4.1 no connection", False),
+        ("552 5.2.2 mailbox full", False),
+    ],
+)
+def test_the_fix_of_a_wrong_address_is_a_new_plan_for_retry_goes_to_the_old_one(reply: str, replan: bool) -> None:
+    for language in ("fr", "en"):
+        text = body(tell([failed(reply)], language))
+        assert ("agiris-relay queue replan ID" in text, "agiris-relay queue retry ID" in text) == (replan, not replan)
+        assert reply in text
+
+
+def test_a_notice_of_late_messages_only_asks_for_nothing() -> None:
+    late = Item("late", delivery(queue_id="QL", state=State.DEFERRED, last_reply="451 4.4.1 no connection"))
+    for language, decide, wait in (
+        ("fr", "Les pièces suivantes attendent votre décision.", "vous n'avez rien à faire."),
+        ("en", "The following documents wait for your decision.", "you need not do anything."),
+    ):
+        assert wait in body(tell([late], language)) and decide not in body(tell([late], language))
+        assert decide in body(tell([late, held(1)], language)) and wait not in body(tell([late, held(1)], language))

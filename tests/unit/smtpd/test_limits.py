@@ -1,0 +1,82 @@
+import ipaddress
+
+import pytest
+
+from relay.observability.events import RejectCause
+from relay.smtpd.limits import (
+    GUESSES_HOST,
+    AuthFailureLimiter,
+    ConnectionCounter,
+    MemoryBudget,
+    RateLimiter,
+    allowed,
+    host_of,
+)
+from tests.support.smtp_server import Limits
+
+
+@pytest.mark.parametrize(
+    "peer, host",
+    [
+        ("192.0.2.1", "192.0.2.1"),
+        ("::ffff:192.0.2.1", "192.0.2.1"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("", ""),
+    ],
+)
+def test_host_of(peer: str, host: str) -> None:
+    assert host_of(peer) == host
+
+
+def test_networks() -> None:
+    networks = [ipaddress.ip_network("192.0.2.0/24"), ipaddress.ip_network("2001:db8::/32")]
+    assert allowed("192.0.2.7", networks) and allowed("::ffff:192.0.2.7", networks)
+    assert allowed("2001:db8::1%eth0", networks)
+    assert not allowed("198.51.100.1", networks) and not allowed("", networks) and not allowed("x", networks)
+
+
+def test_presence_counts_by_host_and_in_all_but_not_who_is_turned_away() -> None:
+    presence, limits = ConnectionCounter(), Limits(max_connections=3, max_connections_per_host=2)
+    assert presence.enter("192.0.2.1", limits) is None
+    assert presence.enter("192.0.2.1", limits) is None
+    assert presence.enter("192.0.2.1", limits) is RejectCause.HOST_LIMIT
+    assert presence.enter("192.0.2.2", limits) is None
+    assert presence.enter("192.0.2.3", limits) is RejectCause.SERVER_LIMIT
+    assert presence.total == 3
+    presence.leave("192.0.2.1")
+    presence.leave("192.0.2.2")
+    assert presence.total == 1
+    assert presence.enter("192.0.2.1", limits) is None
+
+
+def test_guesses_are_forgotten() -> None:
+    now = 0.0
+    guesses = AuthFailureLimiter(lambda: now)
+    for _ in range(GUESSES_HOST):
+        assert not guesses.barred("2001:db8::1")
+        guesses.failed("2001:db8::1")
+    assert guesses.barred("2001:db8::2")
+    now = 601.0
+    assert not guesses.barred("2001:db8::1")
+
+
+def test_memory_puts_off_the_second_mail_but_never_the_only_one() -> None:
+    memory = MemoryBudget(100)
+    assert memory.take(500, beside=0)
+    assert memory.take(500, beside=500)
+    assert not memory.take(1, beside=0)
+    memory.give(1000)
+    assert memory.used == 0 and memory.take(60, beside=0) and not memory.take(50, beside=0)
+
+
+def test_a_host_has_so_many_mails_a_minute_and_no_more_in_any_minute() -> None:
+    now = [0.0]
+    pace = RateLimiter(lambda: now[0])
+    assert [pace.admit("192.0.2.1", 3) for _ in range(4)] == [True, True, True, False]
+    assert pace.admit("192.0.2.2", 3)
+    now[0] = 20.0
+    assert [pace.admit("192.0.2.1", 3) for _ in range(2)] == [True, False]
+    now[0] = 3600.0
+    assert [pace.admit("192.0.2.1", 3) for _ in range(4)] == [True, True, True, False]
+    assert all(pace.admit("192.0.2.1", 0) for _ in range(100))
