@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import random
 import signal
 import smtplib
 import socket
@@ -37,18 +38,20 @@ check:
 """
 
 
+_PORTS = range(10_000, 32_768)
+"""Below those that Linux gives to outgoing connections: such a one must not take the port before its server listens."""
 _given: set[int] = set()
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 that nobody holds at this moment, another one at each call."""
-    while True:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = int(probe.getsockname()[1])
-        if port not in _given:
-            _given.add(port)
-            return port
+    """A port of 127.0.0.1 that nobody holds at this moment, another one at each call. Raises OSError if none is."""
+    for port in random.sample(_PORTS, 1000):
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            if port not in _given:
+                _given.add(port)
+                return port
+    raise OSError("no port of 127.0.0.1 is free")
 
 
 @dataclass

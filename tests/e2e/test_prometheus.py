@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 import yaml
 from aiosmtpd.smtp import SMTP
-from tests.unit.observability.test_prometheus_live import QUERIES, Prometheus, needs_prometheus, seen
 
 from relay.demo.receiver import Receiver
 from relay.demo.stage import CHECK_YAML, Stage
 from tests.e2e.test_broken_situations import MARTIN, submission
+from tests.unit.observability.test_prometheus_live import QUERIES, Prometheus, needs_prometheus, seen
 
 RETRY = "retry: {first: 1 s, factor: 1, ceiling: 1 s, warn_after: 4 h, give_up: 5 d, attempts: 5}\n"
 FAST = "destinations: {agiris: {max_mails_per_minute: 10000}}\n"
