@@ -5,7 +5,8 @@ import sys
 
 COMMANDS = {
     "compare": "ours against Postfix, plain and with a milter: rate, CPU, memory, side by side in one run",
-    "profile": "where the time of one mail goes, by thread, organ and function",
+    "profile": "where the time of one message goes, by thread, package and function",
+    "path": "how many modules and functions of the daemon one message passes",
     "growth": "more of it: waiting mails, clients, sessions, octets, destinations",
     "latency": "p50 and p99 at a steady rate, ours against Postfix, also on a slow disk",
     "hostile": "a huge mail, and one that takes a worker its whole time-out: what the others lose",

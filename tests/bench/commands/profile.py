@@ -56,11 +56,11 @@ def _tell_run(bench: Bench, given: argparse.Namespace, mail: Template) -> None:
         bench.measure(ours.target, Load(given.size, (mail,), 100, 20))
         alone = bench.measure(ours.target, Load(given.size, (mail,), min(200, given.count), 1))
         pid = ours.rig.pid
-        os.kill(pid, signal.SIGUSR1)
+        os.kill(pid, signal.SIGRTMIN)
         before = proc.tree((pid,))
         result = bench.measure(ours.target, load)
         after = proc.tree((pid,))
-        os.kill(pid, signal.SIGUSR2)
+        os.kill(pid, signal.SIGRTMIN + 1)
         out = Path(folder, "samples.json")
         wait_until(out.exists, 20, "the daemon wrote no samples")
         told = json.loads(out.read_text())

@@ -1,6 +1,6 @@
 """The daemon under the sampler: `python -m tests.bench.sampling.daemon OUT … run --config DIR`, before a command line.
 
-SIGUSR1 begins, SIGUSR2 ends and writes what was seen to OUT. Only the daemon's own process is looked at.
+SIGRTMIN begins, SIGRTMIN+1 ends and writes what was seen to OUT. Only the daemon's own process is looked at.
 """
 
 import json
@@ -53,8 +53,8 @@ def main_thread() -> tuple[float, float]:
 def main() -> None:
     """Run the daemon."""
     recorder = Recorder(Path(sys.argv[1]))
-    signal.signal(signal.SIGUSR1, recorder.begin)
-    signal.signal(signal.SIGUSR2, recorder.end)
+    signal.signal(signal.SIGRTMIN, recorder.begin)
+    signal.signal(signal.SIGRTMIN + 1, recorder.end)
     cli(sys.argv[sys.argv.index("run") :], prog_name="agiris-relay")
 
 
