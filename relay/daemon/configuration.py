@@ -11,7 +11,7 @@ from relay.daemon.health import PENDING
 from relay.daemon.outbound import KeyFault, Signing, read_key
 from relay.daemon.start import CONFIG_FAULT, TRY_LATER, StartError
 from relay.dkim.signature import Signer
-from relay.observability.events import Event
+from relay.observability.events import EventName
 from relay.observability.log import configure, event_log
 from relay.observability.metrics import Metrics
 from relay.observability.systemd import denied_configuration
@@ -126,7 +126,7 @@ class Configuration:
         except KeyFault as error:
             raise StartError(CONFIG_FAULT, str(error)) from error
         for fault in result.warnings:
-            event_log(Event.CONFIG_WARNING, fault=str(fault))
+            event_log(EventName.CONFIG_WARNING, fault=str(fault))
         self._count(settings)
         return settings
 
@@ -135,7 +135,7 @@ class Configuration:
         async with self._one_at_a_time:
             prepared = await self.in_force.prepare()
             for warning in prepared.result.warnings:
-                event_log(Event.CONFIG_WARNING, fault=str(warning))
+                event_log(EventName.CONFIG_WARNING, fault=str(warning))
             if not prepared.result.ok:
                 return self._failed(str(fault) for fault in prepared.result.faults)
             secrets = await _read_secrets(prepared, door)
@@ -151,15 +151,15 @@ class Configuration:
             clients = self.settings.terms.clients
             await free_gradually(replaced)
             await self._warn_of_removed(spool, before - clients.keys())
-            event_log(Event.RELOADED, clients=len(clients), files_read=prepared.result.reread)
+            event_log(EventName.RELOADED, clients=len(clients), files_read=prepared.result.reread)
             return True
 
     def _failed(self, faults: Iterable[str]) -> bool:
         self._metrics.reload_failed()
         self.trouble = "the files of the configuration have faults, the one before them is in force"
         for fault in faults:
-            event_log(Event.RELOAD_FAILED, fault=fault)
-        event_log(Event.RELOAD_FAILED, clients=len(self.settings.terms.clients), text="the old configuration stays")
+            event_log(EventName.RELOAD_FAILED, fault=fault)
+        event_log(EventName.RELOAD_FAILED, clients=len(self.settings.terms.clients), text="the old configuration stays")
         return False
 
     def _follow(self, spool: Spool, pool: CheckerPool) -> None:
@@ -184,7 +184,7 @@ class Configuration:
                 waiting = await spool.find(Query(frozenset(PENDING), dossier, firm))
                 if waiting:
                     text = f'client "{key}" removed; {len(waiting)} queued mails keep their old route'
-                    event_log(Event.CONFIG_WARNING, fault=text)
+                    event_log(EventName.CONFIG_WARNING, fault=text)
 
 
 async def _read_secrets(

@@ -26,7 +26,7 @@ from relay.daemon.start import (
 from relay.daemon.supervisor import Supervisor
 from relay.intake import Intake
 from relay.model import Disposition, Message
-from relay.observability.events import Event
+from relay.observability.events import EventName
 from relay.observability.health import Lag
 from relay.observability.http import Http
 from relay.observability.log import event_log
@@ -64,7 +64,7 @@ async def serve(folder: Path) -> int:
         await daemon.give_up()
         return error.code
     except Exception as error:
-        event_log(Event.INTERNAL_ERROR, where="start", exception=error)
+        event_log(EventName.INTERNAL_ERROR, where="start", exception=error)
         await daemon.give_up()
         return TRY_LATER
     return await daemon.until_stopped()
@@ -100,7 +100,7 @@ class Daemon:
         await listen(settings, self._door, self._http)
         self._background(settings, spool, pool)
         addresses = [f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in self._door.addresses]
-        event_log(Event.STARTED, listen=addresses, http=self._http.address if self._http else None)
+        event_log(EventName.STARTED, listen=addresses, http=self._http.address if self._http else None)
         # What lives as long as the daemon is no garbage: the collector need not look at 10,000 clients again and again.
         gc.collect()
         gc.freeze()
@@ -118,11 +118,11 @@ class Daemon:
         """Wait for SIGTERM (or a broken spool), drain, put everything away; the exit code."""
         await self._stop.wait()
         self._systemd.stopping("finishing what is in hand")
-        event_log(Event.STOPPING)
+        event_log(EventName.STOPPING)
         await self._door.drain(DRAIN_SECONDS)
         cut = await self._queue.drain(DRAIN_SECONDS)
         await self.close()
-        event_log(Event.STOPPED, unfinished=cut, code=self._code)
+        event_log(EventName.STOPPED, unfinished=cut, code=self._code)
         return self._code
 
     async def give_up(self) -> None:
@@ -161,14 +161,13 @@ class Daemon:
         )
         hostname = settings.terms.hostname
         self._door = SmtpServer(settings.listen, configuration.in_force.limits, intake, hostname, witness.door)
-        witness.sessions = lambda: self._door.sessions
         self._watch = HealthMonitor(
             spool=spool,
             pool=pool,
             queue=self._queue,
             metrics=self._metrics,
             systemd=self._systemd,
-            sessions=witness.sessions,
+            sessions=lambda: self._door.sessions,
             trouble=lambda: configuration.trouble,
             failures=self._supervisor.failures,
         )
@@ -201,7 +200,7 @@ class Daemon:
         for number in STOP_SIGNALS:
             loop.add_signal_handler(number, self._stop.set)
         for number in IGNORED_SIGNALS:
-            loop.add_signal_handler(number, partial(event_log, Event.SIGNAL_IGNORED, signal=number.name))
+            loop.add_signal_handler(number, partial(event_log, EventName.SIGNAL_IGNORED, signal=number.name))
 
     def _reload_soon(self) -> None:
         """Now, or when the start is done: what it has read may have changed since."""
@@ -224,6 +223,6 @@ class Daemon:
     def _broken(self, why: str) -> None:
         """The spool can promise nothing any more: stop, so that the next start reads again what is really there."""
         if self._code == OK:
-            event_log(Event.SPOOL_BROKEN, why=why)
+            event_log(EventName.SPOOL_BROKEN, why=why)
         self._code = IO_ERROR
         self._stop.set()

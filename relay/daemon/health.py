@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from relay.checker import CheckerPool
 from relay.model import State
-from relay.observability.events import Event
+from relay.observability.events import EventName
 from relay.observability.log import event_log
 from relay.observability.metrics import Metrics
 from relay.observability.systemd import Systemd
@@ -56,12 +56,12 @@ class HealthMonitor:
 
     async def refresh(self) -> Stats:
         """Bring the figures up to date, before a scrape."""
+        self._metrics.connections_open(self._sessions())
         stats = await self._spool.stats()
         writable = self._spool.unhealthy() is None
         self._metrics.spool(
             stats.by_state, stats.held, stats.oldest, stats.octets, stats.free, stats.corrupt, writable=writable
         )
-        self._metrics.disconnected(self._sessions())
         busy = self._pool.busy
         self._metrics.workers(busy, max(0, self._pool.size - busy), self._pool.waiting)
         return stats
@@ -71,7 +71,7 @@ class HealthMonitor:
         try:
             await self.refresh()
         except SpoolError as error:
-            event_log(Event.INTERNAL_ERROR, where="figures", exception=error)
+            event_log(EventName.INTERNAL_ERROR, where="figures", exception=error)
 
     async def report_status(self) -> None:
         """Keep the line of `systemctl status` true, until cancelled."""
@@ -103,8 +103,8 @@ async def housekeeping(spool: Spool, keep: Callable[[], float]) -> None:
             before = time.time() - keep()
             purged = await spool.purge(before, PURGE_STEP, withheld=before)
         except SpoolError as error:
-            event_log(Event.INTERNAL_ERROR, where="purge", exception=error)
+            event_log(EventName.INTERNAL_ERROR, where="purge", exception=error)
             purged = 0
         if purged:
-            event_log(Event.PURGED, mails=purged)
+            event_log(EventName.PURGED, mails=purged)
         await asyncio.sleep(1.0 if purged == PURGE_STEP else PURGE_SECONDS)

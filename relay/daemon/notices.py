@@ -12,7 +12,7 @@ from typing import Protocol
 from relay.model import Delivery, State
 from relay.notifications import Item, notice
 from relay.notifications.digest import Figures, digest
-from relay.observability.events import Event
+from relay.observability.events import EventName
 from relay.observability.log import event_log
 from relay.settings.settings import Settings
 from relay.spool.port import PeriodStatistics, Query, Spool, SpoolError
@@ -65,7 +65,7 @@ class Notices:
             try:
                 await self.tell()
             except SpoolError as error:
-                event_log(Event.INTERNAL_ERROR, where="notices", exception=error)
+                event_log(EventName.INTERNAL_ERROR, where="notices", exception=error)
             with suppress(TimeoutError):
                 async with asyncio.timeout(ROUND):
                     await self._wanted.wait()
@@ -192,7 +192,7 @@ class Digests:
             try:
                 await self.send()
             except SpoolError as error:
-                event_log(Event.INTERNAL_ERROR, where="digest", exception=error)
+                event_log(EventName.INTERNAL_ERROR, where="digest", exception=error)
             await asyncio.sleep(DIGEST_ROUND)
 
     async def send(self) -> int:

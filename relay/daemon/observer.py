@@ -10,44 +10,60 @@ from urllib.parse import quote
 from relay.inspection import Report
 from relay.model import Action, Delivery, Disposition, DocumentPart, Envelope, Message, Plan
 from relay.model import Event as History
-from relay.observability.events import Event, Notice, RejectCause, Restart, TransactionRejectCause
+from relay.observability.events import (
+    AuthenticationFailed,
+    ConnectionOpened,
+    ConnectionRejected,
+    Event,
+    EventName,
+    FinalReply,
+    InternalError,
+    Notice,
+    RejectCause,
+    Restart,
+    SessionError,
+    TransactionRejectCause,
+    TransactionRejected,
+)
 from relay.observability.log import event_log
-from relay.observability.metrics import Metrics
+from relay.observability.observer import Observer as TypedObserver
+from relay.observability.observer import domains
 from relay.reasons import Reason
 from relay.replies import Deferred, Delivered, Failed, OutcomeUnknown, Reply, Stage
 from relay.spool.port import Spool, SpoolError
 
 OUTCOMES = (Delivered, Deferred, Failed, OutcomeUnknown)
-_DOOR = {
-    "connection_rejected": Event.CONNECTION_REJECTED,
-    "authentication_failed": Event.AUTHENTICATION_FAILED,
+_BY_NAME: dict[str, Callable[[dict[str, Any]], Event]] = {
+    "connection": lambda fields: ConnectionOpened(**fields),
+    "connection_rejected": lambda fields: ConnectionRejected(fields["peer"], RejectCause(fields["cause"])),
+    "authentication_failed": lambda fields: AuthenticationFailed(**fields),
+    "session_error": lambda fields: SessionError(**fields),
+    "internal_error": lambda fields: InternalError(fields["where"], fields["error"], fields.get("peer")),
+    "final_reply": lambda fields: FinalReply(fields["code"], fields["seconds"]),
+    "rejected": lambda fields: TransactionRejected(**fields),
 }
 _TEMPORARY = {
-    TransactionRejectCause.CHECKER_OVERLOADED: Event.CHECKER_OVERLOADED,
-    TransactionRejectCause.STORAGE_FULL: Event.SPOOL_FULL,
-    TransactionRejectCause.STORAGE_FAILED: Event.STORE_FAILED,
+    TransactionRejectCause.CHECKER_OVERLOADED: EventName.CHECKER_OVERLOADED,
+    TransactionRejectCause.STORAGE_FULL: EventName.SPOOL_FULL,
+    TransactionRejectCause.STORAGE_FAILED: EventName.STORE_FAILED,
 }
 
 _EVENT = {
-    Disposition.RELAY: Event.QUEUED,
-    Disposition.HOLD: Event.HELD,
-    Disposition.WITHHOLD: Event.WITHHELD,
-    Disposition.REFUSE: Event.REJECTED,
+    Disposition.RELAY: EventName.QUEUED,
+    Disposition.HOLD: EventName.HELD,
+    Disposition.WITHHOLD: EventName.WITHHELD,
+    Disposition.REFUSE: EventName.REJECTED,
 }
 
 
-class Observer:
-    """Told by intake, door and queue manager; tells the log and the metrics. sessions: how many are open now."""
-
-    def __init__(self, metrics: Metrics) -> None:
-        self._metrics = metrics
-        self.sessions: Callable[[], int] = lambda: 0
+class Observer(TypedObserver):
+    """What is not told by typed events yet."""
 
     def accepted(self, mail: Message, reports: Sequence[Report], seconds: float, held: Sequence[Delivery] = ()) -> None:
         """A message is durable and answered 250. held: what the spool held of it."""
         self._metrics.accepted(mail, reports, seconds, held)
         event_log(
-            Event.ACCEPTED,
+            EventName.ACCEPTED,
             queue_id=mail.queue_id,
             peer=mail.envelope.peer,
             sender=mail.envelope.sender,
@@ -64,7 +80,7 @@ class Observer:
     def _checked(self, queue_id: str, reports: Sequence[Report]) -> None:
         for report in reports:
             event_log(
-                Event.CHECKED,
+                EventName.CHECKED,
                 queue_id=queue_id,
                 sha256=report.sha256,
                 kind=report.kind,
@@ -93,7 +109,7 @@ class Observer:
     def duplicate(self, queue_id: str, seconds: float) -> None:
         """A message stored before was answered with its first queue id."""
         self._metrics.duplicate(seconds)
-        event_log(Event.DUPLICATE_SUBMISSION, queue_id=queue_id)
+        event_log(EventName.DUPLICATE_SUBMISSION, queue_id=queue_id)
 
     def refused(
         self,
@@ -107,14 +123,14 @@ class Observer:
         """A message was answered 5xx for what it holds."""
         self._metrics.refused(reason, seconds, reports)
         event_log(
-            Event.REJECTED,
+            EventName.REJECTED,
             queue_id=queue_id,
             peer=envelope.peer,
             stage=Stage.DATA,
             cause=TransactionRejectCause.CONTENT,
             reason=reason,
             reply=f"{reply.code} {reply.enhanced}",
-            **_domains(envelope.sender, envelope.addresses),
+            **domains(envelope.sender, envelope.addresses),
         )
         self._checked(queue_id, reports)
 
@@ -123,7 +139,7 @@ class Observer:
     ) -> None:
         """The final dot of a message was answered 4xx: the platform keeps it."""
         self._metrics.tempfailed(cause, seconds)
-        known = {"peer": envelope.peer, **_domains(envelope.sender, envelope.addresses)}
+        known = {"peer": envelope.peer, **domains(envelope.sender, envelope.addresses)}
         event_log(_TEMPORARY[cause], queue_id=queue_id, reply=f"{reply.code} {reply.enhanced}", why=why, **known)
 
     def no_room(self, cause: TransactionRejectCause, reply: Reply, why: str) -> None:
@@ -134,17 +150,17 @@ class Observer:
     def bounce_received(self, queue_id: str, failed: bool) -> None:
         """A report about a message we relayed came to its return path."""
         self._metrics.bounce_received()
-        event_log(Event.BOUNCE_RECEIVED, queue_id=queue_id, failed=failed)
+        event_log(EventName.BOUNCE_RECEIVED, queue_id=queue_id, failed=failed)
 
     def told(self, about: str, queue_id: str, deliveries: int) -> None:
         """A notice or a status notification was put in the queue as `queue_id`."""
         self._metrics.report_sent(Notice(about))
-        event_log(Event.NOTIFICATION_QUEUED, queue_id=queue_id, about=about, deliveries=deliveries)
+        event_log(EventName.NOTIFICATION_QUEUED, queue_id=queue_id, about=about, deliveries=deliveries)
 
     def operator_acted(self, queue_id: str, done: History) -> None:
         """An operator released, held, retried, dropped or replanned a message or one of its deliveries."""
         event_log(
-            Event(done.what),
+            EventName(done.what),
             queue_id=queue_id,
             delivery=f"{queue_id}.{done.number}" if done.number else None,
             operator=done.by,
@@ -152,7 +168,7 @@ class Observer:
             ordered=datetime.fromtimestamp(done.at, UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
         )
 
-    def __call__(self, event: Event, **facts: object) -> None:
+    def __call__(self, event: EventName, **facts: object) -> None:
         """The queue manager tells what became of a delivery (relay.queue.ports.Witness)."""
         delivery, outcome, seconds = facts.get("delivery"), facts.get("outcome"), facts.get("seconds")
         if isinstance(delivery, Delivery) and isinstance(outcome, OUTCOMES) and isinstance(seconds, float):
@@ -160,39 +176,17 @@ class Observer:
         event_log(event, alert=bool(facts.get("alert")), **_told(facts))
 
     def door(self, name: str, /, **fields: Any) -> None:
-        """The SMTP door tells of its sessions (relay.smtpd.Door)."""
-        if name == "connection":
-            self._metrics.connected(self.sessions())
-            return
-        if name == "internal_error":
-            event_log(
-                Event.INTERNAL_ERROR, where=fields.get("where"), peer=fields.get("peer"), exception=fields.get("error")
-            )
-            return
-        if name == "final_reply":
-            self._metrics.final_reply(int(fields["code"]), float(fields["seconds"]))
-            return
-        if name == "rejected":
-            self._metrics.rejected(Stage(fields["stage"]), TransactionRejectCause(fields["cause"]))
-            addresses = fields.pop("sender"), fields.pop("recipients")
-            event_log(Event.REJECTED, **fields, **_domains(*addresses))
-            return
-        event = _DOOR.get(name, Event.SESSION_ERROR)
-        if event is Event.CONNECTION_REJECTED:
-            self._metrics.connection_refused(RejectCause(fields["cause"]))
-        elif event is Event.AUTHENTICATION_FAILED:
-            self._metrics.authentication_failed()
-        told: dict[str, Any] = {key: str(value) for key, value in fields.items()}
-        event_log(event, **told)
+        """The SMTP server tells of its sessions by name: until it tells the observer itself."""
+        self.observe(_BY_NAME[name](fields))
 
     def worker(self, name: str, fields: dict[str, object]) -> None:
         """The pool tells of its processes (relay.checker.Pool)."""
-        event = Event(name)
-        if event is Event.WORKER_RESTARTED:
+        event = EventName(name)
+        if event is EventName.WORKER_RESTARTED:
             cause = Restart(str(fields.get("cause")))
             self._metrics.worker_restarted(cause)
             if cause in (Restart.MEMORY, Restart.RECYCLED):  # routine: between two documents, none is lost
-                event = Event.WORKER_RETIRED
+                event = EventName.WORKER_RETIRED
         told: dict[str, Any] = dict(fields)
         event_log(event, **told)
 
@@ -200,9 +194,9 @@ class Observer:
         """The engine's self-test ended; `failure`: why it cannot be trusted, or None."""
         self._metrics.self_test(failure is None)
         if failure is None:
-            event_log(Event.SELF_TEST_PASSED)
+            event_log(EventName.SELF_TEST_PASSED)
         else:
-            event_log(Event.SELF_TEST_FAILED, why=failure)
+            event_log(EventName.SELF_TEST_FAILED, why=failure)
 
 
 def _as_stored(plan: Plan, held: Sequence[Delivery]) -> Iterator[Plan]:
@@ -215,18 +209,6 @@ def _as_stored(plan: Plan, held: Sequence[Delivery]) -> Iterator[Plan]:
         yield replace(plan, to=leaving)
     staying = tuple(each for each in plan.to if each in stopped)
     yield replace(plan, disposition=Disposition.HOLD, reason=held[0].reason, to=staying)
-
-
-def _domains(sender: str, recipients: Sequence[str]) -> dict[str, Any]:
-    """The domains of a transaction, for the log: no local part of an address that was rejected, at any level."""
-    known: dict[str, Any] = {"sender_domain": _domain(sender)} if sender else {}
-    if recipients:
-        known["recipient_domains"] = list(dict.fromkeys(map(_domain, recipients)))
-    return known
-
-
-def _domain(address: str) -> str:
-    return address.rpartition("@")[2] if "@" in address else ""
 
 
 def _told(facts: Mapping[str, object]) -> dict[str, Any]:
@@ -260,7 +242,7 @@ async def log_operator_actions(spool: Spool, witness: Observer) -> None:
         try:
             await log_new_actions(spool, witness)
         except SpoolError as error:
-            event_log(Event.INTERNAL_ERROR, where="operator actions", exception=error)
+            event_log(EventName.INTERNAL_ERROR, where="operator actions", exception=error)
             await asyncio.sleep(RETRY_SECONDS)
         await asyncio.sleep(POLL_SECONDS)
 

@@ -7,7 +7,7 @@ from contextlib import suppress
 
 from relay.checker import CheckerOverloaded, CheckerPool
 from relay.daemon.observer import Observer
-from relay.observability.events import Event
+from relay.observability.events import EventName
 from relay.observability.http import Http
 from relay.observability.log import event_log
 from relay.observability.systemd import denied
@@ -42,9 +42,9 @@ async def open_the_spool(settings: Settings) -> Spool:
             raise StartError(TRY_LATER, f"{error}: {denied(str(error.__cause__.filename))}") from error
         raise StartError(TRY_LATER, str(error)) from error
     for notice in getattr(spool, "notices", ()):
-        event_log(Event.MESSAGE_CORRUPT, text=notice)
+        event_log(EventName.MESSAGE_CORRUPT, text=notice)
     stats = await spool.stats()
-    event_log(Event.SPOOL_OPENED, deliveries={state.value: number for state, number in stats.by_state.items()})
+    event_log(EventName.SPOOL_OPENED, deliveries={state.value: number for state, number in stats.by_state.items()})
     return spool
 
 

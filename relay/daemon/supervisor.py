@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from relay.observability.events import Event
+from relay.observability.events import EventName
 from relay.observability.log import event_log
 
 FIRST_PAUSE = 1.0
@@ -84,7 +84,7 @@ async def _try(name: str, work: Work) -> str | None:
         await work()
     except Exception as error:
         with suppress(Exception):  # a log that cannot be written must not end what watches over the tasks
-            event_log(Event.INTERNAL_ERROR, where=name, exception=error)
+            event_log(EventName.INTERNAL_ERROR, where=name, exception=error)
         return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
     return None
 

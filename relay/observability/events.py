@@ -1,148 +1,119 @@
-"""The closed vocabulary of events and of the metrics' labels."""
+"""What happens in the relay, as typed values: each event's log name, level and fields; the metrics' closed labels.
 
-import logging
+Whoever notices something tells `relay.observability.observer.Observer`, which makes the log line and the metric of it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
 from enum import StrEnum
+from logging import ERROR, INFO, WARNING
+from typing import ClassVar
+
+from relay.replies import Reply, Stage
 
 
-class Event(StrEnum):
+class EventName(StrEnum):
+    """Every name that stands in the log. level: ERROR needs a person now, WARNING may, INFO is the story."""
+
+    level: int
+    meaning: str
+
+    def __new__(cls, value: str, level: int = INFO, meaning: str = "") -> "EventName":
+        member = str.__new__(cls, value)
+        member._value_, member.level, member.meaning = value, level, meaning
+        return member
+
     # the daemon
-    STARTED = "started"
-    STOPPING = "stopping"
-    STOPPED = "stopped"
-    RELOADED = "reloaded"
-    RELOAD_FAILED = "reload_failed"
-    CONFIG_WARNING = "config_warning"
-    SELF_TEST_PASSED = "self_test_passed"
-    SELF_TEST_FAILED = "self_test_failed"
-    STALLED = "stalled"
-    SIGNAL_IGNORED = "signal_ignored"
-    INTERNAL_ERROR = "internal_error"
-    LIBRARY = "library"
+    STARTED = "started", INFO, "the doors listen, the spool is open: mails are taken"
+    STOPPING = "stopping", INFO, "asked to stop: no new connection is taken, what is in hand is finished"
+    STOPPED = "stopped", INFO, "everything is put away; the process ends"
+    RELOADED = "reloaded", INFO, "the configuration was read again and is in force"
+    RELOAD_FAILED = "reload_failed", ERROR, "the new configuration has faults: the one in force stays"
+    CONFIG_WARNING = "config_warning", WARNING, "the configuration in force has something an operator should know of"
+    SELF_TEST_PASSED = "self_test_passed", INFO, "the sample Factur-X was checked as it should be"
+    SELF_TEST_FAILED = (
+        "self_test_failed",
+        ERROR,
+        "the sample Factur-X was not checked as it should be: verdicts cannot be trusted",
+    )
+    STALLED = "stalled", ERROR, "the event loop or the queue manager makes no progress"
+    SIGNAL_IGNORED = "signal_ignored", WARNING, "a signal came that asks for nothing this daemon does"
+    INTERNAL_ERROR = (
+        "internal_error",
+        ERROR,
+        "an unforeseen error, a bug: answered 4xx or deferred, with its traceback in this record",
+    )
+    LIBRARY = "library", WARNING, "a library had something to say (a stdlib logger at WARNING or above)"
     # the door
-    CONNECTION_REJECTED = "connection_rejected"
-    AUTHENTICATION_FAILED = "authentication_failed"
-    SESSION_ERROR = "session_error"
+    CONNECTION_REJECTED = "connection_rejected", WARNING, "a connection was turned away before its first command"
+    AUTHENTICATION_FAILED = "authentication_failed", WARNING, "wrong user or password at the SMTP door"
+    SESSION_ERROR = "session_error", INFO, "the SMTP client broke the protocol, a limit or the connection"
     # one message comes in
-    CHECKED = "checked"
-    ACCEPTED = "accepted"
-    DUPLICATE_SUBMISSION = "duplicate_submission"
-    REJECTED = "rejected"
-    CHECKER_OVERLOADED = "checker_overloaded"
-    STORE_FAILED = "store_failed"
-    BOUNCE_RECEIVED = "bounce_received"
+    CHECKED = "checked", INFO, "one document was checked: its verdict and the rules it breaks"
+    ACCEPTED = "accepted", INFO, "a mail is durable in the spool and was answered 250"
+    DUPLICATE_SUBMISSION = (
+        "duplicate_submission",
+        INFO,
+        "the very same mail was accepted before: 250 with the first queue id, nothing stored",
+    )
+    REJECTED = (
+        "rejected",
+        WARNING,
+        "a sender, a recipient or a message was rejected, for the cause given; nothing was stored",
+    )
+    CHECKER_OVERLOADED = (
+        "checker_overloaded",
+        WARNING,
+        "too many documents wait to be checked: the mail was answered 451",
+    )
+    STORE_FAILED = (
+        "store_failed",
+        ERROR,
+        "the disk could not make a message durable: it was answered 451, and nothing was stored",
+    )
+    BOUNCE_RECEIVED = "bounce_received", INFO, "a bounce of a mail relayed earlier came home"
     # what becomes of a delivery
-    QUEUED = "queued"
-    HELD = "held"
-    WITHHELD = "withheld"
-    RELEASED = "released"
-    RETRIED = "retried"
-    REPLANNED = "replanned"
-    DROPPED = "dropped"
-    ATTEMPT = "attempt"
-    DELIVERED = "delivered"
-    DEFERRED = "deferred"
-    FAILED = "failed"
-    OUTCOME_UNKNOWN = "outcome_unknown"
-    ATTEMPT_UNCONFIRMED = "attempt_unconfirmed"
-    DELAYED = "delayed"
-    NOTIFICATION_QUEUED = "notification_queued"
-    PURGED = "purged"
+    QUEUED = "queued", INFO, "a delivery waits for its first attempt"
+    HELD = "held", WARNING, "a delivery waits for a person, for the reason given"
+    WITHHELD = "withheld", INFO, "a delivery is kept because the client's settings transmit nothing"
+    RELEASED = "released", INFO, "an operator let a held or withheld delivery go"
+    RETRIED = "retried", INFO, "an operator asked for an attempt at once"
+    REPLANNED = "replanned", INFO, "a mail was decided again with the configuration of today"
+    DROPPED = "dropped", INFO, "an operator gave a delivery up: it will not be sent"
+    ATTEMPT = "attempt", INFO, "a transaction with the next hop begins"
+    DELIVERED = "delivered", INFO, "the next hop took the mail"
+    DEFERRED = "deferred", INFO, "an attempt failed for now; it is tried again"
+    FAILED = "failed", WARNING, "the next hop refused for good, or the time to try is over"
+    OUTCOME_UNKNOWN = (
+        "outcome_unknown",
+        WARNING,
+        "the connection was lost before the final reply: delivery status unknown; it is tried again",
+    )
+    ATTEMPT_UNCONFIRMED = (
+        "attempt_unconfirmed",
+        WARNING,
+        "an attempt ended without its answer being recorded (a crash, an expired lease)",
+    )
+    DELAYED = "delayed", WARNING, "a delivery is later than `warn_after`"
+    NOTIFICATION_QUEUED = "notification_queued", INFO, "a notice or a delivery status notification was put in the queue"
+    PURGED = "purged", INFO, "mails delivered long ago were forgotten"
     # workers and spool
-    WORKER_STARTED = "worker_started"
-    WORKER_RESTARTED = "worker_restarted"
-    WORKER_RETIRED = "worker_retired"
-    SPOOL_OPENED = "spool_opened"
-    SPOOL_FULL = "spool_full"
-    SPOOL_BROKEN = "spool_broken"
-    SPOOL_RECOVERED = "spool_recovered"
-    MESSAGE_CORRUPT = "message_corrupt"
-
-
-MEANINGS: dict[Event, str] = {
-    Event.STARTED: "the doors listen, the spool is open: mails are taken",
-    Event.STOPPING: "asked to stop: no new connection is taken, what is in hand is finished",
-    Event.STOPPED: "everything is put away; the process ends",
-    Event.RELOADED: "the configuration was read again and is in force",
-    Event.RELOAD_FAILED: "the new configuration has faults: the one in force stays",
-    Event.CONFIG_WARNING: "the configuration in force has something an operator should know of",
-    Event.SELF_TEST_PASSED: "the sample Factur-X was checked as it should be",
-    Event.SELF_TEST_FAILED: "the sample Factur-X was not checked as it should be: verdicts cannot be trusted",
-    Event.STALLED: "the event loop or the queue manager makes no progress",
-    Event.SIGNAL_IGNORED: "a signal came that asks for nothing this daemon does",
-    Event.INTERNAL_ERROR: "an unforeseen error, a bug: answered 4xx or deferred, with its traceback in this record",
-    Event.LIBRARY: "a library had something to say (a stdlib logger at WARNING or above)",
-    Event.CONNECTION_REJECTED: "a connection was turned away before its first command",
-    Event.AUTHENTICATION_FAILED: "wrong user or password at the SMTP door",
-    Event.SESSION_ERROR: "the SMTP client broke the protocol, a limit or the connection",
-    Event.CHECKED: "one document was checked: its verdict and the rules it breaks",
-    Event.ACCEPTED: "a mail is durable in the spool and was answered 250",
-    Event.DUPLICATE_SUBMISSION: "the very same mail was accepted before: 250 with the first queue id, nothing stored",
-    Event.REJECTED: "a sender, a recipient or a message was rejected, for the cause given; nothing was stored",
-    Event.CHECKER_OVERLOADED: "too many documents wait to be checked: the mail was answered 451",
-    Event.STORE_FAILED: "the disk could not make a message durable: it was answered 451, and nothing was stored",
-    Event.BOUNCE_RECEIVED: "a bounce of a mail relayed earlier came home",
-    Event.QUEUED: "a delivery waits for its first attempt",
-    Event.HELD: "a delivery waits for a person, for the reason given",
-    Event.WITHHELD: "a delivery is kept because the client's settings transmit nothing",
-    Event.RELEASED: "an operator let a held or withheld delivery go",
-    Event.RETRIED: "an operator asked for an attempt at once",
-    Event.REPLANNED: "a mail was decided again with the configuration of today",
-    Event.DROPPED: "an operator gave a delivery up: it will not be sent",
-    Event.ATTEMPT: "a transaction with the next hop begins",
-    Event.DELIVERED: "the next hop took the mail",
-    Event.DEFERRED: "an attempt failed for now; it is tried again",
-    Event.FAILED: "the next hop refused for good, or the time to try is over",
-    Event.OUTCOME_UNKNOWN: "the connection was lost before the final reply: delivery status unknown; it is tried again",
-    Event.ATTEMPT_UNCONFIRMED: "an attempt ended without its answer being recorded (a crash, an expired lease)",
-    Event.DELAYED: "a delivery is later than `warn_after`",
-    Event.NOTIFICATION_QUEUED: "a notice or a delivery status notification was put in the queue",
-    Event.PURGED: "mails delivered long ago were forgotten",
-    Event.WORKER_STARTED: "a process that checks documents is ready",
-    Event.WORKER_RESTARTED: "a process that checks documents died or hung, and was replaced",
-    Event.WORKER_RETIRED: "a process that checks documents had done its share or grown large, and was replaced",
-    Event.SPOOL_OPENED: "the spool was read; how many deliveries wait in it",
-    Event.SPOOL_FULL: "no space: mails are answered 452 until there is some",
-    Event.SPOOL_BROKEN: "the disk failed to make a mail durable: the daemon stops, to read the spool again",
-    Event.SPOOL_RECOVERED: "the spool takes mails again",
-    Event.MESSAGE_CORRUPT: "a mail of the spool cannot be read: it is set aside and held",
-}
-
-_ERRORS = frozenset(
-    {
-        Event.RELOAD_FAILED,
-        Event.SELF_TEST_FAILED,
-        Event.STALLED,
-        Event.INTERNAL_ERROR,
-        Event.STORE_FAILED,
-        Event.SPOOL_FULL,
-        Event.SPOOL_BROKEN,
-        Event.MESSAGE_CORRUPT,
-    }
-)
-_WARNINGS = frozenset(
-    {
-        Event.CONFIG_WARNING,
-        Event.SIGNAL_IGNORED,
-        Event.LIBRARY,
-        Event.CONNECTION_REJECTED,
-        Event.AUTHENTICATION_FAILED,
-        Event.REJECTED,
-        Event.CHECKER_OVERLOADED,
-        Event.HELD,
-        Event.FAILED,
-        Event.OUTCOME_UNKNOWN,
-        Event.ATTEMPT_UNCONFIRMED,
-        Event.DELAYED,
-        Event.WORKER_RESTARTED,
-    }
-)
-
-
-def severity(event: Event) -> int:
-    """Level of the log record (a level of the stdlib): ERROR needs a person now, WARNING may, INFO is the story."""
-    if event in _ERRORS:
-        return logging.ERROR
-    return logging.WARNING if event in _WARNINGS else logging.INFO
+    WORKER_STARTED = "worker_started", INFO, "a process that checks documents is ready"
+    WORKER_RESTARTED = "worker_restarted", WARNING, "a process that checks documents died or hung, and was replaced"
+    WORKER_RETIRED = (
+        "worker_retired",
+        INFO,
+        "a process that checks documents had done its share or grown large, and was replaced",
+    )
+    SPOOL_OPENED = "spool_opened", INFO, "the spool was read; how many deliveries wait in it"
+    SPOOL_FULL = "spool_full", ERROR, "no space: mails are answered 452 until there is some"
+    SPOOL_BROKEN = (
+        "spool_broken",
+        ERROR,
+        "the disk failed to make a mail durable: the daemon stops, to read the spool again",
+    )
+    SPOOL_RECOVERED = "spool_recovered", INFO, "the spool takes mails again"
+    MESSAGE_CORRUPT = "message_corrupt", ERROR, "a mail of the spool cannot be read: it is set aside and held"
 
 
 class Answer(StrEnum):
@@ -197,3 +168,82 @@ class Notice(StrEnum):
     DELIVERED = "delivered"
     HELD = "held"
     DIGEST = "digest"
+
+
+class Event:
+    """Something that happened. name: of its log line."""
+
+    __slots__ = ()
+    name: ClassVar[EventName]
+
+
+# The SMTP server
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionOpened(Event):
+    """A connection was accepted: it is counted, and not logged. listener: "host:port"."""
+
+    peer: str
+    listener: str
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionRejected(Event):
+    name = EventName.CONNECTION_REJECTED
+    peer: str
+    cause: RejectCause
+
+
+@dataclass(frozen=True, slots=True)
+class AuthenticationFailed(Event):
+    """failures: of this peer, so far."""
+
+    name = EventName.AUTHENTICATION_FAILED
+    peer: str
+    failures: int
+
+
+@dataclass(frozen=True, slots=True)
+class SessionError(Event):
+    """why: in a few words, or the name of an exception. last: the reply to the last of too many errors."""
+
+    name = EventName.SESSION_ERROR
+    peer: str
+    why: str
+    last: Reply | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TransactionRejected(Event):
+    """A sender, a recipient or a message was rejected by the SMTP server itself, not by the intake.
+
+    sender, recipients: addresses as far as they are known; the log has their domains only.
+    """
+
+    name = EventName.REJECTED
+    peer: str
+    stage: Stage
+    cause: TransactionRejectCause
+    reply: Reply
+    sender: str = ""
+    recipients: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class FinalReply(Event):
+    """The final dot was answered 4xx or 5xx by the SMTP server itself, `seconds` after it: counted, and not logged."""
+
+    code: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class InternalError(Event):
+    """An exception that nobody foresaw. where: in which part of the program."""
+
+    name = EventName.INTERNAL_ERROR
+    where: str
+    error: BaseException
+    peer: str | None = None
+    queue_id: str | None = None

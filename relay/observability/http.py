@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
-from relay.observability.events import Event
+from relay.observability.events import EventName
 from relay.observability.log import event_log
 from relay.observability.metrics import Metrics
 
@@ -130,7 +130,7 @@ class Http:
         try:
             return await page(request)
         except Exception as error:
-            event_log(Event.INTERNAL_ERROR, exception=error, where=request.path)
+            event_log(EventName.INTERNAL_ERROR, exception=error, where=request.path)
             return _Answer(503, b"a fault of the relay: see its log\n")
 
     async def _metrics_page(self, request: _Request) -> _Answer:

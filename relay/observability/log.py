@@ -5,7 +5,7 @@ import atexit
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterator, MutableMapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from json import JSONEncoder
@@ -15,7 +15,7 @@ from typing import Any, BinaryIO, TextIO
 import structlog
 
 from relay.observability import privacy
-from relay.observability.events import Event, severity
+from relay.observability.events import EventName
 
 WHOLE = 4096  # PIPE_BUF: what other processes write to the same pipe does not come in between (pipe(7))
 
@@ -105,7 +105,7 @@ def configure(
 ) -> None:
     """Send the log to `stream` (standard error). level: debug | info | warning | error. format: auto | json | console.
 
-    on_fault: called for each record of Event.INTERNAL_ERROR, whoever writes it (the counter of faults).
+    on_fault: called for each record of EventName.INTERNAL_ERROR, whoever writes it (the counter of faults).
     May be called again (a reload). Raises ValueError for another level or format.
     """
     if level not in LEVELS or format not in FORMATS:
@@ -119,19 +119,24 @@ def configure(
     _apply(LEVELS[level], processors, lambda *_names: lines)
 
 
-def event_log(event: Event, *, queue_id: str | None = None, alert: bool = False, **fields: object) -> None:
-    """Log `event` at its severity; `alert` makes it an error. Never raises for what `fields` hold.
+def event_log(event: EventName, *, queue_id: str | None = None, alert: bool = False, **fields: object) -> None:
+    """`write` with the queue id first, where there is one."""
+    known: dict[str, object] = {} if queue_id is None else {"queue_id": queue_id}
+    if alert:
+        known["alert"] = True
+    write(event, known | fields, alert=alert)
+
+
+def write(name: EventName, fields: Mapping[str, object], *, alert: bool = False) -> None:
+    """One line, at the level of `name`; `alert` makes it an error. Never raises for what `fields` hold.
 
     A field `exception` (an exception) becomes error, at and, at debug, error_text.
     Before `configure`, warnings and errors go to standard error.
     """
     if not structlog.is_configured():
         configure("warning")
-    known: dict[str, object] = {} if queue_id is None else {"queue_id": queue_id}
-    if alert:
-        known["alert"] = True
     try:
-        _logger.log(logging.ERROR if alert else severity(event), event.value, **known, **fields)
+        _logger.log(logging.ERROR if alert else name.level, name.value, **fields)
     except (OSError, ValueError):
         return  # a full disk or a closed pipe behind standard error must not cost a message
 
@@ -184,7 +189,7 @@ def _common(level: int, on_fault: Callable[[], None] | None = None) -> list[Any]
     whole = level <= logging.DEBUG
 
     def fit(_logger: object, method: str, record: _Record) -> _Record:
-        if on_fault is not None and record["event"] == Event.INTERNAL_ERROR:
+        if on_fault is not None and record["event"] == EventName.INTERNAL_ERROR:
             on_fault()
         if "exception" in record or "exc_info" in record:
             error = _exception(record)
@@ -269,4 +274,4 @@ class _Bridge(logging.Handler):
         known: dict[str, Any] = {"logger": record.name, "text": text if self._whole else text.split("\n", 1)[0]}
         if record.exc_info and record.exc_info[1] is not None:
             known["exception"] = record.exc_info[1]
-        event_log(Event.LIBRARY, alert=record.levelno >= logging.ERROR, **known)
+        event_log(EventName.LIBRARY, alert=record.levelno >= logging.ERROR, **known)

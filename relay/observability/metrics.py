@@ -221,13 +221,12 @@ class Metrics:
             self._documents.labels(report.verdict.value, report.kind.value).inc()
             self._check.observe(report.ms / 1000)
 
-    def connected(self, open_now: int) -> None:
-        """A connection was taken; `open_now` with it."""
+    def connected(self) -> None:
+        """A connection was accepted."""
         self._connections.inc()
-        self._open.set(open_now)
 
-    def disconnected(self, open_now: int) -> None:
-        self._open.set(open_now)
+    def connections_open(self, number: int) -> None:
+        self._open.set(number)
 
     def connection_refused(self, cause: RejectCause) -> None:
         self._turned_away.labels(cause.value).inc()

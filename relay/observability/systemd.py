@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from relay.observability.events import Event
+from relay.observability.events import EventName
 from relay.observability.log import event_log
 from relay.observability.privacy import escape
 
@@ -93,7 +93,7 @@ class Watchdog:
             return self._systemd.alive()
         if not self._stalled:
             self._stalled = True
-            event_log(Event.STALLED, text="the watchdog is not fed; systemd will restart the service")
+            event_log(EventName.STALLED, text="the watchdog is not fed; systemd will restart the service")
         return False
 
 

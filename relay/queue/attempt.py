@@ -11,7 +11,7 @@ import structlog
 from relay.lifecycle import Transition, given_back, step
 from relay.mime.rewriting import render_recoded
 from relay.model import Claim, Delivery, Message, Plan
-from relay.observability.events import Event
+from relay.observability.events import EventName
 from relay.queue.message_cache import MessageCache
 from relay.queue.ports import Octets, Ports, RouteError
 from relay.replies import Deferred, ErrorKind, Outcome, OutcomeUnknown, Reply, Stage, failure
@@ -86,7 +86,7 @@ class Attempts:
             cancelled = True
             outcome = OutcomeUnknown(CUT_OFF)
         except Exception as error:
-            log.exception(Event.INTERNAL_ERROR, where="delivery", queue_id=claim.delivery.queue_id)
+            log.exception(EventName.INTERNAL_ERROR, where="delivery", queue_id=claim.delivery.queue_id)
             outcome = failure(Stage.INTERNAL, ErrorKind.UNFORESEEN, type(error).__name__)
         reported = await self._settle(claim, outcome, time.monotonic() - began)
         if cancelled:
@@ -107,7 +107,7 @@ class Attempts:
         delivery = claim.delivery
         if delivery.recipient is None:
             return failure(Stage.INTERNAL, ErrorKind.UNFORESEEN, "a delivery without recipient was due")
-        self._tell(Event.ATTEMPT, claim)
+        self._tell(EventName.ATTEMPT, claim)
         try:
             route = self.ports.route(delivery)
             outcomes = await self.ports.send(route, partial(self._letter, claim, delivery.recipient))
@@ -170,10 +170,10 @@ class Attempts:
         facts = {"outcome": outcome, "transition": transition, "reply": transition.reply, "seconds": seconds}
         stage = getattr(outcome, "stage", Stage.BODY)
         alert = isinstance(outcome, Deferred) and outcome.alert
-        event = Event(transition.event) if held else Event.ATTEMPT_UNCONFIRMED
+        event = EventName(transition.event) if held else EventName.ATTEMPT_UNCONFIRMED
         self._tell(event, claim, **facts, stage=stage, alert=alert, next_attempt=transition.next_attempt)
         if held and transition.report == "late":
-            self._tell(Event.DELAYED, claim)
+            self._tell(EventName.DELAYED, claim)
         return held and bool(reports)
 
     async def _reports(self, delivery: Delivery, transition: Transition) -> tuple[Message, ...]:
@@ -182,7 +182,7 @@ class Attempts:
             mail = await self._mail(delivery)
             return tuple(self.ports.report(mail, delivery, transition)) if mail is not None else ()
         except Exception:
-            log.exception(Event.INTERNAL_ERROR, where="report", queue_id=delivery.queue_id)
+            log.exception(EventName.INTERNAL_ERROR, where="report", queue_id=delivery.queue_id)
             return ()
 
     async def _record(self, claim: Claim, transition: Transition, reports: tuple[Message, ...]) -> bool:
@@ -194,12 +194,12 @@ class Attempts:
             except SpoolBroken:
                 raise
             except SpoolError as error:
-                self._tell(Event.SPOOL_FULL, claim, error=str(error))
+                self._tell(EventName.SPOOL_FULL, claim, error=str(error))
                 await asyncio.sleep(self.again)
 
-    def _tell(self, event: Event, claim: Claim, **facts: object) -> None:
+    def _tell(self, event: EventName, claim: Claim, **facts: object) -> None:
         delivery = claim.delivery
         try:
             self.ports.witness(event, queue_id=delivery.queue_id, delivery=delivery, **facts)
         except Exception:
-            log.exception(Event.INTERNAL_ERROR, where="witness", queue_id=delivery.queue_id)
+            log.exception(EventName.INTERNAL_ERROR, where="witness", queue_id=delivery.queue_id)

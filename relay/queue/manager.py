@@ -17,7 +17,7 @@ from contextlib import suppress
 import structlog
 
 from relay.model import Claim, Message
-from relay.observability.events import Event
+from relay.observability.events import EventName
 from relay.queue.attempt import Attempts
 from relay.queue.message_cache import MessageCache, wanted
 from relay.queue.ports import DEFAULT, Limits, Ports
@@ -125,7 +125,7 @@ class QueueManager:
                     self._broken(error)
                     return
                 except Exception:
-                    log.exception(Event.INTERNAL_ERROR, where="queue")
+                    log.exception(EventName.INTERNAL_ERROR, where="queue")
                     claimed = False
                 if not claimed:
                     await self._sleep()
@@ -212,7 +212,7 @@ class QueueManager:
                 self._broken(error)
                 return
             except Exception:
-                log.exception(Event.INTERNAL_ERROR, where="queue")
+                log.exception(EventName.INTERNAL_ERROR, where="queue")
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._limits.lease / 3):
                     await self._confirm.wait()
@@ -248,7 +248,7 @@ class QueueManager:
         except SpoolBroken as error:
             self._broken(error)
         except Exception:
-            log.exception(Event.INTERNAL_ERROR, where="delivery", queue_id=claim.delivery.queue_id)
+            log.exception(EventName.INTERNAL_ERROR, where="delivery", queue_id=claim.delivery.queue_id)
         finally:
             self._gates.leave(destination, allowed)
 
@@ -281,7 +281,7 @@ class QueueManager:
                 try:
                     held = await self._spool.renew(claim, self._clock() + self._limits.lease)
                 except Exception:
-                    log.exception(Event.INTERNAL_ERROR, where="lease", queue_id=claim.delivery.queue_id)
+                    log.exception(EventName.INTERNAL_ERROR, where="lease", queue_id=claim.delivery.queue_id)
                     continue
                 if not held:
                     task.cancel()

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from relay.lifecycle import Transition
 from relay.model import Delivery, Message, Plan, Retry
-from relay.observability.events import Event
+from relay.observability.events import EventName
 from relay.replies import Outcome
 from relay.smtp_client import MessageFactory, Route
 
@@ -50,7 +50,7 @@ class Send(Protocol):
 class QueueObserver(Protocol):
     """Who is told what happened: the log and the metrics, by the composition root."""
 
-    def __call__(self, event: Event, **fields: object) -> None: ...
+    def __call__(self, event: EventName, **fields: object) -> None: ...
 
 
 def _unlimited(destination: str) -> int:

@@ -19,7 +19,7 @@ from relay.lifecycle import (
     wait,
 )
 from relay.model import Delivery, OperatorAction, Retry, State
-from relay.observability.events import Event
+from relay.observability.events import EventName
 from relay.reasons import Reason
 from relay.replies import Deferred, Delivered, Failed, Outcome, OutcomeUnknown, Reply, Stage
 
@@ -56,7 +56,7 @@ def delivery(**fields: object) -> Delivery:
 def test_every_state_answers_every_outcome(state: State, outcome: Outcome) -> None:
     given = delivery(state=state, next_attempt=5.0, reason=Reason.NO_ADDRESS, last_reply="before")
     made = step(given, outcome, NOW, RETRY)
-    assert made.event in set(Event)
+    assert made.event in set(EventName)
     if state is not State.ACTIVE:
         left = (given.state, given.next_attempt, given.last_reply, given.reason, None)
         assert (made.state, made.next_attempt, made.reply, made.reason, made.report) == left

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import structlog
 
-from relay.observability.events import Event
+from relay.observability.events import EventName
 from relay.spool.port import SpoolBroken
 from relay.spool.sqlite.database import connect
 from relay.spool.sqlite.errors import meaning
@@ -100,7 +100,7 @@ class Checkpointer:
         self._wanted.set()
         why = f"the log of the spool cannot be copied back: {meaning(error)}"
         if self.failure is None:
-            log.error(Event.INTERNAL_ERROR, where="spool-checkpoint", text=why)
+            log.error(EventName.INTERNAL_ERROR, where="spool-checkpoint", text=why)
         self.failure = why
 
     def _pause(self) -> None:

@@ -142,7 +142,7 @@ class SqliteSpool:
         now = self._clock()
         if await self._change(lambda db: sqlite_queries.set_aside(db, queue_id, now)):
             self._corrupt += 1
-            log.error(events.Event.MESSAGE_CORRUPT, queue_id=queue_id)
+            log.error(events.EventName.MESSAGE_CORRUPT, queue_id=queue_id)
 
     async def due(self, full: Collection[str] = ()) -> float | None:
         if (

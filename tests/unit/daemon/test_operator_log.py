@@ -8,7 +8,7 @@ import pytest
 from relay.daemon import observer
 from relay.daemon.observer import Observer, log_new_actions, log_operator_actions
 from relay.model import OperatorAction
-from relay.observability.events import Event
+from relay.observability.events import EventName
 from relay.observability.log import capture
 from relay.observability.metrics import Metrics
 from relay.spool.memory import MemorySpool
@@ -45,7 +45,7 @@ async def test_more_than_one_look_brings_are_logged_in_order_and_without_address
     with capture("info") as log:
         await log_new_actions(spool, Observer(Metrics()))
         await log_new_actions(spool, Observer(Metrics()))
-    dropped = [each for each in log if each["event"] == Event.DROPPED]
+    dropped = [each for each in log if each["event"] == EventName.DROPPED]
     assert [each["queue_id"] for each in dropped] == list(spool._mails)
     assert {(each["operator"], each["why"], each["ordered"]) for each in dropped} == {
         ("anne", "a *@client.example wish", "1970-01-01T00:00:00Z")
@@ -63,5 +63,5 @@ async def test_a_full_spool_ends_neither_the_task_nor_the_log(monkeypatch: pytes
         await asyncio.wait_for(spool.logged.wait(), 30)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-    assert [each["event"] for each in log if each["event"] == Event.INTERNAL_ERROR] == [Event.INTERNAL_ERROR]
-    assert [each["event"] for each in log if each["event"] == Event.DROPPED] == [Event.DROPPED] * 2
+    assert [each["event"] for each in log if each["event"] == EventName.INTERNAL_ERROR] == [EventName.INTERNAL_ERROR]
+    assert [each["event"] for each in log if each["event"] == EventName.DROPPED] == [EventName.DROPPED] * 2

@@ -13,7 +13,7 @@ from relay.daemon.observer import Observer
 from relay.inspection import Candidate, Kind, Options, Report, Verdict
 from relay.intake import Intake
 from relay.model import Claim, Envelope, Message, Recipient
-from relay.observability.events import Answer, Event, TransactionRejectCause
+from relay.observability.events import Answer, EventName, TransactionRejectCause
 from relay.observability.log import capture
 from relay.observability.metrics import Metrics
 from relay.reasons import Reason
@@ -176,7 +176,7 @@ async def test_a_rejection_is_one_line_with_the_domains_and_one_count(dialled: A
             last = await reply(reader)
         writer.close()
     assert last.startswith(case.code)
-    (line,) = [each for each in log if each["event"] == Event.REJECTED]
+    (line,) = [each for each in log if each["event"] == EventName.REJECTED]
     assert (line["stage"], line["cause"], line["reply"][:3]) == (case.stage, case.cause, case.code)
     assert line["peer"] == "127.0.0.1"
     assert line.get("sender_domain") == ("platform.example" if case.sender else None)
@@ -196,7 +196,7 @@ async def test_a_bug_at_the_final_dot_is_counted_as_answered_4xx(dialled: Any) -
             last = await reply(reader)
         writer.close()
     assert last.startswith("451 4.3.0")
-    assert [each["event"] for each in log if each["level"] == "error"] == [Event.INTERNAL_ERROR]
+    assert [each["event"] for each in log if each["level"] == "error"] == [EventName.INTERNAL_ERROR]
     assert answers(metrics) == {Answer.TEMPFAILED: 1}
 
 
@@ -259,15 +259,17 @@ def intake(metrics: Metrics, spool: MemorySpool, checker: Checker, broken: list[
 
 
 OBSTACLES = [
-    pytest.param(SpoolFull("full"), None, "452", Event.SPOOL_FULL, TransactionRejectCause.STORAGE_FULL, id="disk full"),
     pytest.param(
-        SpoolBroken("EIO"), None, "451", Event.STORE_FAILED, TransactionRejectCause.STORAGE_FAILED, id="disk broken"
+        SpoolFull("full"), None, "452", EventName.SPOOL_FULL, TransactionRejectCause.STORAGE_FULL, id="disk full"
+    ),
+    pytest.param(
+        SpoolBroken("EIO"), None, "451", EventName.STORE_FAILED, TransactionRejectCause.STORAGE_FAILED, id="disk broken"
     ),
     pytest.param(
         None,
         CheckerOverloaded("busy"),
         "451",
-        Event.CHECKER_OVERLOADED,
+        EventName.CHECKER_OVERLOADED,
         TransactionRejectCause.CHECKER_OVERLOADED,
         id="check overloaded",
     ),
@@ -276,7 +278,7 @@ OBSTACLES = [
 
 @pytest.mark.parametrize(("error", "busy", "code", "event", "cause"), OBSTACLES)
 async def test_what_puts_a_message_off_is_called_by_its_name(
-    error: SpoolError | None, busy: Exception | None, code: str, event: Event, cause: TransactionRejectCause
+    error: SpoolError | None, busy: Exception | None, code: str, event: EventName, cause: TransactionRejectCause
 ) -> None:
     metrics, broken = Metrics(), list[str]()
     with capture("info") as log:
@@ -292,7 +294,7 @@ async def test_what_puts_a_message_off_is_called_by_its_name(
 
 @pytest.mark.parametrize(("error", "busy", "code", "event", "cause"), OBSTACLES[:2])
 def test_a_refusal_of_mail_is_no_answer_to_a_final_dot(
-    error: SpoolError, busy: None, code: str, event: Event, cause: TransactionRejectCause
+    error: SpoolError, busy: None, code: str, event: EventName, cause: TransactionRejectCause
 ) -> None:
     metrics = Metrics()
     with capture() as log:
@@ -322,7 +324,7 @@ async def test_a_message_rejected_for_what_it_holds_tells_the_domains(
         answer = await intake(metrics, FaultySpool(None), Checker(), []).accept(envelope, raw)
     assert answer.code >= 500
     (line,) = log
-    assert (line["event"], line["cause"], line["sender_domain"]) == (Event.REJECTED, "content", "platform.example")
+    assert (line["event"], line["cause"], line["sender_domain"]) == (EventName.REJECTED, "content", "platform.example")
     assert line["recipient_domains"] == [each.address.rpartition("@")[2] for each in recipients]
     assert "secret" not in str(log)
     assert counted(metrics) == {("data", "content"): 1}
@@ -337,18 +339,18 @@ OTHER = "other@agiris.example"
 @pytest.mark.parametrize(
     ("recipients", "decided", "logged"),
     [
-        ((CLIENT,), {"hold": 1}, [(Event.HELD, [CLIENT])]),
+        ((CLIENT,), {"hold": 1}, [(EventName.HELD, [CLIENT])]),
         (
             (CLIENT, "other@agiris.example"),
             {"relay": 1},
-            [(Event.QUEUED, ["other@agiris.example"]), (Event.HELD, [CLIENT])],
+            [(EventName.QUEUED, ["other@agiris.example"]), (EventName.HELD, [CLIENT])],
         ),
-        (("other@agiris.example",), {"relay": 1}, [(Event.QUEUED, ["other@agiris.example"])]),
+        (("other@agiris.example",), {"relay": 1}, [(EventName.QUEUED, ["other@agiris.example"])]),
     ],
     ids=["to the same address", "to it and another", "to another"],
 )
 async def test_a_document_held_because_it_came_before_is_not_counted_as_relayed(
-    recipients: tuple[str, ...], decided: dict[str, int], logged: list[tuple[Event, list[str]]]
+    recipients: tuple[str, ...], decided: dict[str, int], logged: list[tuple[EventName, list[str]]]
 ) -> None:
     metrics, spool = Metrics(), MemorySpool()
     await spool.store(mail(plan(CLIENT, documents=(facturx("F-1"),)), hold_duplicates=True))
@@ -356,9 +358,9 @@ async def test_a_document_held_because_it_came_before_is_not_counted_as_relayed(
     stored = await spool.store(again)
     with capture("debug") as log:
         Observer(metrics).accepted(again, (), 0.1, stored.held)
-    lines = [each for each in log if each["event"] in (Event.QUEUED, Event.HELD)]
+    lines = [each for each in log if each["event"] in (EventName.QUEUED, EventName.HELD)]
     assert [(each["event"], each["recipients"]) for each in lines] == logged
-    assert all(each["reason"] == Reason.DUPLICATE_DOCUMENT for each in lines if each["event"] == Event.HELD)
+    assert all(each["reason"] == Reason.DUPLICATE_DOCUMENT for each in lines if each["event"] == EventName.HELD)
     found = {
         "relay": metrics.value("agiris_relay_plans_total", disposition="relay", reason=""),
         "hold": metrics.value("agiris_relay_plans_total", disposition="hold", reason="duplicate_document"),

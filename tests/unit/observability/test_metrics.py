@@ -86,8 +86,8 @@ def test_the_other_answers_of_the_door(metrics):
 
 
 def test_connections(metrics):
-    metrics.connected(2)
-    metrics.disconnected(1)
+    metrics.connected()
+    metrics.connections_open(1)
     metrics.connection_refused(RejectCause.HOST_LIMIT)
     metrics.authentication_failed()
     metrics.bounce_received()

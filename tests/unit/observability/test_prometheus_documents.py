@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from relay.observability.events import MEANINGS, severity
+from relay.observability.events import EventName
 from relay.observability.metrics import Metrics
 
 FOLDER = Path(__file__).parents[3] / "config" / "prometheus"
@@ -77,10 +77,7 @@ def test_every_metric_is_in_the_table_and_nothing_else():
 
 def test_every_event_is_in_the_table_and_nothing_else():
     table = README[README.index("| event | level | meaning |") :].split("\n", 2)[2]
-    wanted = [
-        f"| `{event.value}` | {logging.getLevelName(severity(event)).lower()} | {text} |"
-        for event, text in MEANINGS.items()
-    ]
+    wanted = [f"| `{name.value}` | {logging.getLevelName(name.level).lower()} | {name.meaning} |" for name in EventName]
     assert table.splitlines() == wanted
 
 

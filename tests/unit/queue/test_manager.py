@@ -23,7 +23,7 @@ from relay.model import (
     Span,
     State,
 )
-from relay.observability.events import Event
+from relay.observability.events import EventName
 from relay.queue import Limits, Ports, QueueManager, RouteError
 from relay.queue.message_cache import VALUES, MessageCache
 from relay.queue.throttle import Throttle
@@ -52,7 +52,7 @@ class House:
     ticks: float = 0.0
     sent: list[str] = field(default_factory=list)
     letters: list[OutgoingMessage] = field(default_factory=list)
-    events: list[tuple[Event, dict[str, Any]]] = field(default_factory=list)
+    events: list[tuple[EventName, dict[str, Any]]] = field(default_factory=list)
     broken: list[str] = field(default_factory=list)
     reports: list[Message] = field(default_factory=list)
     route: Callable[[Delivery], Route] = lambda delivery: Route("next", name=delivery.smarthost)
@@ -87,7 +87,7 @@ class House:
         await self._notify()
         return {recipient: await self.answer(recipient, route.name)}
 
-    def _witness(self, event: Event, **fields: object) -> None:
+    def _witness(self, event: EventName, **fields: object) -> None:
         self.events.append((event, fields))
         self._task = asyncio.ensure_future(self._notify())
 
@@ -99,7 +99,7 @@ class House:
         async with asyncio.timeout(5), self.changed:
             await self.changed.wait_for(condition)
 
-    def happened(self, event: Event) -> list[dict[str, Any]]:
+    def happened(self, event: EventName) -> list[dict[str, Any]]:
         return [fields for each, fields in self.events if each is event]
 
     async def store(self, *mails: Message, remember: bool = True) -> None:
@@ -139,11 +139,11 @@ def answers(*outcomes: Outcome) -> Callable[[str, str], Awaitable[Outcome]]:
 
 async def test_a_stored_mail_leaves_at_once_and_is_settled(house: House) -> None:
     await house.store(mail(at=NOW))
-    await house.until(lambda: bool(house.happened(Event.DELIVERED)))
+    await house.until(lambda: bool(house.happened(EventName.DELIVERED)))
     assert await house.states() == {State.DELIVERED: 1}
-    [facts] = house.happened(Event.DELIVERED)
+    [facts] = house.happened(EventName.DELIVERED)
     assert facts["reply"] == "250 2.0.0 taken" and facts["delivery"].attempts == 1
-    assert [event for event, _ in house.events] == [Event.ATTEMPT, Event.DELIVERED]
+    assert [event for event, _ in house.events] == [EventName.ATTEMPT, EventName.DELIVERED]
 
 
 async def test_each_attempt_has_its_number_and_the_same_octets_for_a_next_hop_of_seven_bits(house: House) -> None:
@@ -151,10 +151,10 @@ async def test_each_attempt_has_its_number_and_the_same_octets_for_a_next_hop_of
     raw = b"Subject: x\r\n\r\n\xc3\xa9\r\n"
     recodings = (Recoding(Span(0, 0), Span(14, 18)),)
     await house.store(mail(plan("a@x", prepend=b"X-Top: 1\r\n", recodings=recodings), raw=raw, at=NOW))
-    await house.until(lambda: bool(house.happened(Event.DEFERRED)))
+    await house.until(lambda: bool(house.happened(EventName.DEFERRED)))
     house.now += 3600
     house.manager.notify()
-    await house.until(lambda: bool(house.happened(Event.DELIVERED)))
+    await house.until(lambda: bool(house.happened(EventName.DELIVERED)))
     assert [each.attempt for each in house.letters] == [1, 2]
     for letter in house.letters:
         assert letter.seven_bit is not None
@@ -176,11 +176,11 @@ async def test_a_remembered_mail_is_not_read_again_and_is_forgotten_after_its_at
 
     house.spool.load = load  # type: ignore[method-assign]
     await house.store(mail(at=NOW))
-    await house.until(lambda: len(house.happened(Event.DELIVERED)) == 1)
+    await house.until(lambda: len(house.happened(EventName.DELIVERED)) == 1)
     assert loads == []
     assert len(house.manager._remembered) == 0
     await house.store(mail(at=NOW), remember=False)
-    await house.until(lambda: len(house.happened(Event.DELIVERED)) == 2)
+    await house.until(lambda: len(house.happened(EventName.DELIVERED)) == 2)
     assert len(loads) == 1
 
 
@@ -212,7 +212,7 @@ async def test_the_spool_is_asked_no_more_than_there_is_to_know() -> None:
         calls.clear()
         house.events.clear()
         await house.store(mail(at=NOW), remember=remember)
-        await house.until(lambda: bool(house.happened(Event.DELIVERED)))
+        await house.until(lambda: bool(house.happened(EventName.DELIVERED)))
         await at_rest()
         assert calls == expected
     await house.manager.drain(1)
@@ -245,7 +245,7 @@ async def test_all_leave_without_waiting_for_a_poll_whatever_ends_when(seed: int
     for number in range(40):
         await house.store(mail(plan("c@d.example", destination=draw.choice("aaab")), at=NOW), remember=number % 3 > 0)
         await a_while()
-    await house.until(lambda: len(house.happened(Event.DELIVERED)) == 40)
+    await house.until(lambda: len(house.happened(EventName.DELIVERED)) == 40)
     await house.manager.drain(1)
     await running
 
@@ -290,8 +290,8 @@ async def test_nothing_has_more_than_its_slots_whether_it_is_stored_as_claimed_o
         await a_while()
     await asyncio.gather(*accepting)
     deliveries = len(await house.spool.find(Query()))
-    await house.until(lambda: len(house.happened(Event.DELIVERED)) == deliveries)
-    assert not house.happened(Event.DEFERRED)
+    await house.until(lambda: len(house.happened(EventName.DELIVERED)) == deliveries)
+    assert not house.happened(EventName.DEFERRED)
     await house.manager.drain(1)
     await running
     assert not house.manager._reserved and not any(house.manager._gates._inside.values())
@@ -304,8 +304,8 @@ async def test_a_mail_that_finds_its_place_free_is_stored_as_claimed(house: Hous
     assert take is not None and take.room == {"agiris": 2}
     stored = await house.spool.store(given, take)
     house.manager.stored(given, take, stored.claims)
-    await house.until(lambda: len(house.happened(Event.DELIVERED)) == 2)
-    assert {facts["delivery"].attempts for facts in house.happened(Event.DELIVERED)} == {1}
+    await house.until(lambda: len(house.happened(EventName.DELIVERED)) == 2)
+    assert {facts["delivery"].attempts for facts in house.happened(EventName.DELIVERED)} == {1}
     assert house.manager.reserve(given) == take, "its places are free again"
 
 
@@ -358,7 +358,7 @@ async def test_a_claim_on_its_way_leaves_places_to_what_is_stored_meanwhile() ->
         assert take is not None
         house.manager.give_back(take)
     gate.set()
-    await house.until(lambda: len(house.happened(Event.DELIVERED)) == 9)
+    await house.until(lambda: len(house.happened(EventName.DELIVERED)) == 9)
     await house.manager.drain(1)
     await running
 
@@ -367,7 +367,7 @@ async def test_what_waits_goes_before_what_is_new(house: House) -> None:
     given = mail(plan("a@agiris.example"), at=NOW)
     house.rates["agiris"] = 1
     await house.store(given, mail(plan("b@agiris.example"), at=NOW))
-    await house.until(lambda: len(house.happened(Event.DELIVERED)) == 1)
+    await house.until(lambda: len(house.happened(EventName.DELIVERED)) == 1)
     house.ticks = 61.0  # the next one may go; it is the one that waits
     take = house.manager.reserve(given)
     assert take is None or not take.room["agiris"]
@@ -385,21 +385,21 @@ async def test_a_plan_made_after_the_mail_was_remembered_is_read_from_the_spool(
     whole = mail(plan("a@agiris.example"), plan("b@agiris.example"), at=NOW)
     await house.spool.store(whole)
     house.manager.stored(replace(whole, plans=whole.plans[:1]), None, ())
-    await house.until(lambda: len(house.happened(Event.DELIVERED)) == 2)
+    await house.until(lambda: len(house.happened(EventName.DELIVERED)) == 2)
     assert sorted(house.sent) == ["a@agiris.example", "b@agiris.example"]
 
 
 async def test_deferred_is_tried_again_when_due_and_not_before(house: House) -> None:
     house.answer = answers(BUSY, TAKEN)
     await house.store(mail(at=NOW))
-    await house.until(lambda: bool(house.happened(Event.DEFERRED)))
+    await house.until(lambda: bool(house.happened(EventName.DEFERRED)))
     [delivery] = await house.spool.find(Query())
     assert delivery.state is State.DEFERRED and delivery.next_attempt == NOW + 60
     house.manager.notify()
     await asyncio.sleep(0)
     assert len(house.sent) == 1
     house.now = NOW + 60
-    await house.until(lambda: bool(house.happened(Event.DELIVERED)))
+    await house.until(lambda: bool(house.happened(EventName.DELIVERED)))
     assert len(house.sent) == 2
 
 
@@ -408,7 +408,7 @@ async def test_refused_for_good_is_failed_and_its_report_is_stored_and_sent(hous
     notice = mail(plan("firm@cabinet.example"), at=NOW, generated=True)
     house.reports = [notice]
     await house.store(mail(at=NOW))
-    await house.until(lambda: bool(house.happened(Event.DELIVERED)))
+    await house.until(lambda: bool(house.happened(EventName.DELIVERED)))
     assert house.sent[-1] == "firm@cabinet.example"
     assert await house.states() == {State.FAILED: 1, State.DELIVERED: 1}
 
@@ -417,7 +417,7 @@ async def test_a_report_that_cannot_be_written_does_not_keep_the_outcome_from_be
     house.answer = answers(NO)
     house.reports = None  # type: ignore[assignment]
     await house.store(mail(at=NOW))
-    await house.until(lambda: bool(house.happened(Event.FAILED)))
+    await house.until(lambda: bool(house.happened(EventName.FAILED)))
     assert await house.states() == {State.FAILED: 1}
 
 
@@ -425,19 +425,19 @@ async def test_late_is_told_once(house: House) -> None:
     house.answer = answers(BUSY)
     house.now = NOW + 5 * 3600
     await house.store(mail(at=NOW))
-    await house.until(lambda: bool(house.happened(Event.DELAYED)))
+    await house.until(lambda: bool(house.happened(EventName.DELAYED)))
     house.now += 3600
-    await house.until(lambda: len(house.happened(Event.DEFERRED)) == 2)
-    assert len(house.happened(Event.DELAYED)) == 1
+    await house.until(lambda: len(house.happened(EventName.DEFERRED)) == 2)
+    assert len(house.happened(EventName.DELAYED)) == 1
 
 
 async def test_an_order_given_in_the_spool_is_seen_without_notice(house: House) -> None:
     house.answer = answers(BUSY, TAKEN)
     stored = mail(at=NOW)
     await house.store(stored)
-    await house.until(lambda: bool(house.happened(Event.DEFERRED)))
+    await house.until(lambda: bool(house.happened(EventName.DEFERRED)))
     await house.spool.set_state(stored.queue_id, None, OperatorAction("retry"), house.now)
-    await house.until(lambda: bool(house.happened(Event.DELIVERED)))
+    await house.until(lambda: bool(house.happened(EventName.DELIVERED)))
 
 
 async def test_nothing_is_read_from_the_spool_for_a_mail_without_a_connection(house: House) -> None:
@@ -457,14 +457,14 @@ async def test_nothing_is_read_from_the_spool_for_a_mail_without_a_connection(ho
         house.manager._attempts, ports=(ports := replace(house.manager._ports, send=down))
     )
     await house.store(mail(at=NOW), remember=False)
-    await house.until(lambda: bool(house.happened(Event.DEFERRED)))
-    assert read == [] and house.happened(Event.DEFERRED)[0]["stage"] is Stage.CONNECT
+    await house.until(lambda: bool(house.happened(EventName.DEFERRED)))
+    assert read == [] and house.happened(EventName.DEFERRED)[0]["stage"] is Stage.CONNECT
     house.now += house.retry.give_up + 1
     house.retry = replace(house.retry, attempts=1, give_up=1.0)
     house.manager._attempts = replace(house.manager._attempts, ports=ports)
     house.reports = [mail(at=NOW, generated=True)]
     house.manager.notify()
-    await house.until(lambda: bool(house.happened(Event.FAILED)))
+    await house.until(lambda: bool(house.happened(EventName.FAILED)))
     assert len(read) == 1, "but what is reported needs it"
 
 
@@ -474,8 +474,8 @@ async def test_a_mail_that_cannot_be_read_is_deferred_with_an_alert(house: House
 
     house.spool.load = lost  # type: ignore[method-assign]
     await house.store(mail(at=NOW), remember=False)
-    await house.until(lambda: bool(house.happened(Event.DEFERRED)))
-    [facts] = house.happened(Event.DEFERRED)
+    await house.until(lambda: bool(house.happened(EventName.DEFERRED)))
+    [facts] = house.happened(EventName.DEFERRED)
     assert facts["alert"] and "cannot be read" in facts["reply"] and house.sent == []
 
 
@@ -506,13 +506,13 @@ async def test_a_bug_in_one_attempt_defers_it_with_an_alert(
     for name, value in change.items():
         setattr(house, name, value)
     await house.store(mail(at=NOW))
-    await house.until(lambda: bool(house.happened(Event.DEFERRED)))
-    [facts] = house.happened(Event.DEFERRED)
+    await house.until(lambda: bool(house.happened(EventName.DEFERRED)))
+    [facts] = house.happened(EventName.DEFERRED)
     assert facts["alert"] and facts["outcome"].reply.enhanced == enhanced and facts["stage"] is Stage.INTERNAL
     for name, value in before.items():
         setattr(house, name, value)
     await house.store(mail(at=NOW))
-    await house.until(lambda: bool(house.happened(Event.DELIVERED)))
+    await house.until(lambda: bool(house.happened(EventName.DELIVERED)))
 
 
 async def test_a_witness_that_fails_keeps_nothing_from_leaving(house: House) -> None:
@@ -534,7 +534,7 @@ async def test_a_spool_that_fails_once_is_asked_again(house: House) -> None:
 
     house.spool.claim = claim  # type: ignore[method-assign]
     await house.store(mail(at=NOW))
-    await house.until(lambda: bool(house.happened(Event.DELIVERED)))
+    await house.until(lambda: bool(house.happened(EventName.DELIVERED)))
 
 
 async def test_a_full_spool_is_waited_for_rather_than_the_outcome_lost(house: House) -> None:
@@ -547,8 +547,8 @@ async def test_a_full_spool_is_waited_for_rather_than_the_outcome_lost(house: Ho
 
     house.spool.settle = settle  # type: ignore[method-assign]
     await house.store(mail(at=NOW))
-    await house.until(lambda: bool(house.happened(Event.DELIVERED)))
-    assert len(house.happened(Event.SPOOL_FULL)) == 2
+    await house.until(lambda: bool(house.happened(EventName.DELIVERED)))
+    assert len(house.happened(EventName.SPOOL_FULL)) == 2
     assert len(house.sent) == 1
 
 
@@ -565,7 +565,7 @@ async def test_an_outcome_is_recorded_though_the_lease_it_was_claimed_with_ended
 
     house.spool.settle = settle  # type: ignore[method-assign]
     await house.store(mail(at=NOW))
-    await house.until(lambda: bool(house.happened(Event.DELIVERED)))
+    await house.until(lambda: bool(house.happened(EventName.DELIVERED)))
     assert await house.states() == {State.DELIVERED: 1}
 
 
@@ -591,8 +591,8 @@ async def test_a_lost_claim_is_told_and_nothing_is_recorded(house: House) -> Non
 
     house.spool.settle = settle  # type: ignore[method-assign]
     await house.store(mail(at=NOW))
-    await house.until(lambda: bool(house.happened(Event.ATTEMPT_UNCONFIRMED)))
-    assert not house.happened(Event.DELIVERED)
+    await house.until(lambda: bool(house.happened(EventName.ATTEMPT_UNCONFIRMED)))
+    assert not house.happened(EventName.DELIVERED)
 
 
 # After a crash: what was claimed then is unconfirmed.
@@ -628,12 +628,12 @@ async def test_unconfirmed_deliveries_are_sent_one_at_a_time_and_new_messages_do
     running = await restarted(house)
     await house.until(lambda: house.sent == ["a@x"])
     await house.store(mail(plan("new@x"), at=NOW))
-    await house.until(lambda: len(house.happened(Event.DELIVERED)) == 1)
+    await house.until(lambda: len(house.happened(EventName.DELIVERED)) == 1)
     assert house.sent == ["a@x", "new@x"], "another destination's unconfirmed delivery waits too"
     for count, recipient in enumerate(("a@x", "c@x", "b@x"), 2):
         await house.until(lambda recipient=recipient: house.sent[-1] == recipient or recipient == "a@x")
         gates[recipient].set()
-        await house.until(lambda count=count: len(house.happened(Event.DELIVERED)) == count)
+        await house.until(lambda count=count: len(house.happened(EventName.DELIVERED)) == count)
     assert sorted(house.sent) == ["a@x", "b@x", "c@x", "new@x"]
     assert {each.attempts for each in await house.spool.find(Query())} == {1}
     await house.manager.drain(1)
@@ -681,7 +681,7 @@ async def test_only_the_message_that_ends_the_process_by_itself_is_held() -> Non
             await died.wait()
         await crash(house, running)
     running = await restarted(house)
-    await house.until(lambda: len(house.happened(Event.DELIVERED)) == 19)
+    await house.until(lambda: len(house.happened(EventName.DELIVERED)) == 19)
     async with asyncio.timeout(5):
         while State.ACTIVE in await house.states():
             await asyncio.sleep(0)
@@ -713,7 +713,7 @@ async def test_a_stop_gives_an_unconfirmed_delivery_back_as_unconfirmed() -> Non
     await house.spool.store(mail(at=NOW), CRASHED)
     await house.spool.store(mail(at=NOW), CRASHED)
     running = await restarted(house)
-    await house.until(lambda: bool(house.happened(Event.DELIVERED)))
+    await house.until(lambda: bool(house.happened(EventName.DELIVERED)))
     async with asyncio.timeout(5):
         while not house.manager.under_way:
             await asyncio.sleep(0)
@@ -732,8 +732,8 @@ async def test_an_unconfirmed_delivery_that_the_spool_cannot_begin_is_deferred_w
     house.spool.begin = begin  # type: ignore[method-assign]
     await house.spool.store(mail(at=NOW), CRASHED)
     running = await restarted(house)
-    await house.until(lambda: bool(house.happened(Event.DEFERRED)))
-    [facts] = house.happened(Event.DEFERRED)
+    await house.until(lambda: bool(house.happened(EventName.DEFERRED)))
+    [facts] = house.happened(EventName.DEFERRED)
     assert facts["alert"] and not house.sent
     await house.manager.drain(1)
     await running
@@ -755,11 +755,11 @@ async def test_a_slow_destination_does_not_delay_another(house: House) -> None:
     await house.store(*slow)
     await house.until(lambda: len(house.sent) == house.limits.per_destination)
     await house.store(mail(plan("quick@b.example", destination="quick"), at=NOW))
-    await house.until(lambda: len(house.happened(Event.DELIVERED)) == 1)
+    await house.until(lambda: len(house.happened(EventName.DELIVERED)) == 1)
     assert house.sent[-1] == "quick@b.example"
     assert len(house.sent) == house.limits.per_destination + 1
     gate.set()
-    await house.until(lambda: len(house.happened(Event.DELIVERED)) == 101)
+    await house.until(lambda: len(house.happened(EventName.DELIVERED)) == 101)
 
 
 async def test_never_more_under_way_than_a_destination_has_slots(house: House) -> None:
@@ -780,16 +780,16 @@ async def test_never_more_under_way_than_a_destination_has_slots(house: House) -
         await house.until(lambda done=done: len(house.sent) >= min(120, done + 2 * house.limits.per_destination))
         for end in [each for each in ends if not each.done()][:3]:
             end.set_result(None)
-    await house.until(lambda: len(house.happened(Event.DELIVERED)) == 120)
+    await house.until(lambda: len(house.happened(EventName.DELIVERED)) == 120)
     assert most == {"a": house.limits.per_destination, "b": house.limits.per_destination}
 
 
 async def test_no_more_mails_a_minute_than_the_destination_takes(house: House) -> None:
     house.rates = {"agiris": 3}
     await house.store(*(mail(at=NOW) for _ in range(8)))
-    await house.until(lambda: len(house.happened(Event.DELIVERED)) == 3)
+    await house.until(lambda: len(house.happened(EventName.DELIVERED)) == 3)
     await house.store(mail(plan("other@b.example", destination="other"), at=NOW))
-    await house.until(lambda: len(house.happened(Event.DELIVERED)) == 4)
+    await house.until(lambda: len(house.happened(EventName.DELIVERED)) == 4)
     assert house.sent[-1] == "other@b.example"
     house.ticks = 59.9
     house.manager.notify()
@@ -797,9 +797,9 @@ async def test_no_more_mails_a_minute_than_the_destination_takes(house: House) -
         await asyncio.sleep(0)
     assert len(house.sent) == 4
     house.ticks = 60.0
-    await house.until(lambda: len(house.happened(Event.DELIVERED)) == 7)
+    await house.until(lambda: len(house.happened(EventName.DELIVERED)) == 7)
     house.ticks = 120.0
-    await house.until(lambda: len(house.happened(Event.DELIVERED)) == 9)
+    await house.until(lambda: len(house.happened(EventName.DELIVERED)) == 9)
 
 
 async def test_the_lease_is_renewed_while_an_attempt_lasts_and_given_up_once_lost() -> None:
@@ -824,7 +824,7 @@ async def test_the_lease_is_renewed_while_an_attempt_lasts_and_given_up_once_los
     await house.store(mail(at=NOW))
     async with asyncio.timeout(5):
         await renewed.wait()
-    await house.until(lambda: bool(house.happened(Event.OUTCOME_UNKNOWN)))
+    await house.until(lambda: bool(house.happened(EventName.OUTCOME_UNKNOWN)))
     await house.manager.drain(0)
     await running
 
@@ -862,13 +862,13 @@ async def test_a_stop_that_cannot_wait_records_the_attempt_as_uncertain(house: H
     await house.until(lambda: len(house.sent) == 1)
     assert await house.manager.drain(0.01) == 1
     assert await house.states() == {State.DEFERRED: 1}
-    assert house.happened(Event.OUTCOME_UNKNOWN)
+    assert house.happened(EventName.OUTCOME_UNKNOWN)
 
 
 async def test_a_stop_hands_back_what_waits_for_its_minute(house: House) -> None:
     house.rates = {"agiris": 1}
     await house.store(*(mail(at=NOW) for _ in range(3)))
-    await house.until(lambda: len(house.happened(Event.DELIVERED)) == 1)
+    await house.until(lambda: len(house.happened(EventName.DELIVERED)) == 1)
     assert await house.manager.drain(5) == 0
     left = [each for each in await house.spool.find(Query()) if each.state is not State.DELIVERED]
     assert all(each.next_attempt is not None and each.next_attempt <= house.now for each in left) and len(left) == 2
@@ -909,14 +909,14 @@ async def test_lost_after_the_dot_is_uncertain_and_sent_again() -> None:
         running = asyncio.create_task(house.manager.run())
         peer.on("body", Drop(), times=1)
         await house.store(mail(at=NOW))
-        await house.until(lambda: bool(house.happened(Event.OUTCOME_UNKNOWN)))
+        await house.until(lambda: bool(house.happened(EventName.OUTCOME_UNKNOWN)))
         assert await house.states() == {State.DEFERRED: 1}
         house.now += 60
-        await house.until(lambda: bool(house.happened(Event.DELIVERED)))
+        await house.until(lambda: bool(house.happened(EventName.DELIVERED)))
         assert peer.taken == 2 and peer.mails[0].content == peer.mails[1].content
         peer.on("rcpt", Say("550 5.1.1 unknown"))
         await house.store(mail(at=NOW))
-        await house.until(lambda: bool(house.happened(Event.FAILED)))
+        await house.until(lambda: bool(house.happened(EventName.FAILED)))
         await house.manager.drain(1)
         await running
         await out.close()
@@ -980,7 +980,7 @@ async def test_a_sender_who_asks_is_told_of_success(house: House, remember: bool
     house.reports = [replace(mail(plan("platform@jefacture.example"), at=NOW), generated=True)]
     asked = mail(plan("a@x", answers=(asking.address,)), at=NOW, envelope=envelope)
     await house.store(asked, mail(plan("b@x"), at=NOW), remember=remember)
-    await house.until(lambda: len(house.happened(Event.DELIVERED)) == 3)
+    await house.until(lambda: len(house.happened(EventName.DELIVERED)) == 3)
     assert Counter(house.sent) == {"a@x": 1, "b@x": 1, "platform@jefacture.example": 1}
     reported = {each.recipient: each.reported for each in await house.spool.find(Query())}
     assert reported["a@x"] == {"delivered"} and reported["b@x"] == frozenset()
@@ -991,7 +991,7 @@ async def test_a_sender_who_asks_for_success_is_not_told_of_it_after_a_failure(h
     asking = Recipient("acme@export.relay.example", frozenset({"SUCCESS"}))
     envelope = Envelope("platform@jefacture.example", (asking,))
     await house.store(mail(plan("a@x", answers=(asking.address,)), at=NOW, envelope=envelope))
-    await house.until(lambda: len(house.happened(Event.FAILED)) == 1)
+    await house.until(lambda: len(house.happened(EventName.FAILED)) == 1)
     assert [each.reported for each in await house.spool.find(Query())] == [{"failed"}]
 
 
