@@ -1,11 +1,10 @@
-"""Open a spool by its URL: `sqlite:///absolute/path`, `sqlite:relative/path` or `memory:`."""
+"""Open a spool by its URL: `sqlite:///absolute/path` or `sqlite:relative/path`."""
 
 import sqlite3
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-from relay.spool.memory import MemorySpool
 from relay.spool.port import RetentionWindows, Spool, SpoolBusy, SpoolError
 from relay.spool.sqlite import database
 from relay.spool.sqlite import lock as sqlite_lock
@@ -34,8 +33,6 @@ def open_spool(
     database are moved there too.
     Raises SpoolBusy, SpoolError (a sentence for the operator), ValueError for a URL of no known kind.
     """
-    if url == "memory:":
-        return MemorySpool(clock=clock, windows=windows, ceiling=ceiling)
     path = path_of(url)
     try:
         if not exclusive and not path.is_file():
@@ -52,7 +49,7 @@ def path_of(url: str) -> Path:
     """The database file that the URL of an SQLite spool names. Raises ValueError for another URL."""
     kind, _, rest = url.partition(":")
     if kind != "sqlite" or not rest.strip("/"):
-        raise ValueError(f"{url!r} is no spool: write sqlite:///absolute/path, sqlite:relative/path or memory:")
+        raise ValueError(f"{url!r} is no spool: write sqlite:///absolute/path or sqlite:relative/path")
     return Path(rest.removeprefix("//") if rest.startswith("///") else rest)
 
 

@@ -22,9 +22,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from relay.lifecycle import step
 from relay.model import Claim, Delivery, Disposition, Message, OperatorAction, Retry, State
 from relay.replies import Deferred, Delivered, Failed, OutcomeUnknown, Reply, Stage
-from relay.spool.memory import MemorySpool
 from relay.spool.open import open_spool
 from relay.spool.port import Query, Record, Reservation, RetentionWindows, Spool
+from tests.support.memory_spool import MemorySpool
 from tests.support.spooled import facturx, mail, plan
 
 WINDOWS = RetentionWindows(resubmission=5000.0, documents=20000.0)

@@ -8,11 +8,9 @@ import pytest
 
 from relay.spool.open import open_spool
 from relay.spool.port import RetentionWindows, Spool
+from tests.support.memory_spool import MemorySpool
 
-ENGINES: dict[str, Callable[[Path], str]] = {
-    "memory": lambda _: "memory:",
-    "sqlite": lambda folder: f"sqlite://{folder}/spool/queue.db",
-}
+WINDOWS = RetentionWindows(resubmission=7 * 86400, documents=365 * 86400)
 
 
 @dataclass
@@ -23,6 +21,17 @@ class Clock:
         return self.now
 
 
+def _sqlite(folder: Path, clock: Clock) -> Spool:
+    return open_spool(f"sqlite://{folder}/spool/queue.db", clock=clock, windows=WINDOWS)
+
+
+def _memory(_: Path, clock: Clock) -> Spool:
+    return MemorySpool(clock=clock, windows=WINDOWS)
+
+
+ENGINES: dict[str, Callable[[Path, Clock], Spool]] = {"memory": _memory, "sqlite": _sqlite}
+
+
 @pytest.fixture
 def clock() -> Clock:
     return Clock()
@@ -30,7 +39,6 @@ def clock() -> Clock:
 
 @pytest.fixture(params=ENGINES)
 async def spool(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> AsyncIterator[Spool]:
-    url = ENGINES[request.param](tmp_path)
-    opened = open_spool(url, clock=clock, windows=RetentionWindows(resubmission=7 * 86400, documents=365 * 86400))
+    opened = ENGINES[request.param](tmp_path, clock)
     yield opened
     await opened.close()

@@ -100,7 +100,7 @@ class TestPlace:
             opened(path, exclusive=False)
         assert not path.parent.exists()
 
-    @pytest.mark.parametrize("url", ["sqlite:", "postgresql://x/y", "queue.db", "sqlite:///"])
+    @pytest.mark.parametrize("url", ["sqlite:", "postgresql://x/y", "queue.db", "sqlite:///", "memory:"])
     def test_a_url_of_no_known_kind(self, url: str) -> None:
         with pytest.raises(ValueError, match="is no spool"):
             open_spool(url)
@@ -542,17 +542,6 @@ class TestSpace:
         looked = [row[3] for row in plan if "deliveries" in row[3]]
         assert looked and all(each.startswith("SEARCH") and "INDEX deliveries_due" in each for each in looked), plan
         assert not any("TEMP B-TREE" in row[3] for row in plan)
-        await spool.close()
-
-    async def test_a_spool_of_an_older_relay_is_brought_up_to_date(self, path: Path) -> None:
-        path.parent.mkdir()
-        with sqlite3.connect(path) as connection:
-            connection.executescript(dict(database.migrations())[1] + "PRAGMA user_version = 1;")
-        connection.close()
-        spool, given = opened(path), mail(at=1.0)
-        await spool.store(given)
-        assert await spool.due() == 1.0
-        assert [each.delivery.queue_id for each in await spool.claim(2.0, 60, 1)] == [given.queue_id]
         await spool.close()
 
     def test_synchronous_full_in_wal_mode(self, path: Path) -> None:

@@ -24,9 +24,9 @@ from relay.routing.decision import Decision
 from relay.routing.directory import Directory
 from relay.routing.policy import Addresses, Check, Client, Firm, Identify, Policy, Terms
 from relay.settings.settings import Settings
-from relay.spool.memory import MemorySpool
 from relay.spool.port import Query
 from tests.support.decisions import Setting, setting
+from tests.support.memory_spool import MemorySpool
 from tests.support.spooled import facturx, mail
 
 HOST_OPERATOR = "ops@host.example"

@@ -20,6 +20,9 @@ messages are not in it."""
 
 APPLICATION_ID = 0x41475253  # "AGRS"
 
+EVENT_NAMES = 5
+"""Number of the migration that renames the events of histories: one statement, which may run again."""
+
 
 class Outdated(Exception):
     """The schema is of an older release. str() says of which, and which this release knows."""

@@ -13,7 +13,7 @@ from relay.mime.fingerprint import is_intact
 from relay.spool.delivery_rules import NewDelivery, plant, set_aside
 from relay.spool.sqlite import rows
 from relay.spool.sqlite.backup import Progress, integrity, open_sound
-from relay.spool.sqlite.database import connect
+from relay.spool.sqlite.database import EVENT_NAMES, connect, migrations
 from relay.spool.sqlite.errors import meaning
 from relay.spool.sqlite.lock import make_private, sync_folder
 from relay.spool.sqlite.raw_messages import get, has_segments
@@ -103,6 +103,7 @@ def salvage(damaged: Path, path: Path, now: float) -> Salvaged:
         new.execute("DELETE FROM secrets")
         for table, key in _KEYS.items():
             _copy(old, new, table, key)
+        new.execute(dict(migrations())[EVENT_NAMES])  # the damaged one may be an older relay's
         new.executemany("INSERT OR IGNORE INTO secrets (name, value) VALUES (?, ?)", made)
         new.execute("DELETE FROM deliveries WHERE mail NOT IN (SELECT id FROM mails)")
         held = sum(_hold_salvaged(new, number, queue_id, now) for number, queue_id in _without_deliveries(new))

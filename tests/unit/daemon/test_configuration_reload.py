@@ -11,8 +11,8 @@ import pytest
 from relay.daemon.configuration import Configuration
 from relay.observability.metrics import Metrics
 from relay.smtpd import SmtpServer
-from relay.spool.memory import MemorySpool
 from tests.support.certificates import make_pair
+from tests.support.memory_spool import MemorySpool
 from tests.support.whole_config import FILES, FIRM, SPOILED, write_whole
 
 

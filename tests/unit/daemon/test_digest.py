@@ -14,8 +14,8 @@ from relay.notifications.digest import MAX_RULES, Figures, digest
 from relay.reasons import SENTENCES, Reason, fix
 from relay.routing.policy import Firm, Terms
 from relay.settings.settings import Settings
-from relay.spool.memory import MemorySpool
 from relay.spool.port import Query
+from tests.support.memory_spool import MemorySpool
 from tests.support.spooled import CLIENT, facturx, mail, plan
 
 FIGURES = Figures(

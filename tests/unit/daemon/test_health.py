@@ -9,8 +9,8 @@ import pytest
 from relay.daemon.health import HealthMonitor, housekeeping, status_line
 from relay.model import Disposition, State
 from relay.observability.metrics import Metrics
-from relay.spool.memory import MemorySpool
 from relay.spool.port import Stats
+from tests.support.memory_spool import MemorySpool
 from tests.support.spooled import mail, plan
 
 

@@ -12,8 +12,8 @@ from relay.model import Disposition, Message, State
 from relay.reasons import Reason
 from relay.routing.policy import Firm, Terms
 from relay.settings.settings import Settings, Smarthost
-from relay.spool.memory import MemorySpool
 from relay.spool.port import Query
+from tests.support.memory_spool import MemorySpool
 from tests.support.spooled import CLIENT, mail, plan
 
 

@@ -11,8 +11,8 @@ from relay.model import OperatorAction
 from relay.observability.events import EventName
 from relay.observability.log import capture
 from relay.observability.metrics import Metrics
-from relay.spool.memory import MemorySpool
 from relay.spool.port import SpoolFull
+from tests.support.memory_spool import MemorySpool
 from tests.support.spooled import mail
 
 

@@ -19,9 +19,9 @@ from relay.observability.metrics import Metrics
 from relay.reasons import Reason
 from relay.replies import Stage
 from relay.routing.directory import Directory
-from relay.spool.memory import MemorySpool
 from relay.spool.port import Reservation, SpoolBroken, SpoolError, SpoolFull, Stored
 from tests.support.decisions import terms
+from tests.support.memory_spool import MemorySpool
 from tests.support.smtp_server import Limits, Listener, Recorder, SmtpServer
 from tests.support.spooled import CLIENT, facturx, mail, plan
 

@@ -30,8 +30,8 @@ from relay.queue.throttle import Throttle
 from relay.reasons import Reason
 from relay.replies import Deferred, Delivered, ErrorKind, Failed, Outcome, Reply, Stage, failure
 from relay.smtp_client import ConnectionPools, MessageFactory, OutgoingMessage, Route, Tls, Unreachable
-from relay.spool.memory import MemorySpool
 from relay.spool.port import Query, Reservation, SpoolBroken, SpoolFull, Stored
+from tests.support.memory_spool import MemorySpool
 from tests.support.peer import Drop, Peer, Say
 from tests.support.spooled import mail, plan
 

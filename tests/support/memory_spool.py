@@ -1,4 +1,4 @@
-"""The reference engine: what the verbs mean, in dictionaries. For tests; nothing survives the process."""
+"""The reference engine: what the operations of the spool mean, in dictionaries. Nothing survives the process."""
 
 import secrets
 import time
