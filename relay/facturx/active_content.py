@@ -71,14 +71,14 @@ class _Search:
         self._actor(root, "/OpenAction")
         for page in self._tree.found:
             self._page(page.node)
-        form = root.get("/AcroForm")
+        form = pdf_streams.entry(root, "/AcroForm")
         if isinstance(form, pikepdf.Dictionary):
             self._walk(form.get("/Fields"), self._actor, "/Kids")
             self._xfa(form.get("/XFA"))
-        names = root.get("/Names")
+        names = pdf_streams.entry(root, "/Names")
         if isinstance(names, pikepdf.Dictionary) and "/JavaScript" in names:
             self._walk(names.get("/JavaScript"), self._script_names, "/Kids")
-        outlines = root.get("/Outlines")
+        outlines = pdf_streams.entry(root, "/Outlines")
         if isinstance(outlines, pikepdf.Dictionary):
             self._walk(outlines.get("/First"), self._actor, "/First", "/Next")
         if self._tree.cut or self._left <= 0:
@@ -89,7 +89,7 @@ class _Search:
         self._left -= 1
         if "/AA" in page:
             self._triggers(page.get("/AA"))
-        notes = page.get("/Annots")
+        notes = pdf_streams.entry(page, "/Annots")
         if not isinstance(notes, pikepdf.Array):
             return
         for place in range(min(len(notes), max(self._left, 0))):

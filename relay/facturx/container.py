@@ -20,7 +20,10 @@ FACTURX = "urn:factur-x:pdfa:CrossIndustryDocument:invoice:1p0#"
 NEARLY = frozenset({FACTURX.lower(), FACTURX.removesuffix("#"), "urn:zugferd:pdfa:CrossIndustryDocument:invoice:2p0#"})
 ORDERX = "urn:factur-x:pdfa:CrossIndustryDocument:1p0#"
 ZUGFERD1 = "urn:ferd:pdfa:CrossIndustryDocument:invoice:1p0#"
-
+_CLAIMING = (FACTURX, *sorted(NEARLY), ORDERX, ZUGFERD1)
+"""Namespaces of which one says what the PDF is; the first that is there holds."""
+_READ = frozenset({PDFA, *_CLAIMING})
+_DESCRIPTION = f"{{{RDF}}}Description"
 
 _MARKS = (
     (codecs.BOM_UTF8, None),
@@ -57,18 +60,16 @@ def read(data: bytes) -> Xmp | None:
     tree = parse(text.strip(b"\x00 \t\r\n")) if text is not None else None
     if not isinstance(tree, etree._Element):
         return None
-    found: dict[str, dict[str, str]] = {}
-    for description in tree.iter(f"{{{RDF}}}Description"):
-        for name, value in description.attrib.items():
-            _note(found, str(name), str(value))
-        for child in description:
-            if isinstance(child.tag, str):
-                _note(found, child.tag, child.text or "")
-    order = (FACTURX, *sorted(NEARLY), ORDERX, ZUGFERD1)
-    namespace = next((each for each in order if each in found), None)
-    claims = found.get(namespace or "", {})
+    properties: dict[str, dict[str, str]] = {}
+    for description in tree.iter(_DESCRIPTION):
+        for name, value in description.items():
+            _add_property(properties, str(name), str(value))
+        for child in description.iterchildren("*"):
+            _add_property(properties, child.tag, child.text or "")
+    namespace = next((name for name in _CLAIMING if name in properties), None)
+    claims = properties.get(namespace or "", {})
     return Xmp(
-        found.get(PDFA, {}).get("part"),
+        properties.get(PDFA, {}).get("part"),
         namespace,
         claims.get("ConformanceLevel"),
         claims.get("DocumentFileName"),
@@ -107,9 +108,11 @@ def _encoding(data: bytes) -> str | None:
     return "utf-16-be" if place % 2 else "utf-16-le"
 
 
-def _note(found: dict[str, dict[str, str]], tag: str, value: str) -> None:
+def _add_property(properties: dict[str, dict[str, str]], tag: str, value: str) -> None:
+    """The first of a name holds; of other namespaces none is read."""
     namespace, _, name = tag.rpartition("}")
-    found.setdefault(namespace[1:], {}).setdefault(name, value.strip())
+    if namespace[1:] in _READ:
+        properties.setdefault(namespace[1:], {}).setdefault(name, value.strip())
 
 
 NAME = "factur-x.xml"

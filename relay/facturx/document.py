@@ -79,25 +79,25 @@ def _pdf(blank: Report, data: bytes, options: Options) -> Report:
     opened = pdf.read(data, appearance_too=options.level == "full")
     if isinstance(opened, pdf.Unreadable):
         return replace(blank, kind=Kind.PDF, openable=False, encrypted=opened.encrypted, findings=(opened.finding,))
-    blank = replace(blank, incomplete=opened.incomplete, active=_active(opened.findings, options))
+    facts: dict[str, Any] = {"incomplete": opened.incomplete, "active": _active(opened.findings, options)}
     claims = facturx_container.read(opened.xmp) if opened.xmp else None
     several = invoices(opened)
     if not several:
-        return _without_invoice(blank, opened, claims)
+        return _without_invoice(replace(blank, **facts), opened, claims)
     first = several[0]
     findings = list(opened.findings)
     if len(several) > 1:
         findings.append(_error("FX-MULTIPLE-XML", "pdf", f"{len(several)} invoice XMLs are embedded; one is allowed"))
-    said = {"claimed": _claimed(claims), **_terms(first.invoice)}
+    facts |= {"claimed": _claimed(claims), **_terms(first.invoice)}
     if first.invoice is not None and first.invoice.kind in _FOREIGN:
-        return _foreign(blank, first.invoice.kind, findings, said)
+        return _foreign(blank, first.invoice.kind, findings, facts)
     profile = first.invoice.profile if first.invoice is not None else None
     verdict, final = Verdict.UNDETERMINED, tuple[Finding, ...]()
     if options.level != "off":
         findings += container.check(opened, first.attachment, profile, claims)
         verdict, final = _concluded(findings, options, finished=_invoice(first, findings, options))
     named = profile.name if profile else None
-    return replace(blank, verdict=verdict, kind=Kind.FACTURX, profile=named, findings=final, **said)
+    return Report(blank.sha256, blank.size, verdict, Kind.FACTURX, named, findings=final, **facts)
 
 
 def _invoice(first: Embedded, findings: list[Finding], options: Options) -> bool:
@@ -148,8 +148,9 @@ def _rules(root: etree._Element, invoice: Invoice, profile: Profile, findings: l
 
 def _seller_is_french(root: etree._Element, invoice: Invoice) -> bool:
     """BT-30 under scheme 0002, or a French VAT number (BT-31)."""
-    registered = root.find(".//{*}SellerTradeParty/{*}SpecifiedLegalOrganization/{*}ID[@schemeID='0002']")
-    return registered is not None or bool(_FRENCH_VAT.fullmatch(invoice.seller.vat or ""))
+    if _FRENCH_VAT.fullmatch(invoice.seller.vat or ""):
+        return True
+    return root.find(".//{*}SellerTradeParty/{*}SpecifiedLegalOrganization/{*}ID[@schemeID='0002']") is not None
 
 
 def _without_invoice(blank: Report, opened: pdf.Container, claims: facturx_container.Xmp | None) -> Report:
@@ -168,12 +169,12 @@ def _claimed(claims: facturx_container.Xmp | None) -> bool:
     return claims is not None and claims.claims_facturx
 
 
-def _foreign(blank: Report, kind: Kind, findings: Sequence[Finding], said: dict[str, Any]) -> Report:
+def _foreign(blank: Report, kind: Kind, findings: Sequence[Finding], facts: dict[str, Any]) -> Report:
     """Not ours to judge: what was seen stays as a remark."""
     remarks = tuple(
         replace(each, severity=Severity.INFO) if each.severity is Severity.ERROR else each for each in findings
     )
-    return replace(blank, verdict=Verdict.NOT_FACTURX, kind=kind, findings=remarks, **said)
+    return replace(blank, verdict=Verdict.NOT_FACTURX, kind=kind, findings=remarks, **facts)
 
 
 def _other(blank: Report, data: bytes) -> Report:

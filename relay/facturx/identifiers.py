@@ -57,14 +57,15 @@ def identifiers(
     places: Places, *, registrations: Pairs, others: Pairs, taxes: Pairs, addresses: Pairs
 ) -> tuple[Identifier, ...]:
     """All that tell a SIREN, the surest first. taxes: scheme VA or VAT for a VAT number, else a local tax number."""
-    found = [
-        *_each(places.registration, registrations, _registered),
-        *_each(places.identifier, others, _identified),
-        *_each(places.vat, [each for each in taxes if _is_vat(each[0])], _taxed),
-        *_each(places.address, addresses, siren_of),
-        *_each(places.tax, [each for each in taxes if not _is_vat(each[0])], _taxed),
-    ]
-    return tuple(dict.fromkeys(sorted(found, key=lambda each: each.rank)))
+    known = list[Identifier]()
+    _add(known, places.registration, registrations, _registered)
+    _add(known, places.identifier, others, _identified)
+    _add(known, places.vat, [pair for pair in taxes if _is_vat(pair[0])], _taxed)
+    _add(known, places.address, addresses, siren_of)
+    _add(known, places.tax, [pair for pair in taxes if not _is_vat(pair[0])], _taxed)
+    if len(known) > 1:
+        known.sort(key=lambda identifier: identifier.rank)
+    return tuple(dict.fromkeys(known))
 
 
 def siren_of(scheme: str, value: str) -> str | None:
@@ -87,12 +88,13 @@ def sirets(pairs: Iterable[tuple[str, str]]) -> list[str]:
     ]
 
 
-def _each(place: Place, pairs: Pairs, read: Callable[[str, str], str | None]) -> Iterable[Identifier]:
+def _add(known: list[Identifier], place: Place, pairs: Pairs, read_siren: Callable[[str, str], str | None]) -> None:
+    """Those of one place that tell a SIREN, to `known`."""
     for scheme, value in pairs:
-        siren = read(scheme, value)
+        siren = read_siren(scheme, value)
         if siren is not None:
             rank = 2 if scheme in (_GROUP, "0225") else place.rank
-            yield Identifier(siren, place.term, scheme, rank)
+            known.append(Identifier(siren, place.term, scheme, rank))
 
 
 def _registered(scheme: str, value: str) -> str | None:

@@ -75,7 +75,7 @@ def _one(candidate: Candidate, options: Options, clock: Callable[[], float] | No
     if problem is not None:
         verdict = Verdict.UNDETERMINED if report.verdict is Verdict.NOT_FACTURX else report.verdict
         report = replace(report, verdict=verdict, findings=(problem, *report.findings))
-    return replace(report, ms=_ms(clock, started)), content
+    return (replace(report, ms=_ms(clock, started)) if clock else report), content
 
 
 def _is_plain(report: Report) -> bool:

@@ -3,10 +3,10 @@
 import hashlib
 import importlib.util
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 from lxml import etree
@@ -114,6 +114,9 @@ _DECIMAL = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)")
 _XRECHNUNG = re.compile(r"^urn:cen\.eu:en16931:2017#(compliant|conformant)#urn:(xeinkauf\.de|xoev-de):kosit:")
 
 _NOBODY = Party()
+_PARTY_LIMIT = 4096
+"""Octets of a party's XML up to which it is remembered."""
+_FRAGMENTS = etree.XMLParser(resolve_entities=False, no_network=True)
 _NO_TOTALS = Totals()
 
 
@@ -150,39 +153,55 @@ def read(root: etree._Element, content: bytes) -> Invoice:
         return Invoice(kind, sha256)
     if kind is Kind.UBL:
         return _ubl(root, sha256)
-    context = _at(root, "ExchangedDocumentContext", "GuidelineSpecifiedDocumentContextParameter", "ID")
-    if context is None:  # ZUGFeRD 1 names its blocks otherwise
-        context = _at(root, "SpecifiedExchangedDocumentContext", "GuidelineSpecifiedDocumentContextParameter", "ID")
-    guideline = _value(context)
+    blocks = _children(root)  # ZUGFeRD 1 names its blocks otherwise
+    guideline = None
+    for name in ("ExchangedDocumentContext", "SpecifiedExchangedDocumentContext"):
+        context = _at(_one(blocks, name), "GuidelineSpecifiedDocumentContextParameter", "ID")
+        if context is not None:
+            guideline = _value(context)
+            break
     if kind is Kind.CII and guideline and _XRECHNUNG.match(guideline):
         kind = Kind.XRECHNUNG
-    document = _first(root, "ExchangedDocument", "HeaderExchangedDocument")
-    agreement = _agreement(root)
+    document = _children(_one(blocks, "ExchangedDocument", "HeaderExchangedDocument"))
+    transaction = _one(blocks, "SupplyChainTradeTransaction", "SpecifiedSupplyChainTradeTransaction")
+    agreement = _first(transaction, "ApplicableHeaderTradeAgreement", "ApplicableSupplyChainTradeAgreement")
     return Invoice(
         kind,
         sha256,
         guideline,
-        _value(_at(document, "ID")),
-        _value(_at(document, "TypeCode")),
-        _date(_value(_at(document, "IssueDateTime", "DateTimeString"))),
+        _value(_one(document, "ID")),
+        _value(_one(document, "TypeCode")),
+        _date(_value(_at(_one(document, "IssueDateTime"), "DateTimeString"))),
         _party(_at(agreement, "SellerTradeParty"), SELLER),
         _party(_at(agreement, "BuyerTradeParty"), BUYER),
         tuple(text for node in root.iter(f"{{{RAM}}}IBANID") if (text := _squeeze(_value(node)))),
-        _totals(root),
+        _totals(transaction),
     )
 
 
 def _party(node: etree._Element | None, places: Places) -> Party:
+    """Suppliers and clients come again and again: a party that was read before is not read again."""
     if node is None:
-        return Party()
+        return _NOBODY
+    xml = etree.tostring(node, with_tail=False)
+    return _party_of_xml(xml, places) if len(xml) <= _PARTY_LIMIT else _party_of(node, places)
+
+
+@lru_cache(1024)
+def _party_of_xml(xml: bytes, places: Places) -> Party:
+    return _party_of(etree.fromstring(xml, _FRAGMENTS), places)
+
+
+def _party_of(node: etree._Element, places: Places) -> Party:
+    children = _children(node)
     return _known(
         places,
-        _value(_at(node, "Name")),
-        _value(_at(node, "PostalTradeAddress", "CountryID")),
-        registrations=_pairs(_each(node, "SpecifiedLegalOrganization"), "ID"),
-        others=[*_schemed(node, "GlobalID"), *_schemed(node, "ID")],
-        taxes=_pairs(_each(node, "SpecifiedTaxRegistration"), "ID"),
-        addresses=_pairs(_each(node, "URIUniversalCommunication"), "URIID"),
+        _value(_one(children, "Name")),
+        _value(_at(_one(children, "PostalTradeAddress"), "CountryID")),
+        registrations=_pairs(children.get("SpecifiedLegalOrganization", ()), "ID"),
+        others=_schemed([*children.get("GlobalID", ()), *children.get("ID", ())]),
+        taxes=_pairs(children.get("SpecifiedTaxRegistration", ()), "ID"),
+        addresses=_pairs(children.get("URIUniversalCommunication", ()), "URIID"),
     )
 
 
@@ -197,13 +216,13 @@ def _known(
     addresses: Pairs,
 ) -> Party:
     """A party with every SIREN its identifiers tell; its SIRET is one of its first SIREN if there is such a one."""
-    found = identifiers(places, registrations=registrations, others=others, taxes=taxes, addresses=addresses)
-    siren = found[0].siren if found else None
-    told = {each.siren for each in found}
-    given = [each for each in sirets([*others, *registrations, *addresses]) if each[:9] in told]
-    siret = next((each for each in given if each[:9] == siren), given[0] if given else None)
+    known = identifiers(places, registrations=registrations, others=others, taxes=taxes, addresses=addresses)
+    siren = known[0].siren if known else None
+    sirens = {identifier.siren for identifier in known}
+    given = [number for number in sirets([*others, *registrations, *addresses]) if number[:9] in sirens]
+    siret = next((number for number in given if number[:9] == siren), given[0] if given else None)
     vat = next((text.upper() for scheme, text in taxes if scheme.upper() in ("VA", "VAT") and text), None)
-    return Party(name, siren, siret, vat, country, found)
+    return Party(name, siren, siret, vat, country, known)
 
 
 def _ubl(root: etree._Element, sha256: str) -> Invoice:
@@ -233,28 +252,29 @@ def _ubl_party(node: etree._Element | None, places: Places) -> Party:
         taxes=[
             (_value(_at(entry, "TaxScheme", "ID")) or "VAT", text)
             for entry in _each(node, "PartyTaxScheme")
-            for _, text in _schemed(entry, "CompanyID")
+            for _, text in _schemed(_each(entry, "CompanyID"))
         ],
-        addresses=list(_schemed(node, "EndpointID")),
+        addresses=_schemed(_each(node, "EndpointID")),
     )
 
 
-def _totals(root: etree._Element) -> Totals:
-    transaction = _first(root, "SupplyChainTradeTransaction", "SpecifiedSupplyChainTradeTransaction")
+def _totals(transaction: etree._Element | None) -> Totals:
     settlement = _first(transaction, "ApplicableHeaderTradeSettlement", "ApplicableSupplyChainTradeSettlement")
-    sums = _first(
-        settlement,
-        "SpecifiedTradeSettlementHeaderMonetarySummation",
-        "SpecifiedTradeSettlementMonetarySummation",
+    sums = _children(
+        _first(
+            settlement,
+            "SpecifiedTradeSettlementHeaderMonetarySummation",
+            "SpecifiedTradeSettlementMonetarySummation",
+        )
     )
     currency = _value(_at(settlement, "InvoiceCurrencyCode"))
     return Totals(
         currency,
-        amount(_value(_at(sums, "TaxBasisTotalAmount"))),
-        _tax(list(_each(sums, "TaxTotalAmount")), currency),
-        amount(_value(_at(sums, "GrandTotalAmount"))),
-        amount(_value(_at(sums, "TotalPrepaidAmount"))),
-        amount(_value(_at(sums, "DuePayableAmount"))),
+        amount(_value(_one(sums, "TaxBasisTotalAmount"))),
+        _tax(sums.get("TaxTotalAmount", ()), currency),
+        amount(_value(_one(sums, "GrandTotalAmount"))),
+        amount(_value(_one(sums, "TotalPrepaidAmount"))),
+        amount(_value(_one(sums, "DuePayableAmount"))),
     )
 
 
@@ -272,7 +292,7 @@ def _ubl_totals(root: etree._Element) -> Totals:
     )
 
 
-def _tax(nodes: list[etree._Element], currency: str | None) -> str | None:
+def _tax(nodes: Sequence[etree._Element], currency: str | None) -> str | None:
     """BT-110 and not BT-111: the VAT in the currency of the invoice."""
     own = [node for node in nodes if node.get("currencyID") in (currency, None)]
     return amount(_value(own[0])) if own else None
@@ -285,13 +305,32 @@ def amount(text: str | None) -> str | None:
     return format(Decimal(text), "f")
 
 
-def _agreement(root: etree._Element) -> etree._Element | None:
-    transaction = _first(root, "SupplyChainTradeTransaction", "SpecifiedSupplyChainTradeTransaction")
-    return _first(transaction, "ApplicableHeaderTradeAgreement", "ApplicableSupplyChainTradeAgreement")
+def _children(node: etree._Element | None) -> dict[str, list[etree._Element]]:
+    """The child elements by local name, in order: one walk instead of one for each name."""
+    children: dict[str, list[etree._Element]] = {}
+    if node is not None:
+        for child in node.iterchildren("*"):
+            name = child.tag.rpartition("}")[2]
+            if name in children:
+                children[name].append(child)
+            else:
+                children[name] = [child]
+    return children
+
+
+def _one(children: Mapping[str, Sequence[etree._Element]], *names: str) -> etree._Element | None:
+    """The first child of the first of the names that is there."""
+    for name in names:
+        if name in children:
+            return children[name][0]
+    return None
 
 
 def _first(node: etree._Element | None, *names: str) -> etree._Element | None:
-    return next((found for name in names if (found := _at(node, name)) is not None), None)
+    for name in names:
+        if (child := _at(node, name)) is not None:
+            return child
+    return None
 
 
 def _at(node: etree._Element | None, *path: str) -> etree._Element | None:
@@ -306,17 +345,16 @@ def _each(node: etree._Element | None, name: str) -> Iterator[etree._Element]:
     return iter(node.iterchildren("{*}" + name)) if node is not None else iter(())
 
 
-def _schemed(node: etree._Element | None, name: str) -> Iterator[tuple[str, str]]:
-    return ((child.get("schemeID") or "", _squeeze(_value(child))) for child in _each(node, name))
+def _schemed(nodes: Iterable[etree._Element]) -> Pairs:
+    return [(node.get("schemeID") or "", _squeeze(_value(node))) for node in nodes]
 
 
 def _pairs(nodes: Iterable[etree._Element], name: str) -> Pairs:
-    return [pair for node in nodes for pair in _schemed(node, name)]
+    return _schemed(child for node in nodes for child in node.iterchildren("{*}" + name))
 
 
 def _value(node: etree._Element | None) -> str | None:
-    text = (node.text or "").strip() if node is not None else ""
-    return text or None
+    return (node.text or "").strip() or None if node is not None else None
 
 
 def _squeeze(text: str | None) -> str:

@@ -43,9 +43,9 @@ def read(pdf: pikepdf.Pdf) -> Pages:
         if not isinstance(node, pikepdf.Dictionary):
             missing = True
             continue
-        own = node.get("/Resources")
+        own = pdf_streams.entry(node, "/Resources")
         resources = own if isinstance(own, pikepdf.Dictionary) else inherited
-        kids = node.get("/Kids")
+        kids = pdf_streams.entry(node, "/Kids")
         if isinstance(kids, pikepdf.Array):
             last = max(0, min(len(kids), MAX_NODES - visited - len(pending)))
             cut = cut or last < len(kids)
@@ -97,7 +97,7 @@ EMPTY = 16
 def annotations(pages: Pages, most_pages: int, most_a_page: int) -> Iterator[pikepdf.Object]:
     """The annotations of the first pages."""
     for page in pages.found[:most_pages]:
-        notes = page.node.get("/Annots")
+        notes = pdf_streams.entry(page.node, "/Annots")
         if isinstance(notes, pikepdf.Array):
             for place in range(min(len(notes), most_a_page)):
                 if isinstance(note := notes[place], pikepdf.Dictionary):

@@ -145,7 +145,7 @@ def _unshown(tree: page_tree.Pages, data: bytes) -> str | None:
 
 
 def _xmp(pdf: pikepdf.Pdf, findings: list[Finding]) -> bytes | None:
-    stream = pdf.Root.get("/Metadata")
+    stream = pdf_streams.entry(pdf.Root, "/Metadata")
     if not isinstance(stream, pikepdf.Stream):
         return None
     try:
@@ -158,7 +158,7 @@ def _xmp(pdf: pikepdf.Pdf, findings: list[Finding]) -> bytes | None:
 
 
 def _attachments(pdf: pikepdf.Pdf, tree: page_tree.Pages, findings: list[Finding]) -> Iterator[Attachment]:
-    linked = tuple(_specifications(pdf.Root.get("/AF")))
+    linked = tuple(_specifications(pdf_streams.entry(pdf.Root, "/AF")))
     associated = {_identity(spec) for _, spec in linked}
     seen: set[object] = set()
     left = pdf_streams.XML_LIMIT
@@ -231,7 +231,7 @@ def _xml(stream: pikepdf.Object, name: str, media_type: str | None, limit: int) 
 
 def _named(pdf: pikepdf.Pdf) -> Iterator[tuple[str, pikepdf.Object]]:
     """The name tree EmbeddedFiles, breadth first; loops and depth end at MAX_NODES (ISO 32000-1 §7.9.6)."""
-    names = pdf.Root.get("/Names")
+    names = pdf_streams.entry(pdf.Root, "/Names")
     root = names.get("/EmbeddedFiles") if isinstance(names, pikepdf.Dictionary) else None
     pending, visited = [root], 0
     while pending and visited < MAX_NODES:
@@ -244,7 +244,7 @@ def _named(pdf: pikepdf.Pdf) -> Iterator[tuple[str, pikepdf.Object]]:
             for place in range(0, min(len(leaves) - 1, 2 * MAX_FILES + 2), 2):
                 if isinstance(leaves[place + 1], pikepdf.Dictionary):
                     yield _text(leaves[place]), leaves[place + 1]
-        kids = node.get("/Kids")
+        kids = pdf_streams.entry(node, "/Kids")
         if isinstance(kids, pikepdf.Array):
             pending.extend(kids[place] for place in range(min(len(kids), MAX_NODES - visited)))
 
