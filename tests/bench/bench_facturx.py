@@ -1,7 +1,7 @@
 """What the check costs, warm, on one worker: `python tests/bench/bench_facturx.py [--rounds N] [--json]`.
 
 Milliseconds per document: `inside` as the worker measures it, `asked` as the daemon waits for it. It asserts nothing:
-the machine's noise would decide. Compare with shared/FACTURX.md: 3.0 ms median, 20 ms p95.
+the machine's noise would decide. For comparison: 3.0 ms median, 20 ms p95 on two cores.
 """
 
 import argparse

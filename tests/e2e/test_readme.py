@@ -1,4 +1,4 @@
-"""As a new user would: each command of the README, copied from it, on the configuration that the repository ships."""
+"""As a new user would: each command of the pages, copied from them, on the configuration that the repository ships."""
 
 import asyncio
 import os
@@ -20,13 +20,29 @@ from relay.facturx.samples import invoice_xml
 from tests.e2e.test_broken_situations import submission
 
 ROOT = Path(__file__).parents[2]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-SECTIONS = ("Configure", "Point the platform at it", "See what happens")
+PAGES = (
+    "README.md",
+    "config/README.md",
+    "config/grafana/README.md",
+    "config/prometheus/README.md",
+    "systemd/README.md",
+    "tests/README.md",
+    "tests/bench/README.md",
+    "tests/bench/RESULTS.md",
+    "tests/dialogs/README.md",
+)
+SECTIONS = (
+    ("config/README.md", "The platform's screens and the keys"),
+    ("config/README.md", "Reload"),
+    ("systemd/README.md", "Commands of the day"),
+)
+FIRST_CLIENT = "From nothing to the first client, in ten minutes"
 MARTIN = "732829320"
 
 
-def section(title: str) -> str:
-    return re.split(r"^## ", README.split(f"## {title}\n", 1)[1], maxsplit=1, flags=re.MULTILINE)[0]
+def section(page: str, title: str) -> str:
+    text = (ROOT / page).read_text(encoding="utf-8").split(f"## {title}\n", 1)[1]
+    return re.split(r"^## ", text, maxsplit=1, flags=re.MULTILINE)[0]
 
 
 def blocks(text: str) -> list[str]:
@@ -35,13 +51,14 @@ def blocks(text: str) -> list[str]:
 
 def commands() -> list[str]:
     """Lines of the sections' blocks, and the agiris-relay commands inside their sentences."""
-    found = []
-    for title in SECTIONS:
-        text = section(title)
-        found += [line for block in blocks(text) for line in block.splitlines() if line.strip()]
+    listed = []
+    for page, title in SECTIONS:
+        text = section(page, title)
+        listed += [line for block in blocks(text) for line in block.splitlines() if line.strip()]
         prose = re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE)
-        found += [" ".join(each.split()) for each in re.findall(r"`(agiris-relay [^`]+)`", prose)]
-    return found
+        listed += [" ".join(command.split()) for command in re.findall(r"`(agiris-relay [^`]+)`", prose)]
+    introduction = (ROOT / "config" / "README.md").read_text(encoding="utf-8").split("\n## ", 1)[0]
+    return listed + re.findall(r"`(agiris-relay [^`]+)`", introduction)
 
 
 @dataclass
@@ -74,7 +91,7 @@ async def shipped(stages: Callable[..., Stage], receiver: Receiver, tmp_path: Pa
 
 
 def furnish(folder: Path) -> dict[str, str]:
-    """The files that the README speaks of, and a shell that finds the command; its environment."""
+    """The files that the pages speak of, and a shell that finds the command; its environment."""
     pdf = facturx_pdf(invoice_xml(number="R-1", seller_siren="542051180", buyer_siren=MARTIN), text="R-1")
     (folder / "invoice.pdf").write_bytes(pdf)
     (folder / "mail.eml").write_bytes(submission("R-2"))
@@ -111,7 +128,7 @@ async def test_each_command_does_what_it_says(shipped: Shipped, receiver: Receiv
 
 @dataclass
 class Trial(Stage):
-    """The folder that the README has its reader make; ports are others where the README names those of config/."""
+    """The folder that config/README.md has its reader make; ports are others where it names those of config/."""
 
     def prepare(self) -> None:
         self.smtp, self.http = free_port(), free_port()
@@ -126,7 +143,7 @@ async def test_from_nothing_to_the_first_client(receiver: Receiver, tmp_path: Pa
     environment = furnish(tmp_path)
     (tmp_path / "clone").mkdir()
     shutil.copytree(ROOT / "config", tmp_path / "clone" / "config")
-    make, explain, hand_over = blocks(section("From nothing to the first client, in ten minutes"))
+    make, explain, hand_over = blocks(section("config/README.md", FIRST_CLIENT))
 
     async def shell(block: str, folder: Path) -> str:
         done = await asyncio.to_thread(
@@ -164,20 +181,50 @@ def _resent(number: str) -> bytes:
     return submission(number).replace(b"\r\n\r\n", b"\r\nX-Again: yes\r\n\r\n", 1)
 
 
-@pytest.mark.parametrize("page", ["README.md", "systemd/README.md", "config/README.md", "config/prometheus/README.md"])
+@pytest.mark.parametrize("page", PAGES)
 def test_every_block_of_commands_is_sound_shell(page: str) -> None:
     for block in blocks((ROOT / page).read_text(encoding="utf-8")):
         done = subprocess.run(["bash", "-n"], input=block, capture_output=True, text=True, check=False)
         assert (done.returncode, done.stderr) == (0, ""), block
 
 
-@pytest.mark.parametrize("page", ["README.md", "systemd/README.md", "config/README.md", "config/prometheus/README.md"])
-def test_every_file_that_is_spoken_of_is_there(page: str) -> None:
+def anchors(page: Path) -> set[str]:
+    """The anchors that GitHub gives the headings of a page."""
+    headings = re.findall(r"(?m)^#+ (.+)$", page.read_text(encoding="utf-8"))
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_linked_file_and_heading_exists(page: str) -> None:
     path = ROOT / page
     text = path.read_text(encoding="utf-8")
-    for target in re.findall(r"\]\(([^)#:]+)\)", text):
+    for target, anchor in re.findall(r"\]\((?!https?:)([^)#]*)#?([^)]*)\)", text):
         assert (path.parent / target).exists(), target
+        if anchor:
+            assert anchor in anchors(path.parent / target if target else path), anchor
     for block in blocks(text):
         made = re.findall(r"> (\S+)", block)
         for name in re.findall(r"(?<![\w/.])((?:config|systemd)/[\w./*-]+)", block):
             assert name in made or list(ROOT.glob(name)), name
+
+
+def test_the_readme_opens_with_two_commands_and_ci_runs_the_second() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= 130
+    demo, tests = blocks(text)[:2]
+    assert demo.startswith("python3 -m venv .venv && ") and demo.endswith("agiris-relay demo\n")
+    assert text.index("<!-- tests -->\n```sh\n" + tests) < text.index("\n## ")
+    ci = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    extract = next(line for line in ci.splitlines() if line.startswith("command=$("))
+    done = subprocess.run(
+        ["bash", "-c", f'{extract}; echo "$command"'], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == tests
+
+
+def test_the_tree_of_the_readme_is_the_tree_of_the_package() -> None:
+    (tree,) = re.findall(r"(?ms)^```\nrelay/\n(.*?)^```", (ROOT / "README.md").read_text(encoding="utf-8"))
+    names = [name for line in tree.splitlines() for name in re.findall(r"[a-z_]+(?:/|\.py)", line[:28])]
+    existing = {f"{path.name}/" for path in (ROOT / "relay").iterdir() if (path / "__init__.py").exists()}
+    existing |= {path.name for path in (ROOT / "relay").glob("*.py")} - {"__init__.py"}
+    assert sorted(names) == sorted(existing)

@@ -1,4 +1,5 @@
-"""The corpus of real documents, where it is at hand: `AGIRIS_RELAY_CORPUS`, else shared/corpus beside the checkout."""
+"""The corpus of real documents: the folder that `AGIRIS_RELAY_CORPUS` names, else one beside the checkout; and a
+configuration that belongs to it. Neither is part of the repository: without them their tests are skipped."""
 
 import csv
 import os
@@ -8,6 +9,7 @@ import pytest
 
 FOLDER = Path(os.environ.get("AGIRIS_RELAY_CORPUS", Path(__file__).resolve().parents[3] / "shared" / "corpus"))
 MANIFEST = FOLDER / "MANIFEST.tsv"
+CONFIG_EXAMPLE = FOLDER.parent / "config-example"
 
 needed = pytest.mark.skipif(not MANIFEST.is_file(), reason=f"no corpus at {FOLDER}; set AGIRIS_RELAY_CORPUS")
 

@@ -2,8 +2,9 @@
 
 Five figures decide, all must be 0: `lost` (answered 250 and never arrived), `wrong` (at an address, or under a return
 path, that is not its own), `dup_other` (twice without an excuse), `refused` (5yz to a good mail) and `damaged` (not
-octet for octet what the plan makes of what came). `dup_window` counts what rule 2 of DESIGN allows: the next hop was
-not heard to say 250, or the relay was killed while it recorded it; never more for a kill than were in flight.
+octet for octet what the plan makes of what came). `dup_window` counts what is allowed, for the outcome is
+unknown: the next hop's 250 was not received, or the relay was killed while it recorded it; for a kill never more than
+were in flight.
 """
 
 import base64

@@ -1,4 +1,4 @@
-"""`facturx check`: exit codes and keys of CLI.md."""
+"""`facturx check`: exit codes and the keys of its JSON."""
 
 import json
 import subprocess

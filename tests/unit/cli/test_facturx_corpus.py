@@ -22,7 +22,7 @@ UNKNOWN_GUIDELINE = {"fnfe2018-avoir-380-basic.pdf"}
 """The manifest's tool took the profile from the end of the URN; by the exact table the one of 2018 is unknown."""
 
 GERMAN_SELLER = {name for name in (row["file"] for row in corpus.rows()) if name.startswith("ferd")}
-"""The manifest's tool ran BR-FR over every invoice; they bind French sellers only (FACTURX.md, step 5)."""
+"""The manifest's tool ran BR-FR over every invoice; they bind French sellers only."""
 
 pytestmark = corpus.needed
 

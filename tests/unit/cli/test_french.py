@@ -226,8 +226,6 @@ def test_french_has_the_spaces_of_its_typography() -> None:
 @pytest.mark.parametrize("page", ["README.md", "config/README.md"])
 def test_the_french_of_a_page_has_the_spaces_of_its_typography(page: str) -> None:
     text = (FILES / page).read_text(encoding="utf-8")
-    if page == "README.md":
-        text = text.split("(en français)\n")[1].split("\n## ")[0]
     found = BAD_SPACE.search(text)
     assert found is None, (
         f"write U+00A0 before : and inside « », U+202F before ; ? ! near {text[found.start() - 40 :][:60]!r}"

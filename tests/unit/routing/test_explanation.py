@@ -1,4 +1,4 @@
-"""explain: the keys of shared/CLI.md, and lines a person reads in either language."""
+"""explain: the keys of its JSON, and lines for a person in either language."""
 
 import json
 import re

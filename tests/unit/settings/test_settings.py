@@ -15,12 +15,12 @@ from relay.settings.load import load
 from relay.settings.settings import Endpoint, Listener, PasswordError, Settings, Smarthost
 from relay.settings.users import make_user_line
 from tests.support.config_faults import FIRM, RELAY, lines, write
+from tests.support.corpus import CONFIG_EXAMPLE
 from tests.support.dkim_keys import pem
 from tests.support.many_clients import write as write_many
 from tests.support.smtp_server import self_signed
 
 ROOT = Path(__file__).parents[3]
-SHARED = Path("/work/shared/config-example")
 
 
 def settings(folder: Path, **files: str) -> Settings:
@@ -36,11 +36,11 @@ def test_the_shipped_configuration_is_sound_without_a_warning() -> None:
     assert loaded.settings.smarthosts["default"] == Smarthost("default", "127.0.0.1", 2526, "none")
 
 
-@pytest.mark.skipif(not SHARED.is_dir(), reason="the shared example is not on this machine")
-def test_the_shared_example_is_sound_once_its_files_are_there(tmp_path: Path) -> None:
+@pytest.mark.skipif(not CONFIG_EXAMPLE.is_dir(), reason=f"no example at {CONFIG_EXAMPLE}")
+def test_the_example_beside_the_corpus_is_sound_once_its_files_are_there(tmp_path: Path) -> None:
     folder = tmp_path / "config"
-    for each in SHARED.rglob("*.yaml"):
-        copy = folder / each.relative_to(SHARED)
+    for each in CONFIG_EXAMPLE.rglob("*.yaml"):
+        copy = folder / each.relative_to(CONFIG_EXAMPLE)
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(each, copy)
     (folder / "tls").mkdir()
