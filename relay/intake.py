@@ -25,6 +25,7 @@ from relay.routing.client import unknown_recipient
 from relay.routing.decision import Decision, decide
 from relay.routing.directory import Directory
 from relay.routing.policy import Policy, Terms
+from relay.single_line import replace_unprintable
 from relay.spool.port import Reservation, Spool, SpoolBroken, SpoolError, SpoolFull, Stored
 
 MAX_HOPS = 100  # rfc5321#6.3
@@ -293,4 +294,4 @@ def _looping(message: MimeMessage, hostname: str) -> str | None:
 def _one_line(text: str) -> str:
     """A reply line holds ASCII without controls, 512 octets with code and CRLF (rfc5321#4.5.3.1.5)."""
     ascii_text = text.encode("ascii", "replace").decode("ascii")
-    return "".join(each if each.isprintable() else " " for each in ascii_text)[:480]
+    return replace_unprintable(ascii_text)[:480]

@@ -13,11 +13,6 @@ def french_spacing(text: str) -> str:
     return re.sub(r" (?=[;?!])", "\u202f", text)
 
 
-def is_printable(letter: str) -> bool:
-    """Can `letter` stand in a line of text? Python counts the spaces of `french_spacing` among what cannot."""
-    return letter.isprintable() or letter in "\u00a0\u202f"
-
-
 FRENCH = {
     "purchases": "achats (`purchases`)",
     "sales": "ventes (`sales`)",

@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass
 from enum import StrEnum
 
+from relay.single_line import single_line
+
 
 @dataclass(frozen=True, slots=True)
 class Reply:
@@ -311,9 +313,7 @@ def subject_of(enhanced: str, text: str) -> Subject:
 
 def clean(text: str) -> str:
     """Text of a remote on one line, free of control characters, cut to `TEXT_LIMIT` characters."""
-    if not text.isprintable():
-        text = "".join(each if each.isprintable() else " " for each in text)
-    line = " ".join(text.split())
+    line = single_line(text)
     return line if len(line) <= TEXT_LIMIT else line[: TEXT_LIMIT - 1] + "…"
 
 

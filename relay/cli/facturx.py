@@ -13,6 +13,7 @@ from relay import serialization
 from relay.checker import CheckerPool
 from relay.cli.context import NO, OK, TRY_LATER, USAGE, Context, fail, options
 from relay.inspection import Candidate, Finding, Options, Report, Severity, Verdict
+from relay.single_line import replace_unprintable
 
 SUFFIXES = (".pdf", ".xml")
 LARGEST = 100 * 1024 * 1024
@@ -159,4 +160,4 @@ def _finding(finding: Finding) -> str:
 
 def _printable(text: str) -> str:
     """Without control characters: a name in an XML must not drive the terminal."""
-    return "".join(char for char in text if char.isprintable())
+    return replace_unprintable(text, "")

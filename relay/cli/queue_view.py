@@ -10,7 +10,8 @@ from typing import Any
 from relay import serialization
 from relay.cli.messages import say, word
 from relay.model import Delivery, Document, Plan, State
-from relay.reasons import Reason, failure_fix, fix, french, french_spacing, is_printable, retold, sentence
+from relay.reasons import Reason, failure_fix, fix, french, french_spacing, retold, sentence
+from relay.single_line import replace_unprintable
 from relay.spool.port import Record
 
 
@@ -21,7 +22,7 @@ def moment(at: float | None) -> str | None:
 
 def clean(text: str) -> str:
     """Text of a peer as a terminal may show it: one line, no control characters, nothing undecodable."""
-    return "".join(each if is_printable(each) else "?" for each in text)
+    return replace_unprintable(text, "?")
 
 
 def row(each: Delivery) -> dict[str, Any]:

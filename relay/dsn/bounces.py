@@ -11,10 +11,11 @@ from functools import lru_cache
 from hashlib import sha256
 
 from relay.mime.classification import is_auto_submitted
-from relay.mime.encoded_words import decode_words, printable
+from relay.mime.encoded_words import decode_words
 from relay.mime.message import MalformedMail, MimeMessage
 from relay.mime.parser import parse
 from relay.mime.text import text
+from relay.single_line import single_line
 
 _TAG = re.compile(r"([0-9A-Z]{1,40})-([1-9][0-9]{0,8})-([A-Z2-7]{16})")
 MAX_LOCAL = 64
@@ -118,8 +119,8 @@ def _untyped(value: str) -> str:
     """`rfc822; a@b` -> `a@b`."""
     kind, semicolon, rest = value.partition(";")
     if kind.strip().lower() == "utf-8":
-        return printable(from_utf8_xtext(decode_words(rest)))
-    return printable(decode_words(rest if semicolon and " " not in kind.strip() else value))
+        return single_line(from_utf8_xtext(decode_words(rest)))
+    return single_line(decode_words(rest if semicolon and " " not in kind.strip() else value))
 
 
 def from_utf8_xtext(address: str) -> str:
@@ -133,6 +134,7 @@ def from_utf8_xtext(address: str) -> str:
 
 
 def _fields(group: str) -> dict[str, str]:
+    """The first of each name. A line that is no field is passed over; to the library `email` it ends the group."""
     fields: dict[str, str] = {}
     for line in re.sub(r"\n[ \t]+", " ", group).split("\n"):
         name, colon, value = line.partition(":")

@@ -1,7 +1,10 @@
 """Delivery status notifications: written by RFC 3464 in a multipart/report (RFC 6522), in French and English.
 
 A DSN leaves with the null sender and is never about a null sender (rfc3464#2): that rule is the caller's, who has the
-envelope. Reading them is `relay.dsn.bounces`."""
+envelope. Reading them is `relay.dsn.bounces`.
+
+Printed by the header writer of the relay and not by the library `email`: that one raises for a line end in a reply of a
+remote, encodes a word too long to fold where RFC 3464 wants it plain, and changes line ends of what goes back."""
 
 import re
 from base64 import encodebytes
@@ -11,15 +14,12 @@ from datetime import UTC, datetime
 from email.utils import format_datetime
 from hashlib import sha256
 
-from relay.dsn.bounces import Bounce, from_utf8_xtext, parse_dsn
-from relay.mime.classification import is_auto_submitted
-from relay.mime.encoded_words import printable
+from relay.dsn.bounces import from_utf8_xtext
 from relay.mime.header_writer import header
 from relay.mime.headers import read_header
 from relay.mime.message import MalformedMail
 from relay.reasons import french_spacing
-
-__all__ = ["Bounce", "Notice", "is_auto_submitted", "parse_dsn", "report"]
+from relay.single_line import single_line
 
 MAX_RETURNED = 32 * 1024
 """Octets of the original header that a report gives back."""
@@ -103,11 +103,13 @@ def report(
 def _top(hostname: str, queue_id: str, to: str, at: float, action: str, boundary: str, encoding: str) -> bytes:
     content_type = f'multipart/report; report-type=delivery-status; boundary="{boundary}"'
     return b"".join(
-        header(name, value) if name != "To" or value.isascii() else f"To: {printable(value)}\r\n".encode()  # rfc6532#3
+        header(name, value)
+        if name != "To" or value.isascii()
+        else f"To: {single_line(value)}\r\n".encode()  # rfc6532#3
         for name, value in (
             ("Date", _date(at)),
             ("From", f"Mail Delivery System <MAILER-DAEMON@{hostname}>"),
-            ("To", to),
+            ("To", to),  # not ASCII: as it is (rfc6532#3)
             ("Subject", _SUBJECTS[action]),
             ("Message-ID", f"<{queue_id}@{hostname}>"),
             ("Auto-Submitted", "auto-replied"),  # rfc3834#5
@@ -133,7 +135,7 @@ def _explain(action: str, notices: Sequence[Notice], hostname: str, original_id:
 def _printable_lines(blocks: Sequence[str]) -> list[str]:
     """Each line of `blocks` without control characters, its indentation kept."""
     lines = [line for block in blocks for line in block.split("\n")]
-    return [" " * (len(line) - len(line.lstrip(" "))) + printable(line) for line in lines]
+    return [" " * (len(line) - len(line.lstrip(" "))) + single_line(line) for line in lines]
 
 
 def _text(text: str) -> bytes:

@@ -2,7 +2,6 @@
 
 import binascii
 import re
-import unicodedata
 from collections.abc import Iterator
 from encodings.aliases import aliases
 
@@ -36,18 +35,6 @@ def decode(octets: bytes, charset: str = "") -> str:
 
 def _known(charset: str) -> str | None:
     return _NAMES.get(_NOT_A_LETTER.sub("_", charset[:40].strip().lower()))
-
-
-def printable(text: str) -> str:
-    """`text` on one line: control and format characters (C0, DEL, C1, direction marks) and surrogates become blanks,
-    runs of blanks one blank."""
-    if text.isascii() and text.isprintable():
-        return " ".join(text.split())
-    kept = (" " if unicodedata.category(each) in _UNSEEN else each for each in text)
-    return " ".join("".join(kept).split())
-
-
-_UNSEEN = frozenset({"Cc", "Cf", "Cs", "Cn", "Zl", "Zp"})
 
 
 _WORD = re.compile(r"=\?([^?\s]{1,60})\?([bBqQ])\?([^?]*)\?=")

@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 from email.utils import format_datetime
 from functools import lru_cache
 
-from relay.mime.encoded_words import printable
 from relay.mime.message import MimeMessage
 from relay.model import Envelope
+from relay.single_line import single_line
 
 WIDTH = 78
 """Characters a line should not pass (rfc5322#2.1.1); 998 octets it must not."""
@@ -26,7 +26,7 @@ def header(name: str, value: str) -> bytes:
     """
     if _NAME.fullmatch(name) is None:
         raise ValueError("not a header field name")
-    text = printable(value)
+    text = single_line(value)
     words = text.split(" ")
     if not text.isascii() or max(map(len, words)) > _LONGEST:
         words = list(_encoded(text))

@@ -5,9 +5,10 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
 
-from relay.mime.encoded_words import decode, decode_words, printable
+from relay.mime.encoded_words import decode, decode_words
 from relay.mime.message import Header, MalformedMail
 from relay.model import Span
+from relay.single_line import single_line
 
 MAX_HEADER = 256 * 1024
 """Octets of one header. Postfix' header_size_limit is 102,400; what is larger is an attack or a broken program."""
@@ -141,7 +142,7 @@ def display_name(params: Mapping[str, str], name: str) -> str | None:
     value = value[:MAX_NAME]
     if not value.isascii():
         value = decode(as_octets(value))
-    return printable(decode_words(value)) or None
+    return single_line(decode_words(value)) or None
 
 
 def _pairs(rest: str) -> Iterator[tuple[str, str]]:

@@ -2,10 +2,11 @@
 
 import unicodedata
 
-from relay.mime.encoded_words import decode, decode_words, printable
+from relay.mime.encoded_words import decode, decode_words
 from relay.mime.headers import as_octets
 from relay.mime.message import Entity, MimeMessage
 from relay.mime.transfer_decoder import decode as undo_encoding
+from relay.single_line import single_line
 
 MAX_NAME = 150
 """Characters of a displayed file name; file systems take 255 octets."""
@@ -26,7 +27,7 @@ def header_value(message: MimeMessage, name: str) -> str | None:
     value = message.root.first(name.lower())
     if value is None:
         return None
-    return printable(decode_words(decode(as_octets(value))))
+    return single_line(decode_words(decode(as_octets(value))))
 
 
 def message_id(message: MimeMessage) -> str:
@@ -42,7 +43,7 @@ def message_id(message: MimeMessage) -> str:
 def safe_filename(name: str | None) -> str:
     """`name` fit to be shown or written to a folder: no path, no control characters, no leading dot, at most
     150 characters with the extension kept; "unnamed" when nothing is left."""
-    plain = printable(unicodedata.normalize("NFC", name or ""))
+    plain = single_line(unicodedata.normalize("NFC", name or ""))
     plain = plain.replace("\\", "/").rpartition("/")[2]
     plain = "".join("_" if each in '<>:"|?*' else each for each in plain).strip(" .")
     if len(plain) > MAX_NAME:

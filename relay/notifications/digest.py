@@ -10,7 +10,8 @@ from html import escape
 
 from relay.model import Message, State, new_queue_id
 from relay.notifications.status import generated
-from relay.reasons import Reason, fix, french_spacing, is_printable, sentence
+from relay.reasons import Reason, fix, french_spacing, sentence
+from relay.single_line import replace_unprintable
 
 MAX_RULES = 15
 """Rules named; the rest is in `agiris-relay trace`."""
@@ -191,4 +192,4 @@ def _day(at: float) -> str:
 
 
 def _one_line(text: str) -> str:
-    return "".join(each if is_printable(each) else " " for each in text)[:200]
+    return replace_unprintable(text)[:200]

@@ -10,7 +10,8 @@ from itertools import groupby
 
 from relay.model import Delivery, Message, new_queue_id
 from relay.notifications.status import generated
-from relay.reasons import failure_fix, fix, french, french_spacing, is_printable, public_sentence, sentence
+from relay.reasons import failure_fix, fix, french, french_spacing, public_sentence, sentence
+from relay.single_line import replace_unprintable
 
 MAX_LISTED = 20
 """Deliveries named for one reason; beyond, the count is told: a thousand failures are one notice that can be read."""
@@ -155,4 +156,4 @@ def _word(key: str, language: str) -> str:
 
 def _one_line(text: str) -> str:
     """Neither a header nor a line of the list can be broken out of."""
-    return "".join(each if is_printable(each) else " " for each in text)[:300]
+    return replace_unprintable(text)[:300]

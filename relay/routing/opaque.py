@@ -13,13 +13,13 @@ from relay.mime.classification import (
     is_signed,
     undeclared,
 )
-from relay.mime.encoded_words import printable
 from relay.mime.message import Entity, MimeMessage
 from relay.mime.transfer_decoder import KNOWN, Problem
 from relay.reasons import Reason
 from relay.routing.document_group import DecisionContext, RuleResult, hold
 from relay.routing.documents import body_text
 from relay.routing.policy import Policy
+from relay.single_line import single_line
 
 _URL = re.compile(r"https?://[^\s\"'<>\\^`{|}\x00-\x20\x7f]{4,500}", re.IGNORECASE)
 _DOCUMENT = re.compile(
@@ -80,7 +80,7 @@ def sealed_by(case: DecisionContext) -> RuleResult | None:
     if is_report(message) and case.directory.terms.check.on_no_document is Policy.HOLD:
         return hold(Reason.NO_DOCUMENT, why_no_document(message))  # a returned invoice is not one that was sent to us
     if unknown := next((each for each in message.entities if _is_undecoded(each)), None):
-        return hold(Reason.UNKNOWN_ENCODING, printable(unknown.encoding)[:40] or "?")
+        return hold(Reason.UNKNOWN_ENCODING, single_line(unknown.encoding)[:40] or "?")
     defects = [each for each in message.defects if each in _AMBIGUOUS]
     defects += [entity.media_type for entity in message.entities if _unseen(entity)]
     defects += [flaw for report in case.reports for flaw in _encoding_flaws(report)]

@@ -7,6 +7,7 @@ from relay.mime.headers import after_mbox_line
 from relay.mime.message import Header, MimeMessage
 from relay.model import Span
 from relay.routing.policy import Destination
+from relay.single_line import replace_unprintable
 
 NEVER_LEAVE = frozenset({"bcc", "resent-bcc", "return-path"})  # rfc5322#3.6.3, rfc5321#4.4
 LONGEST_ID = 900  # octets of a Message-ID that still fits a line of References (rfc5322#2.1.1)
@@ -94,5 +95,4 @@ def _breaks(header: Header, changed: set[str], body_cut: bool) -> bool:
 
 def _field(name: str, value: str) -> bytes:
     """One field line. Control characters cannot come through: a field is never the way to a second one."""
-    clean = value if value.isprintable() else "".join(each for each in value if each.isprintable())
-    return f"{name}: {clean}\r\n".encode("utf-8", "surrogateescape")
+    return f"{name}: {replace_unprintable(value, '')}\r\n".encode("utf-8", "surrogateescape")

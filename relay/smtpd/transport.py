@@ -11,6 +11,7 @@ from aiosmtpd.smtp import SMTP
 
 from relay.idle_timer import IdleTimer
 from relay.replies import Reply
+from relay.single_line import replace_unprintable
 from relay.smtpd.limits import AUTH_LINE_LIMIT, LINE_LIMIT
 from relay.smtpd.listener import ListenerState, ServerContext
 
@@ -230,7 +231,5 @@ class LineTransport(_Nameless, SMTP):
 
 def line(reply: Reply | str) -> bytes:
     """A reply on the wire: one line, ASCII, no control octets, at most 512 octets (RFC 5321 §4.5.3.1.5)."""
-    text = str(reply)
-    if not text.isprintable():
-        text = "".join(each if each.isprintable() else " " for each in text)
+    text = replace_unprintable(str(reply))
     return text.encode("ascii", "replace")[:510] + b"\r\n"
