@@ -242,7 +242,7 @@ class Intake:
         for address in home:
             about = self._sealed(address)
             try:
-                known = about and await self._spool.bounced(*about, told.text, self._clock(), failed=told.failed)
+                known = about and await self._spool.record_bounce(*about, told.text, self._clock(), failed=told.failed)
             except SpoolError as error:
                 return self._not_stored(new_queue_id(), envelope, error, begun)
             if about and known:

@@ -14,7 +14,7 @@ JITTER = 0.2
 """Share of the back-off by which a next attempt is moved, up or down: a thousand deferred messages do not come back at
 one instant."""
 
-MAX_UNSETTLED = 3
+MAX_UNCONFIRMED_ATTEMPTS = 3
 """Crashes in a row, each while the delivery was attempted alone, after which it is held. More than one, because a crash
 at that moment may have had another cause."""
 
@@ -64,12 +64,12 @@ def step(delivery: Delivery, outcome: Outcome, now: float, retry: Retry, jitter:
         case Deferred(reply) | OutcomeUnknown(reply):
             if _give_up(delivery, now, retry):
                 return _failed(delivery, reply, _gave_up(delivery, now, reply))
-            due = now + wait(retry, delivery.attempts, jitter)
+            due = now + backoff(retry, delivery.attempts, jitter)
             report = "late" if _late(delivery, now, retry) else None
             return Transition(State.DEFERRED, due, str(reply), _event(outcome), report=report)
 
 
-def wait(retry: Retry, attempts: int, jitter: float = 0.0) -> float:
+def backoff(retry: Retry, attempts: int, jitter: float = 0.0) -> float:
     """Seconds until the attempt after the `attempts`-th: first * factor^(attempts - 1), at most the ceiling, moved by
     up to JITTER of itself. `jitter` 0 moves nothing, below 0.5 later, from 0.5 on earlier."""
     delay = min(retry.first, retry.ceiling)
@@ -82,31 +82,31 @@ def wait(retry: Retry, attempts: int, jitter: float = 0.0) -> float:
 
 
 @cache
-def least_attempts(retry: Retry) -> int:
+def minimum_attempts(retry: Retry) -> int:
     """Attempts before giving up: `retry.attempts`, and half of what the schedule makes in `retry.give_up`.
 
     So neither a clock that jumped days ahead nor a relay that was off for days ends a message that was hardly tried.
     """
     made, elapsed = 1, 0.0
-    while made < 2 * _MOST_ATTEMPTS and (elapsed := elapsed + max(wait(retry, made), 1.0)) < retry.give_up:
+    while made < 2 * _MOST_ATTEMPTS and (elapsed := elapsed + max(backoff(retry, made), 1.0)) < retry.give_up:
         made += 1
     return max(retry.attempts, made // 2)
 
 
-def latest(now: float, ceiling: float) -> float:
+def latest_next_attempt(now: float, ceiling: float) -> float:
     """No next attempt can stand later than this; one that does was written before the clock was set back."""
     return now + ceiling * (1 + JITTER)
 
 
-def clamp(delivery: Delivery, now: float, ceiling: float) -> Delivery:
+def clamp_next_attempt(delivery: Delivery, now: float, ceiling: float) -> Delivery:
     """`delivery` with a next attempt that a clock set back has carried away brought to `now + ceiling` (seconds)."""
     due = delivery.next_attempt
-    if delivery.state not in _WAITING or due is None or due <= latest(now, ceiling):
+    if delivery.state not in _WAITING or due is None or due <= latest_next_attempt(now, ceiling):
         return delivery
     return replace(delivery, next_attempt=now + ceiling)
 
 
-def claimed(delivery: Delivery, now: float) -> Delivery:
+def after_claim(delivery: Delivery, now: float) -> Delivery:
     """What a claim at `now` makes of a due delivery: active.
 
     One that is active already is unconfirmed: an earlier claim never settled. That claim and this one are one attempt,
@@ -116,23 +116,23 @@ def claimed(delivery: Delivery, now: float) -> Delivery:
         first = now if delivery.first_attempt is None else delivery.first_attempt
         attempts = delivery.attempts + 1
         return replace(delivery, state=State.ACTIVE, next_attempt=None, attempts=attempts, first_attempt=first)
-    if delivery.unsettled < MAX_UNSETTLED:
+    if delivery.unconfirmed_attempts < MAX_UNCONFIRMED_ATTEMPTS:
         return delivery
-    detail = str(delivery.unsettled)
+    detail = str(delivery.unconfirmed_attempts)
     return replace(delivery, state=State.HELD, next_attempt=None, reason=Reason.UNSETTLED, detail=detail)
 
 
-def begun(delivery: Delivery) -> Delivery:
+def after_attempt_start(delivery: Delivery) -> Delivery:
     """An unconfirmed delivery whose message is read and sent next, alone: a crash from now on counts against it."""
-    return replace(delivery, unsettled=delivery.unsettled + 1)
+    return replace(delivery, unconfirmed_attempts=delivery.unconfirmed_attempts + 1)
 
 
-def given_back(delivery: Delivery, now: float, reply: Reply) -> Transition:
+def return_unattempted(delivery: Delivery, now: float, reply: Reply) -> Transition:
     """A claim that was not attempted: due at once."""
     return Transition(State.DEFERRED, now, str(reply), "deferred", attempted=False)
 
 
-def settled(delivery: Delivery, transition: Transition) -> Delivery:
+def after_settlement(delivery: Delivery, transition: Transition) -> Delivery:
     """What `transition` makes of the active `delivery`."""
     reported = delivery.reported | {transition.report} if transition.report else delivery.reported
     return replace(
@@ -143,19 +143,19 @@ def settled(delivery: Delivery, transition: Transition) -> Delivery:
         last_reply=transition.reply,
         reason=transition.reason,
         detail=transition.detail,
-        unsettled=0,
+        unconfirmed_attempts=0,
         reported=reported,
     )
 
 
-def bounced(delivery: Delivery, text: str) -> Delivery:
+def after_bounce(delivery: Delivery, text: str) -> Delivery:
     """What a bounce that came home says of `delivery`: a delivered one failed after all; others stay as they are."""
     if delivery.state is not State.DELIVERED:
         return delivery
     return replace(delivery, state=State.FAILED, last_reply=text, detail=text)
 
 
-def order(delivery: Delivery, given: OperatorAction, now: float) -> Delivery | None:
+def after_action(delivery: Delivery, given: OperatorAction, now: float) -> Delivery | None:
     """What an operator's order makes of `delivery`, or None when it does not apply to its state.
 
     hold: queued, deferred -> held. release: held, withheld with a recipient -> queued, due now. retry: deferred -> due
@@ -189,7 +189,7 @@ def _anew(delivery: Delivery, now: float) -> Delivery:
         state=State.QUEUED,
         next_attempt=now,
         attempts=0,
-        unsettled=0,
+        unconfirmed_attempts=0,
         reason=None,
         detail="",
         reported=frozenset(),
@@ -215,7 +215,7 @@ def _failed(delivery: Delivery, reply: Reply, detail: str) -> Transition:
 
 def _give_up(delivery: Delivery, now: float, retry: Retry) -> bool:
     """Both must hold: a clock that jumps ahead ages every message at once, but makes no attempt."""
-    return now - delivery.arrived > retry.give_up and delivery.attempts >= least_attempts(retry)
+    return now - delivery.arrived > retry.give_up and delivery.attempts >= minimum_attempts(retry)
 
 
 def _gave_up(delivery: Delivery, now: float, reply: Reply) -> str:

@@ -203,7 +203,7 @@ class Message:
     generated: bool = False
     seal: bytes = field(default=b"", compare=False, repr=False)
 
-    def confirms(self, plan: int) -> bool:
+    def wants_success_notice(self, plan: int) -> bool:
         """Is its sender to be told when the plan of this index was relayed (NOTIFY=SUCCESS, rfc3461#4.1)?"""
         answers = self.plans[plan].answers
         asking = [each.address for each in self.envelope.recipients if "SUCCESS" in each.notify]
@@ -242,7 +242,7 @@ class Delivery:
     arrived: float
     next_attempt: float | None
     attempts: int = 0
-    unsettled: int = 0
+    unconfirmed_attempts: int = 0
     last_reply: str = ""
     reason: Reason | None = None
     detail: str = ""

@@ -108,14 +108,14 @@ def export(context: Context, id: str, target: Path, url: str | None) -> None:
     """The raw mail as received, to a file (mode 0600, never an existing one) or to standard output (-)."""
     queue_id, _ = parse_id(id)
     record = on_spool(context, url, lambda spool: spool.show(queue_id))
-    if record is None or not record.mail.raw:
+    if record is None or not record.message.raw:
         fail(f"no content of a mail {queue_id} in the queue")
     if str(target) == "-":
-        sys.stdout.buffer.write(record.mail.raw)
+        sys.stdout.buffer.write(record.message.raw)
         return
     try:
         with open(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:  # noqa: PTH123 (mode)
-            file.write(record.mail.raw)
+            file.write(record.message.raw)
     except OSError as error:
         fail(f"{target}: {error.strerror}", USAGE)
 
@@ -154,7 +154,7 @@ async def carry_out(
     complaints: list[str] = []
     for id in ids:
         queue_id, number = parse_id(id)
-        made = await spool.set_state(queue_id, number, given, time.time())
+        made = await spool.apply_action(queue_id, number, given, time.time())
         changed += made
         if not made:
             left = [each for each in await spool.find(Query(queue_id=queue_id)) if number in (None, each.number)]

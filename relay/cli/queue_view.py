@@ -93,7 +93,7 @@ def _wrapped(text: str, width: int) -> list[str]:
 
 def record_json(record: Record) -> dict[str, Any]:
     """`queue show --json`: one message whole."""
-    mail = record.mail
+    mail = record.message
     return {
         "queue_id": mail.queue_id,
         "message_id": mail.message_id,
@@ -144,7 +144,7 @@ def _document_json(each: Document) -> dict[str, Any]:
 
 def record_lines(record: Record, language: str) -> Iterator[str]:
     """`queue show`: one message whole, for a person. A plan that a replan has put out of use is left out."""
-    mail, envelope = record.mail, record.mail.envelope
+    mail, envelope = record.message, record.message.envelope
 
     def labelled(label: str, value: str) -> str:
         return f"{word(label, language):<10} {value}"

@@ -82,11 +82,11 @@ async def _decide(
 ) -> Replanned:
     if record is None:
         return Replanned(queue_id, complaint=say("no mail", language, queue_id))
-    if not record.mail.raw:
+    if not record.message.raw:
         return Replanned(queue_id, complaint=say("purged", language, queue_id))
-    if record.mail.generated:
+    if record.message.generated:
         return Replanned(queue_id, complaint=say("a notice", language, queue_id))
-    mail = record.mail
+    mail = record.message
     try:
         judgement = await evaluate(mail.envelope, mail.raw, mail.queue_id, mail.arrived, directory, pool)
     except MalformedMail as error:

@@ -34,10 +34,10 @@ def backup(context: Context, file: Path, url: str | None) -> None:
     taken = time.time()
     done = guarded(lambda: take(_place(context, url), file, taken, _progress("copied")))
     if context.as_json:
-        told = {"file": str(file), "octets": done.octets, "mails": done.mails, "taken": moment(taken)}
+        told = {"file": str(file), "octets": done.octets, "mails": done.messages, "taken": moment(taken)}
         context.print_json([told])
     else:
-        click.echo(f"{file}: {done.mails} mails, {done.octets} octets, sound. It holds invoices: keep it secret.")
+        click.echo(f"{file}: {done.messages} mails, {done.octets} octets, sound. It holds invoices: keep it secret.")
 
 
 @spool.command()
@@ -54,9 +54,9 @@ def restore(context: Context, file: Path, force: bool, url: str | None) -> None:
     done = guarded(lambda: put_back(file, path, time.time(), operator(), force=force, progress=_progress("copied")))
     if context.as_json:
         replaced = None if done.replaced is None else str(done.replaced)
-        context.print_json([{"spool": str(path), "mails": done.mails, "held": done.held, "replaced": replaced}])
+        context.print_json([{"spool": str(path), "mails": done.messages, "held": done.held, "replaced": replaced}])
         return
-    click.echo(f"{path}: {done.mails} mails restored")
+    click.echo(f"{path}: {done.messages} mails restored")
     if done.replaced is not None:
         click.echo(f"the spool that was there is kept in {done.replaced}")
     if done.held:
@@ -73,11 +73,11 @@ def check(context: Context, file: Path | None, url: str | None) -> None:
     path = file or guarded(lambda: _place(context, url))
     found = guarded(lambda: verify(path, _progress("checked")))
     if context.as_json:
-        told = {"file": str(path), "schema": found.schema, "mails": found.mails}
+        told = {"file": str(path), "schema": found.schema, "mails": found.messages}
         context.print_json([told | {"deliveries": found.deliveries, "faults": found.faults}])
     else:
         states = ", ".join(f"{number} {state}" for state, number in found.deliveries.items()) or "none"
-        click.echo(f"{path}: schema {found.schema}, {found.mails} mails, deliveries: {states}")
+        click.echo(f"{path}: schema {found.schema}, {found.messages} mails, deliveries: {states}")
         click.echo("sound" if not found.faults else f"damaged, {len(found.faults)} faults:")
         for fault in found.faults:
             click.echo(f"  {fault}")

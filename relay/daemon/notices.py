@@ -92,7 +92,7 @@ class Notices:
                 now=now,
                 host=key == _HOST,
             )
-            await self._spool.report([(item.delivery, _kind(item.about)) for item in items], [mail], now)
+            await self._spool.store_notifications([(item.delivery, _kind(item.about)) for item in items], [mail], now)
             self._last[key] = now
             self._witness.told(items[0].about, mail.queue_id, len(items))
             sent += 1
@@ -204,7 +204,7 @@ class Digests:
         since, until = period(every, now)
         if self._done == (every, until) or now - until >= PATIENCE:
             return 0
-        sent, tallies = 0, await self._spool.tally(since, until)
+        sent, tallies = 0, await self._spool.period_statistics(since, until)
         for firm in settings.terms.firms.values():
             if firm.operator is None:
                 continue
@@ -250,4 +250,4 @@ def period(every: str, now: float) -> tuple[float, float]:
 
 
 def _figures(tally: PeriodStatistics) -> Figures:
-    return Figures(tally.mails, tally.states, tally.late, tally.held, tally.invalid)
+    return Figures(tally.messages, tally.states, tally.late, tally.held, tally.invalid)

@@ -8,7 +8,7 @@ from functools import partial
 
 import structlog
 
-from relay.lifecycle import Transition, given_back, step
+from relay.lifecycle import Transition, return_unattempted, step
 from relay.mime.rewriting import render_recoded
 from relay.model import Claim, Delivery, Message, Plan
 from relay.observability.events import EventName
@@ -101,7 +101,7 @@ class Attempts:
         if claim.unconfirmed:
             await self.spool.renew(claim, self.clock())
         else:
-            await self._record(claim, given_back(claim.delivery, self.clock(), STOPPING), ())
+            await self._record(claim, return_unattempted(claim.delivery, self.clock(), STOPPING), ())
 
     async def _outcome(self, claim: Claim) -> Outcome:
         delivery = claim.delivery
@@ -129,7 +129,7 @@ class Attempts:
         mail = await self._mail(delivery)
         if mail is None:
             raise _Unreadable("the mail cannot be read from the spool")
-        if mail.confirms(delivery.plan):
+        if mail.wants_success_notice(delivery.plan):
             self.confirming.add(delivery.id)
         plan = mail.plans[delivery.plan]
         chunks = await self.ports.sign(mail, self.ports.render(mail, plan))
@@ -143,7 +143,7 @@ class Attempts:
     async def _begin(self, claim: Claim) -> None:
         await self.alone.enter(claim)
         try:
-            held = await self.spool.begin(claim)
+            held = await self.spool.begin_attempt(claim)
         except SpoolBroken:
             raise
         except SpoolError as error:

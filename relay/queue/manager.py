@@ -197,7 +197,7 @@ class QueueManager:
         self._fresh.clear()
         if fresh:
             return True
-        due = await self._spool.due(full)
+        due = await self._spool.next_due(full)
         return due is not None and due <= self._clock()
 
     async def _attempt_unconfirmed(self) -> None:

@@ -9,18 +9,18 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from relay.inspection import Severity, Verdict
-from relay.lifecycle import claimed
+from relay.lifecycle import after_claim
 from relay.model import Claim, Delivery, Disposition, Event, Message, Plan, Sameness, State
 from relay.reasons import DAMAGED, Reason, copy_of, sentence
 from relay.spool.port import PeriodStatistics, Reservation, Stored
 
-WHOLE_MAIL = -1
+WHOLE_MESSAGE = -1
 """In place of a plan's index: the term finds every delivery of the message."""
 
-STAY = frozenset({State.ACTIVE, State.DELIVERED, State.FAILED, State.DROPPED})
+KEPT_BY_REPLAN = frozenset({State.ACTIVE, State.DELIVERED, State.FAILED, State.DROPPED})
 """Deliveries that a replan leaves as they are."""
 
-ORDER_EVENTS = {"hold": "held", "release": "released", "retry": "retried", "drop": "dropped"}
+ACTION_EVENTS = {"hold": "held", "release": "released", "retry": "retried", "drop": "dropped"}
 """The event an order leaves in the history."""
 
 _LIVE = frozenset({State.QUEUED, State.ACTIVE, State.DEFERRED})
@@ -33,14 +33,14 @@ class NewDelivery(NamedTuple):
     digests: Mapping[str, Sameness]
 
 
-class Holder(NamedTuple):
+class EarlierMessage(NamedTuple):
     """Where a new delivery's documents were first: a queue id, and which of their digests it has."""
 
     queue_id: str
     digests: Collection[str]
 
 
-FirstHolder = Callable[[NewDelivery], Holder | None]
+FindEarlierMessage = Callable[[NewDelivery], EarlierMessage | None]
 """The first other message that has one of a new delivery's documents or invoices, or None."""
 
 
@@ -54,50 +54,54 @@ def new_token() -> str:
     return secrets.token_hex(16)
 
 
-def set_aside(delivery: Delivery) -> Delivery | None:
+def hold_unreadable(delivery: Delivery) -> Delivery | None:
     """The delivery of a message that cannot be read: held, or None when it is over anyway."""
     if delivery.state.final:
         return None
     return replace(delivery, state=State.HELD, next_attempt=None, reason=Reason.MALFORMED_MAIL, detail=DAMAGED)
 
 
-def plant(mail: Message, plans: Iterable[tuple[int, Plan]], first_number: int, due: float) -> Iterator[NewDelivery]:
-    """The deliveries of `plans` (index, plan) of `mail`, numbered from `first_number`, due at `due`."""
+def new_deliveries(
+    message: Message, plans: Iterable[tuple[int, Plan]], first_number: int, due: float
+) -> Iterator[NewDelivery]:
+    """The deliveries of `plans` (index, plan) of `message`, numbered from `first_number`, due at `due`."""
     number = first_number
     for index, plan in plans:
         for recipient in plan.to or (None,):
             digests = digests_of(plan, recipient)
             state, reason, detail = _initial(plan, recipient)
             delivery = Delivery(
-                queue_id=mail.queue_id,
+                queue_id=message.queue_id,
                 number=number,
                 plan=index,
                 recipient=recipient,
                 state=state,
-                arrived=mail.arrived,
+                arrived=message.arrived,
                 next_attempt=due if state is State.QUEUED else None,
                 reason=reason,
                 detail=detail,
-                size=len(mail.raw) - sum(cut.end - cut.start for cut in plan.cuts) + len(plan.prepend),
+                size=len(message.raw) - sum(cut.end - cut.start for cut in plan.cuts) + len(plan.prepend),
                 firm=plan.firm,
                 dossier=plan.dossier,
                 destination=plan.destination,
                 smarthost=plan.smarthost,
-                generated=mail.generated,
+                generated=message.generated,
             )
             yield NewDelivery(delivery, digests)
             number += 1
 
 
-def copies_held(mail: Message, planted: Iterable[NewDelivery], first_holder: FirstHolder) -> Iterator[NewDelivery]:
-    """Each new delivery of `mail`; held when its document was there before and the message says so."""
-    for each in planted:
-        asked = mail.hold_duplicates and each.delivery.state is State.QUEUED
+def hold_duplicates_of(
+    message: Message, new: Iterable[NewDelivery], first_holder: FindEarlierMessage
+) -> Iterator[NewDelivery]:
+    """Each new delivery of `message`; held when its document was there before and the message says so."""
+    for each in new:
+        asked = message.hold_duplicates and each.delivery.state is State.QUEUED
         first = first_holder(each) if asked else None
         yield each if first is None else each._replace(delivery=_held_as_copy(each, first))
 
 
-def _held_as_copy(new: NewDelivery, first: Holder) -> Delivery:
+def _held_as_copy(new: NewDelivery, first: EarlierMessage) -> Delivery:
     shared = {new.digests[each] for each in first.digests}
     surest = next(each for each in Sameness if each in shared)
     return replace(
@@ -109,31 +113,31 @@ def _held_as_copy(new: NewDelivery, first: Holder) -> Delivery:
     )
 
 
-def taken(
-    planted: Iterable[NewDelivery], take: Reservation | None, now: float, token: Callable[[], str]
+def claim_at_once(
+    new: Iterable[NewDelivery], reservation: Reservation | None, now: float, token: Callable[[], str]
 ) -> Iterator[tuple[NewDelivery, Claim | None]]:
-    """Each new delivery, claimed if it is due and `take` has room for it."""
-    room = Counter(take.room if take is not None else {})
-    for each in planted:
+    """Each new delivery, claimed if it is due and `reservation` has room for it."""
+    room = Counter(reservation.room if reservation is not None else {})
+    for each in new:
         delivery = each.delivery
         due = delivery.next_attempt is not None and delivery.next_attempt <= now
-        if take is None or not due or room[delivery.destination] <= 0:
+        if reservation is None or not due or room[delivery.destination] <= 0:
             yield each, None
             continue
         room[delivery.destination] -= 1
-        active = claimed(delivery, now)
-        yield each._replace(delivery=active), Claim(active, token(), now + take.lease)
+        active = after_claim(delivery, now)
+        yield each._replace(delivery=active), Claim(active, token(), now + reservation.lease)
 
 
-def stored(mail: Message, placed: Iterable[tuple[NewDelivery, Claim | None]]) -> Stored:
-    """The answer to `store` of a new mail whose deliveries are `placed`."""
+def store_result(message: Message, added: Iterable[tuple[NewDelivery, Claim | None]]) -> Stored:
+    """The answer to `store` of a new message whose deliveries are `added`."""
     claims, held = [], []
-    for each, claim in placed:
+    for each, claim in added:
         if claim is not None:
             claims.append(claim)
         elif each.delivery.reason is Reason.DUPLICATE_DOCUMENT:
             held.append(each.delivery)
-    return Stored(mail.queue_id, claims=tuple(claims), held=tuple(held))
+    return Stored(message.queue_id, claims=tuple(claims), held=tuple(held))
 
 
 def _initial(plan: Plan, recipient: str | None) -> tuple[State, Reason | None, str]:
@@ -155,24 +159,24 @@ def digests_of(plan: Plan, recipient: str | None) -> dict[str, Sameness]:
     }
 
 
-def terms_of(mail: Message, plans: Iterable[tuple[int, Plan]]) -> frozenset[tuple[str, int]]:
+def terms_of(message: Message, plans: Iterable[tuple[int, Plan]]) -> frozenset[tuple[str, int]]:
     """What `trace` finds the message by, each with the index of its plan: Message-ID, invoice number, sha256, SIREN."""
-    terms = {(bare(mail.message_id), WHOLE_MAIL)}
+    terms = {(normalized_term(message.message_id), WHOLE_MESSAGE)}
     for index, plan in plans:
         for document in plan.documents:
             report = document.report
             sirens = (*report.seller.sirens, *report.buyer.sirens)
             for term in (report.number, report.sha256, report.xml_sha256, *sirens):
-                terms.add((bare(term or ""), index))
+                terms.add((normalized_term(term or ""), index))
     return frozenset(each for each in terms if each[0])
 
 
-def bare(term: str) -> str:
+def normalized_term(term: str) -> str:
     """`term` as it is compared: no space or angle brackets around it."""
     return term.strip().removeprefix("<").removesuffix(">").strip()
 
 
-def uncovered(new: Iterable[Plan], plans: Sequence[Plan], kept: Iterable[Delivery]) -> Iterator[Plan]:
+def not_yet_sent(new: Iterable[Plan], plans: Sequence[Plan], kept: Iterable[Delivery]) -> Iterator[Plan]:
     """`new` without the addresses already answered by a delivery that stays (delivered, active, dropped).
 
     A document that is under way, or was given up by an operator, must not start again because its message is replanned.
@@ -188,9 +192,9 @@ def uncovered(new: Iterable[Plan], plans: Sequence[Plan], kept: Iterable[Deliver
             yield replace(plan, to=to)
 
 
-def first_events(planted: Iterable[NewDelivery], at: float) -> Iterator[Event]:
+def first_events(new: Iterable[NewDelivery], at: float) -> Iterator[Event]:
     """The history with which new deliveries begin: only what is not to be relayed needs a line of its own."""
-    for each in planted:
+    for each in new:
         delivery = each.delivery
         if delivery.state not in _LIVE:
             text = sentence(delivery.reason, delivery.detail) if delivery.reason else ""
@@ -199,14 +203,14 @@ def first_events(planted: Iterable[NewDelivery], at: float) -> Iterator[Event]:
 
 @dataclass
 class _Figures:
-    mails: int = 0
+    messages: int = 0
     late: int = 0
     states: Counter[State] = field(default_factory=Counter)
     held: Counter[str] = field(default_factory=Counter)
     invalid: Counter[str] = field(default_factory=Counter)
 
 
-class Tallies:
+class StatisticsBuilder:
     """Add messages of the period and what is held now; `result` gives each firm's figures."""
 
     def __init__(self) -> None:
@@ -221,7 +225,7 @@ class Tallies:
             firm.late += "late" in each.reported
             in_use[each.plan] = each.firm
         for key in set(in_use.values()):
-            self._firms[key].mails += 1
+            self._firms[key].messages += 1
         for index, key in in_use.items():
             if index < len(plans):
                 self._firms[key].invalid.update(_broken_rules(plans[index]))
@@ -232,7 +236,7 @@ class Tallies:
 
     def result(self) -> dict[str | None, PeriodStatistics]:
         return {
-            key: PeriodStatistics(each.mails, dict(each.states), each.late, dict(each.held), dict(each.invalid))
+            key: PeriodStatistics(each.messages, dict(each.states), each.late, dict(each.held), dict(each.invalid))
             for key, each in self._firms.items()
         }
 

@@ -8,10 +8,10 @@ from pathlib import Path
 from relay.spool.port import RetentionWindows, Spool, SpoolBusy, SpoolError
 from relay.spool.sqlite import database
 from relay.spool.sqlite import lock as sqlite_lock
-from relay.spool.sqlite.disk_reservation import make_way
+from relay.spool.sqlite.disk_reservation import make_room_to_open
 from relay.spool.sqlite.engine import SqliteSpool
-from relay.spool.sqlite.errors import told
-from relay.spool.sqlite.integrity import Salvaged, salvage
+from relay.spool.sqlite.errors import describe_os_error
+from relay.spool.sqlite.integrity import SalvageResult, salvage
 from relay.spool.sqlite.segments import Segments, folder_of
 
 
@@ -40,7 +40,7 @@ def open_spool(
         sqlite_lock.refuse_unusable(path)
         return _open(path, exclusive, clock, windows or RetentionWindows(), ceiling)
     except OSError as error:
-        raise SpoolError(f"the spool {path} cannot be opened: {told(error)}") from error
+        raise SpoolError(f"the spool {path} cannot be opened: {describe_os_error(error)}") from error
     except sqlite3.Error as error:
         raise SpoolError(f"the spool {path} cannot be opened: {error}") from error
 
@@ -63,7 +63,7 @@ def _open(
     sqlite_lock.refuse_remote(path.parent)
     lock = sqlite_lock.Lock(_lock_file(path))
     try:
-        make_way(path)
+        make_room_to_open(path)
         notices = _prepare_own(path)
         return SqliteSpool(path, lock=lock, clock=clock, windows=windows, ceiling=ceiling, notices=notices)
     except BaseException:
@@ -112,20 +112,20 @@ def _prepare_own(path: Path) -> tuple[str, ...]:
         database.create(path)
         database.prepare(path)
         notices = (_notice(path, str(damage), kept, _salvage(kept / path.name, path)),)
-    sqlite_lock.suspect(path).unlink(missing_ok=True)
+    sqlite_lock.damage_mark(path).unlink(missing_ok=True)
     sqlite_lock.make_private(folder_of(path))
     sqlite_lock.sync_folder(path.parent)
     database.end_leases(path)
     return notices
 
 
-def _salvage(damaged: Path, path: Path) -> Salvaged:
+def _salvage(damaged: Path, path: Path) -> SalvageResult:
     if damaged.stat().st_size == 0:
-        return Salvaged()
+        return SalvageResult()
     try:
         return salvage(damaged, path, time.time())
     except sqlite3.Error:
-        return Salvaged()
+        return SalvageResult()
 
 
 def _orphans(path: Path, kept: Path) -> str:
@@ -134,8 +134,8 @@ def _orphans(path: Path, kept: Path) -> str:
     )
 
 
-def _notice(path: Path, damage: str, kept: Path, saved: Salvaged) -> str:
+def _notice(path: Path, damage: str, kept: Path, saved: SalvageResult) -> str:
     return (
-        f"the spool {path} was damaged ({damage}): it is kept in {kept}; {saved.mails} mails could be read and are in"
-        f" the new one, {saved.held} of them held because it is not known whether they were sent"
+        f"the spool {path} was damaged ({damage}): it is kept in {kept}; {saved.messages} messages could be read and"
+        f" are in the new one, {saved.held} of them held because it is not known whether they were sent"
     )

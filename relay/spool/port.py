@@ -14,7 +14,7 @@ from typing import Protocol
 from relay.lifecycle import Transition
 from relay.model import Claim, Delivery, Event, Message, OperatorAction, Plan, State
 
-FREE: Mapping[str, int] = MappingProxyType({})
+UNLIMITED: Mapping[str, int] = MappingProxyType({})
 """No destination takes less than is asked for."""
 
 
@@ -52,7 +52,7 @@ class Reservation:
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """Answer of `store`. `duplicate`: the same mail was stored before, under `queue_id`; nothing was added.
+    """Answer of `store`. `duplicate`: the same message was stored before, under `queue_id`; nothing was added.
 
     claims: what of it was claimed in the same commit. held: deliveries that its plans would relay and the spool held,
     each with the reason: its document was stored before.
@@ -66,9 +66,9 @@ class Stored:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One message whole, as `queue show` tells it. `mail.raw` is b"" once the content is purged."""
+    """One message whole, as `queue show` tells it. `message.raw` is b"" once the content is purged."""
 
-    mail: Message
+    message: Message
     deliveries: tuple[Delivery, ...]
     history: tuple[Event, ...]
 
@@ -109,7 +109,7 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class Stats:
-    """Figures for metrics and /readyz. oldest: arrival of the oldest mail still to be delivered, or None.
+    """Figures for metrics and /readyz. oldest: arrival of the oldest message still to be delivered, or None.
 
     held: by reason. corrupt: messages set aside since the start. octets: space taken. free: space left, if known.
     """
@@ -131,7 +131,7 @@ class PeriodStatistics:
     each rule they break.
     """
 
-    mails: int = 0
+    messages: int = 0
     states: Mapping[State, int] = field(default_factory=dict)
     late: int = 0
     held: Mapping[str, int] = field(default_factory=dict)
@@ -142,7 +142,7 @@ class PeriodStatistics:
 class RetentionWindows:
     """For how long what was accepted is remembered, in seconds, whether or not the message itself is still kept.
 
-    resubmission: the very same mail answers with its first queue id. documents: the very same document at the same
+    resubmission: the very same message answers with its first queue id. documents: the very same document at the same
     address is held.
     """
 
@@ -156,20 +156,20 @@ class Spool(Protocol):
     ceiling: float
     """`retry.ceiling` in seconds: no waiting delivery stands further ahead, whatever the clock did. May be set."""
 
-    async def store(self, mail: Message, take: Reservation | None = None) -> Stored:
+    async def store(self, message: Message, reservation: Reservation | None = None) -> Stored:
         """Raw octets, plans and deliveries in one commit, durable on return.
 
-        `take`: deliveries due now are claimed in that commit, as by `claim`, as far as it has room for them.
+        `reservation`: deliveries due now are claimed in that commit, as by `claim`, as far as it has room for them.
         RELAY plans are stored queued and due at once, HOLD held, WITHHOLD withheld. A plan with no `to` gets one
         delivery without recipient. A fingerprint seen within the resubmission window answers with the first queue id
-        and stores nothing, unless all of that first mail failed or was dropped. With `mail.hold_duplicates`, a RELAY
-        plan one of whose `marks` was stored by another message, within the document window, for the same address and
-        not
-        dropped or failed, is stored held: DUPLICATE_DOCUMENT; its detail is that message's queue id and what is shared.
+        and stores nothing, unless all of that first message failed or was dropped. With `message.hold_duplicates`, a
+        RELAY plan one of whose `marks` was stored by another message, within the document window, for the same address
+        and not dropped or failed, is stored held: DUPLICATE_DOCUMENT; its detail is that message's queue id and what is
+        shared.
         """
 
     async def claim(
-        self, now: float, lease: float, limit: int, room: Mapping[str, int] = FREE, *, unconfirmed: bool = False
+        self, now: float, lease: float, limit: int, room: Mapping[str, int] = UNLIMITED, *, unconfirmed: bool = False
     ) -> tuple[Claim, ...]:
         """Lease up to `limit` due deliveries for `lease` seconds, oldest due first; durable before it returns.
 
@@ -177,11 +177,11 @@ class Spool(Protocol):
         active with an expired lease, the least often begun first; that counts nothing. One that was begun alone
         MAX_UNSETTLED times (relay.lifecycle) is set held (UNSETTLED) instead of being claimed.
         `room`: how many each destination takes now, those that take `limit` left out; no claim goes beyond it. One in
-        four goes to the newest arrival never attempted, so that a long queue does not make a new mail wait for its end.
-        A next attempt further ahead than `ceiling` (the clock was set back) is brought to now + ceiling.
+        four goes to the newest arrival never attempted, so that a long queue does not make a new message wait for its
+        end. A next attempt further ahead than `ceiling` (the clock was set back) is brought to now + ceiling.
         """
 
-    async def begin(self, claim: Claim) -> bool:
+    async def begin_attempt(self, claim: Claim) -> bool:
         """An unconfirmed delivery is about to be read and sent, alone: a crash from now on counts against it. False
         when the token no longer holds. What `claim` gives without `unconfirmed` needs no `begin`: it costs a commit."""
 
@@ -200,7 +200,7 @@ class Spool(Protocol):
         """The message with its raw octets, or None when unknown or purged. Raises nothing for a corrupt one: it is set
         aside (all its deliveries held) and counted."""
 
-    async def due(self, full: Collection[str] = ()) -> float | None:
+    async def next_due(self, full: Collection[str] = ()) -> float | None:
         """When the next delivery, unconfirmed ones left out, is due (epoch seconds) for a destination not in `full`, or
         None. Cheap, and sees what other processes ordered. Raises SpoolBroken once durability is lost, whoever met it.
         """
@@ -214,7 +214,7 @@ class Spool(Protocol):
     async def show(self, queue_id: str) -> Record | None:
         """One message whole."""
 
-    async def set_state(
+    async def apply_action(
         self, queue_id: str, number: int | None, order: OperatorAction, now: float
     ) -> tuple[Delivery, ...]:
         """Carry out an operator's order on one delivery or all of a message; those it changed, with history.
@@ -238,13 +238,15 @@ class Spool(Protocol):
     async def operator_actions_logged(self, ids: Collection[int]) -> None:
         """Those are logged. Carried out also when the caller is cancelled while it waits."""
 
-    async def bounced(self, queue_id: str, number: int, text: str, now: float, *, failed: bool) -> bool:
-        """A report about a relayed mail came home: history, and with `failed` a delivered one is failed after all.
+    async def record_bounce(self, queue_id: str, number: int, text: str, now: float, *, failed: bool) -> bool:
+        """A report about a relayed message came home: history, and with `failed` a delivered one is failed after all.
 
         False when the delivery is not known (any more).
         """
 
-    async def report(self, about: Sequence[tuple[Delivery, str]], mails: Sequence[Message], now: float) -> None:
+    async def store_notifications(
+        self, about: Sequence[tuple[Delivery, str]], messages: Sequence[Message], now: float
+    ) -> None:
         """Store `messages` (notices) and add to each delivery's `reported` the kind beside it, in one commit.
 
         So nothing is told twice, nor forgotten between the two.
@@ -263,7 +265,7 @@ class Spool(Protocol):
     async def stats(self) -> Stats:
         """Figures, cheap enough for each scrape."""
 
-    async def tally(self, since: float, until: float) -> Mapping[str | None, PeriodStatistics]:
+    async def period_statistics(self, since: float, until: float) -> Mapping[str | None, PeriodStatistics]:
         """Figures by firm of the messages that arrived from `since` to before `until` (epoch seconds); None: no
         firm."""
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from relay.lifecycle import JITTER, least_attempts, wait
+from relay.lifecycle import JITTER, backoff, minimum_attempts
 from relay.model import Retry
 from tests.support.dns_server import SILENT, Zone
 from tests.support.faketime import faketime
@@ -207,12 +207,12 @@ def test_down_for_days(rigs: Callable[..., Rig], sink: NextHop, say: Say, books:
         if last["event"] == "failed":
             break
         gap = last["next_attempt"] - stamp(last)
-        expected = wait(RETRY, len(ended()))
+        expected = backoff(RETRY, len(ended()))
         assert abs(gap - expected) <= JITTER * expected + 2, (len(ended()), gap, expected)
         clock.write_text(f"+{last['next_attempt'] - time.time() + 1:.0f}")
     attempts, age = len(ended()), stamp(ended()[-1]) - arrived
     assert age > RETRY.give_up
-    assert attempts >= least_attempts(RETRY)
+    assert attempts >= minimum_attempts(RETRY)
     assert stamp(ended()[-2]) - arrived <= RETRY.give_up, "given up at the first attempt after it"
     told = [each for each in rig.command("queue", "list", "--all") if each["recipient"] == "noreply@jefacture.example"]
     say(

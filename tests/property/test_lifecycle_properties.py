@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.lifecycle import claimed, latest, settled, step
+from relay.lifecycle import after_claim, after_settlement, latest_next_attempt, step
 from relay.model import Delivery, Retry, State
 from relay.replies import Deferred, OutcomeUnknown, Reply, Stage
 
@@ -34,7 +34,7 @@ def test_the_next_attempt_is_ahead_but_never_too_far(
     if made.next_attempt is None:
         assert made.state is State.FAILED
     else:
-        assert now < made.next_attempt <= latest(now, retry.ceiling) + 1e-3
+        assert now < made.next_attempt <= latest_next_attempt(now, retry.ceiling) + 1e-3
 
 
 @given(retries, st.lists(st.tuples(outcomes, st.floats(0, 0.999), st.floats(0, 1e6)), min_size=1, max_size=60))
@@ -46,8 +46,8 @@ def test_giving_up_comes_after_the_time_and_the_attempts_and_late_at_most_once(
         if delivery.next_attempt is None:
             break
         now = delivery.next_attempt + delay
-        made = step(claimed(delivery, now), outcome, now, retry, jitter)
-        delivery = settled(claimed(delivery, now), made)
+        made = step(after_claim(delivery, now), outcome, now, retry, jitter)
+        delivery = after_settlement(after_claim(delivery, now), made)
         reports.append(made.report)
         if made.state is State.FAILED:
             assert now - delivery.arrived > retry.give_up

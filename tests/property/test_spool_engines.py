@@ -126,7 +126,7 @@ class Engines(RuleBasedStateMachine):
     )
     def claim(self, limit: int, room: dict[str, int]) -> None:
         full = [name for name, free in room.items() if not free]
-        due = self.agreed(lambda spool: spool.due(full))
+        due = self.agreed(lambda spool: spool.next_due(full))
         ours, theirs = self.both(lambda spool: spool.claim(self.now, 120.0, limit, room))
         taken = Counter(each.delivery.destination for each in ours)
         assert all(count <= room.get(name, limit) for name, count in taken.items()) and taken.total() <= limit
@@ -145,7 +145,7 @@ class Engines(RuleBasedStateMachine):
         assert all(each.unconfirmed for each in (*ours, *theirs))
         self.claimed(ours, theirs)
         for claims in zip(ours, theirs, strict=True):
-            assert not begun or self.each_its_own(claims, lambda spool, claim: spool.begin(claim))
+            assert not begun or self.each_its_own(claims, lambda spool, claim: spool.begin_attempt(claim))
 
     def claimed(self, ours: tuple[Claim, ...], theirs: tuple[Claim, ...]) -> None:
         assert [(each.delivery, each.lease) for each in ours] == [(each.delivery, each.lease) for each in theirs]
@@ -226,7 +226,7 @@ class Engines(RuleBasedStateMachine):
     def a_bounce_comes_home(self, data: st.DataObject, number: int, failed: bool) -> None:
         if self.answered:
             queue_id = data.draw(st.sampled_from(sorted(self.answered)))
-            self.agreed(lambda spool: spool.bounced(queue_id, number, "550 no", self.now, failed=failed))
+            self.agreed(lambda spool: spool.record_bounce(queue_id, number, "550 no", self.now, failed=failed))
             if failed:
                 self.delivered.discard((queue_id, number))
 
@@ -234,7 +234,7 @@ class Engines(RuleBasedStateMachine):
     def report(self, kind: str) -> None:
         about = self.agreed(lambda spool: spool.find(Query(unreported=kind, limit=3)))
         notice = self.mail(plan("operator@x"), generated=True)
-        self.agreed(lambda spool: spool.report([(each, kind) for each in about], [notice], self.now))
+        self.agreed(lambda spool: spool.store_notifications([(each, kind) for each in about], [notice], self.now))
         self.answered[notice.queue_id] = notice
 
     @precondition(lambda self: self.answered)
@@ -252,7 +252,7 @@ class Engines(RuleBasedStateMachine):
                     key = claims[0].delivery.queue_id, claims[0].delivery.number
                     self.live.pop(key, None)
                     self.delivered.add(key)
-            if self.agreed(lambda spool: spool.due()) is None:
+            if self.agreed(lambda spool: spool.next_due()) is None:
                 break
         left = self.agreed(lambda spool: spool.find(Query(states=frozenset(WAITING))))
         assert left == ()
@@ -263,7 +263,9 @@ class Engines(RuleBasedStateMachine):
     def order(self, data: st.DataObject, verb: str, number: int | None) -> None:
         if self.answered:
             queue_id = data.draw(st.sampled_from(sorted(self.answered)))
-            self.agreed(lambda spool: spool.set_state(queue_id, number, OperatorAction(verb, "anne", "why"), self.now))
+            self.agreed(
+                lambda spool: spool.apply_action(queue_id, number, OperatorAction(verb, "anne", "why"), self.now)
+            )
 
     @rule(data=st.data(), plans=PLANS)
     def replan(self, data: st.DataObject, plans: tuple[Any, ...]) -> None:
@@ -307,7 +309,7 @@ class Engines(RuleBasedStateMachine):
     def they_agree_and_nothing_is_lost(self) -> None:
         found: tuple[Delivery, ...] = self.agreed(lambda spool: spool.find(Query()))
         assert {each.queue_id for each in found} == set(self.answered)
-        self.agreed(lambda spool: spool.due())
+        self.agreed(lambda spool: spool.next_due())
         ours, theirs = self.both(lambda spool: spool.stats())
         assert {**ours.by_state} == {**theirs.by_state}
         assert (ours.held, ours.oldest) == (theirs.held, theirs.oldest)
@@ -318,8 +320,8 @@ class Engines(RuleBasedStateMachine):
         if self.answered:
             queue_id = data.draw(st.sampled_from(sorted(self.answered)))
             record: Record = self.agreed(lambda spool: spool.show(queue_id))
-            assert record.mail.raw == self.answered[queue_id].raw
-            assert self.agreed(lambda spool: spool.load(queue_id)) == record.mail
+            assert record.message.raw == self.answered[queue_id].raw
+            assert self.agreed(lambda spool: spool.load(queue_id)) == record.message
             self.agreed(lambda spool: spool.find(Query(term="F-2")))
 
     def teardown(self) -> None:

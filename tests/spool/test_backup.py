@@ -52,11 +52,11 @@ class Bench:
         return dict(json.loads(result.stdout))
 
     def found(self) -> dict[str, tuple[State, Reason | None]]:
-        async def look() -> dict[str, tuple[State, Reason | None]]:
+        async def collect() -> dict[str, tuple[State, Reason | None]]:
             async with self.daemon() as spool:
                 return {each.queue_id: (each.state, each.reason) for each in await spool.find(Query())}
 
-        return asyncio.run(look())
+        return asyncio.run(collect())
 
 
 class Daemon:
@@ -158,7 +158,7 @@ def test_what_a_restore_might_send_twice_is_held_and_can_be_released(bench: Benc
             assert {(each.queue_id, each.event.what, each.event.by) for each in actions} == {
                 (each, "held", "anne") for each in found
             }
-            await spool.set_state(queue_id, None, OperatorAction("release"), 5.0)
+            await spool.apply_action(queue_id, None, OperatorAction("release"), 5.0)
             return [claim.delivery.queue_id == queue_id for claim in await spool.claim(6.0, 60, 10)]
 
     assert asyncio.run(release()) == [True]

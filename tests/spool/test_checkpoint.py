@@ -11,7 +11,7 @@ import pytest
 from relay.spool.open import open_spool
 from relay.spool.port import SpoolBroken, SpoolError
 from relay.spool.sqlite import checkpoint, segments
-from relay.spool.sqlite.checkpoint import OFTEN, Checkpointer
+from relay.spool.sqlite.checkpoint import JOBS_PER_CHECKPOINT, Checkpointer
 from relay.spool.sqlite.database import connect
 from relay.spool.sqlite.engine import SqliteSpool
 from tests.support.spooled import mail
@@ -91,16 +91,16 @@ def test_a_checkpoint_that_fails_is_shown_and_tried_again(
     copied = failing if where == "copied" else lambda: None
     made.append(Checkpointer(path, broken.append, copied, retry=0.01))
     [each] = made
-    each.committed(OFTEN)
+    each.committed(JOBS_PER_CHECKPOINT)
     assert failing.failed.wait(SECONDS)
     wait_for(lambda: failing.done.is_set() and each.failure is None)
-    each.committed(OFTEN)
+    each.committed(JOBS_PER_CHECKPOINT)
     assert each._thread.is_alive() and not broken
 
 
 def test_a_failure_is_told_until_a_copy_is_made(path: Path, made: list[Checkpointer]) -> None:
     made.append(Checkpointer(path, lambda _: None, Failing(print, OSError(28, "No space left"), 10**6), retry=0.01))
-    made[0].committed(OFTEN)
+    made[0].committed(JOBS_PER_CHECKPOINT)
     wait_for(lambda: made[0].failure is not None)
     assert "cannot be copied back" in (made[0].failure or "") and "No space left" in (made[0].failure or "")
 
@@ -117,11 +117,11 @@ def test_a_disk_that_fails_is_told_as_broken(
         def close(self) -> None:
             pass
 
-    told = threading.Event()
+    described = threading.Event()
     monkeypatch.setattr(checkpoint, "connect", lambda _: Broken())
-    made.append(Checkpointer(path, lambda _: told.set(), lambda: None, retry=0.01))
-    made[0].committed(OFTEN)
-    assert told.wait(SECONDS)
+    made.append(Checkpointer(path, lambda _: described.set(), lambda: None, retry=0.01))
+    made[0].committed(JOBS_PER_CHECKPOINT)
+    assert described.wait(SECONDS)
 
 
 async def test_a_failing_checkpoint_is_told_by_the_spool_which_goes_on_storing(tmp_path: Path) -> None:
@@ -137,12 +137,15 @@ async def test_a_failing_checkpoint_is_told_by_the_spool_which_goes_on_storing(t
 async def test_purging_goes_on_though_no_room_can_be_reserved(tmp_path: Path) -> None:
     """It is an error of the spool, which housekeeping logs and tries again; anything else would end it."""
     spool = open_spool(f"sqlite://{tmp_path}/queue.db")
-    assert isinstance(spool, SqliteSpool) and spool._room is not None
-    real, spool._room.keep = spool._room.keep, Failing(print, OSError(30, "Read-only file system"), 1)  # type: ignore[method-assign]
+    assert isinstance(spool, SqliteSpool) and spool._disk_reservation is not None
+    real, spool._disk_reservation.keep = (
+        spool._disk_reservation.keep,
+        Failing(print, OSError(30, "Read-only file system"), 1),
+    )  # type: ignore[method-assign]
     with pytest.raises(SpoolError, match="Read-only file system"):
         await spool.purge(0.0)
     assert await spool.purge(0.0) == 0
-    spool._room.keep = real  # type: ignore[method-assign]
+    spool._disk_reservation.keep = real  # type: ignore[method-assign]
     await spool.close()
 
 
@@ -151,13 +154,13 @@ async def test_figures_are_counted_in_a_thread_of_their_own(tmp_path: Path, monk
     spool = open_spool(f"sqlite://{tmp_path}/queue.db")
     assert isinstance(spool, SqliteSpool)
     threads: list[str] = []
-    real = segments.Sizes.total
+    real = segments.SegmentSizes.total
 
-    def total(self: segments.Sizes, current: int) -> int:
+    def total(self: segments.SegmentSizes, current: int) -> int:
         threads.append(threading.current_thread().name)
         return real(self, current)
 
-    monkeypatch.setattr(segments.Sizes, "total", total)
+    monkeypatch.setattr(segments.SegmentSizes, "total", total)
     await spool.stats()
     [name] = threads
     assert name.startswith("spool-counter")
@@ -169,7 +172,7 @@ def test_a_segment_that_is_written_no_more_is_looked_at_once(tmp_path: Path) -> 
     folder.folder.mkdir()
     for number in range(1, 6):
         folder.file(number).write_bytes(bytes(8192))
-    sizes = segments.Sizes(folder)
+    sizes = segments.SegmentSizes(folder)
     first = sizes.total(5)
     assert first >= 5 * 8192 and set(sizes._known) == {folder.file(number).name for number in range(1, 5)}
     folder.file(2).write_bytes(b"")  # unseen: it is known
@@ -178,14 +181,14 @@ def test_a_segment_that_is_written_no_more_is_looked_at_once(tmp_path: Path) -> 
     assert sizes.total(5) == first - folder.file(4).stat().st_blocks * 512
     sizes.forget()
     assert sizes.total(5) == sum(folder.file(number).stat().st_blocks for number in (1, 2, 4, 5)) * 512
-    assert segments.Sizes(segments.Segments(tmp_path / "none.db")).total(1) == 0
+    assert segments.SegmentSizes(segments.Segments(tmp_path / "none.db")).total(1) == 0
 
 
 async def test_a_disk_that_failed_unseen_by_the_queue_manager_is_told_at_its_next_poll(tmp_path: Path) -> None:
     """A purge, a notice, a bounce or a checkpoint may meet it first."""
     spool = open_spool(f"sqlite://{tmp_path}/queue.db")
-    assert isinstance(spool, SqliteSpool) and await spool.due() is None
+    assert isinstance(spool, SqliteSpool) and await spool.next_due() is None
     spool._writer.fail(SpoolBroken("the disk under the spool failed"))
     with pytest.raises(SpoolBroken, match="disk under the spool"):
-        await spool.due()
+        await spool.next_due()
     await spool.close()

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from relay.inspection import Kind, Party
-from relay.lifecycle import Transition, given_back, step
+from relay.lifecycle import Transition, return_unattempted, step
 from relay.model import Disposition, Event, OperatorAction, Retry, State
 from relay.reasons import Reason, copy_of
 from relay.replies import Deferred, Delivered, Failed, Reply, Stage
@@ -61,7 +61,7 @@ class TestStore:
             (5, 3, "d@x", State.WITHHELD, Reason.NOT_SHARED),
             (6, 4, None, State.HELD, Reason.NO_ADDRESS),
         ]
-        assert await spool.due() == given.arrived
+        assert await spool.next_due() == given.arrived
 
     async def test_what_is_taken_at_once_is_claimed_in_the_same_commit(self, spool: Spool, clock: Clock) -> None:
         given = mail(plan("a@x", "b@x"), plan("c@x", destination="other"), plan("d@x", destination="slow"))
@@ -70,7 +70,7 @@ class TestStore:
             ("a@x", clock.now + 60),
             ("c@x", clock.now + 60),
         ]
-        assert {(each.delivery.attempts, each.delivery.unsettled) for each in stored.claims} == {(1, 0)}
+        assert {(each.delivery.attempts, each.delivery.unconfirmed_attempts) for each in stored.claims} == {(1, 0)}
         assert await states(spool, given.queue_id) == [State.ACTIVE, State.QUEUED, State.ACTIVE, State.QUEUED]
         others = await spool.claim(clock.now, 60, 10)
         assert sorted(each.delivery.recipient or "" for each in others) == ["b@x", "d@x"]
@@ -85,10 +85,10 @@ class TestStore:
         self, spool: Spool, clock: Clock
     ) -> None:
         await spool.store(mail(plan("a@x")), Reservation(60, {"agiris": 1}))
-        assert await spool.due() is None and not await spool.claim(clock.now, 60, 1, unconfirmed=True)
+        assert await spool.next_due() is None and not await spool.claim(clock.now, 60, 1, unconfirmed=True)
         clock.now += 61
         [again] = await spool.claim(clock.now, 60, 1, unconfirmed=True)
-        assert (again.delivery.attempts, again.delivery.unsettled, again.unconfirmed) == (1, 0, True)
+        assert (again.delivery.attempts, again.delivery.unconfirmed_attempts, again.unconfirmed) == (1, 0, True)
 
     async def test_only_what_is_queued_and_due_is_taken(self, spool: Spool, clock: Clock) -> None:
         room = Reservation(60, {"agiris": 9})
@@ -115,7 +115,7 @@ class TestStore:
     async def test_the_same_mail_again_is_taken_when_the_first_was_given_up(self, spool: Spool, clock: Clock) -> None:
         first = mail()
         await spool.store(first)
-        await spool.set_state(first.queue_id, None, OperatorAction("drop"), clock.now)
+        await spool.apply_action(first.queue_id, None, OperatorAction("drop"), clock.now)
         assert not (await spool.store(mail(fingerprint=first.fingerprint))).duplicate
 
     async def test_the_same_document_to_the_same_address_is_held(self, spool: Spool, clock: Clock) -> None:
@@ -182,7 +182,7 @@ class TestStore:
             clock.now += 1
         [found] = await spool.find(Query(queue_id=third.queue_id))
         assert found.detail == copy_of(first.queue_id, "xml")
-        await spool.set_state(first.queue_id, 1, OperatorAction("drop"), clock.now)
+        await spool.apply_action(first.queue_id, 1, OperatorAction("drop"), clock.now)
         fourth = mail(plan(CLIENT, documents=(anew,)), hold_duplicates=True)
         await spool.store(fourth)
         [found] = await spool.find(Query(queue_id=fourth.queue_id))
@@ -202,7 +202,7 @@ class TestStore:
         if end == "failed":
             await deliver(spool, clock, Failed(NO, Stage.RCPT))
         else:
-            await spool.set_state(first.queue_id, 1, OperatorAction("drop"), clock.now)
+            await spool.apply_action(first.queue_id, 1, OperatorAction("drop"), clock.now)
         second = mail(plan(CLIENT, documents=(document,)), hold_duplicates=True)
         await spool.store(second)
         assert await states(spool, second.queue_id) == [State.QUEUED]
@@ -229,17 +229,22 @@ class TestClaim:
         (claim,) = await spool.claim(clock.now, 60, 1)
         (found,) = await spool.find(Query(queue_id=given.queue_id))
         assert found == claim.delivery
-        assert (found.state, found.attempts, found.unsettled, found.next_attempt) == (State.ACTIVE, 1, 0, None)
+        assert (found.state, found.attempts, found.unconfirmed_attempts, found.next_attempt) == (
+            State.ACTIVE,
+            1,
+            0,
+            None,
+        )
         assert (found.first_attempt, claim.lease, claim.unconfirmed) == (clock.now, clock.now + 60, False)
-        assert await spool.due() is None
+        assert await spool.next_due() is None
 
     async def test_a_destination_that_takes_nothing_is_passed_over(self, spool: Spool, clock: Clock) -> None:
         await spool.store(mail(plan("a@x", destination="slow")))
         await spool.store(mail(plan("b@x", destination="agiris")))
         claims = await spool.claim(clock.now, 60, 9, {"slow": 0})
         assert [each.delivery.recipient for each in claims] == ["b@x"]
-        assert await spool.due() == clock.now and await spool.due(["slow"]) is None
-        assert await spool.due(["slow", "agiris"]) is None
+        assert await spool.next_due() == clock.now and await spool.next_due(["slow"]) is None
+        assert await spool.next_due(["slow", "agiris"]) is None
 
     async def test_no_destination_gets_more_than_its_room(self, spool: Spool, clock: Clock) -> None:
         for number in range(12):
@@ -299,7 +304,7 @@ class TestClaim:
             clock.now += 60
             assert len(await spool.claim(clock.now, 60, 9, unconfirmed=True)) == 2
         found = await spool.find(Query(queue_id=given.queue_id))
-        assert [(each.state, each.attempts, each.unsettled) for each in found] == [(State.ACTIVE, 1, 0)] * 2
+        assert [(each.state, each.attempts, each.unconfirmed_attempts) for each in found] == [(State.ACTIVE, 1, 0)] * 2
 
     async def test_an_unconfirmed_delivery_begun_alone_three_times_is_held(self, spool: Spool, clock: Clock) -> None:
         given = mail()
@@ -307,14 +312,14 @@ class TestClaim:
         for count in range(1, 4):
             clock.now += 60
             (claim,) = await spool.claim(clock.now, 60, 1, unconfirmed=True)
-            assert await spool.begin(claim)
+            assert await spool.begin_attempt(claim)
             (found,) = await spool.find(Query(queue_id=given.queue_id))
-            assert (found.state, found.unsettled, found.attempts) == (State.ACTIVE, count, 1)
+            assert (found.state, found.unconfirmed_attempts, found.attempts) == (State.ACTIVE, count, 1)
         clock.now += 60
         assert await spool.claim(clock.now, 60, 1, unconfirmed=True) == ()
         (found,) = await spool.find(Query(queue_id=given.queue_id))
         assert (found.state, found.reason, found.detail) == (State.HELD, Reason.UNSETTLED, "3")
-        assert not await spool.begin(claim) and await spool.due() is None
+        assert not await spool.begin_attempt(claim) and await spool.next_due() is None
 
     async def test_the_least_often_begun_goes_first_and_what_is_held_takes_no_place(
         self, spool: Spool, clock: Clock
@@ -325,7 +330,7 @@ class TestClaim:
         for _ in range(10):
             clock.now += 60
             for claim in await spool.claim(clock.now, 60, 1, unconfirmed=True):
-                assert await spool.begin(claim)
+                assert await spool.begin_attempt(claim)
                 order.append(claim.delivery.recipient)
                 clock.now += 60  # as after a crash
         assert order == ["a@x", "b@x", "c@x"] * 3
@@ -349,7 +354,7 @@ class TestClaim:
         for _ in range(3):
             (claim,) = await spool.claim(clock.now, 60, 1)
             assert claim.delivery.attempts == 1
-            assert await spool.settle(claim, given_back(claim.delivery, clock.now, BUSY))
+            assert await spool.settle(claim, return_unattempted(claim.delivery, clock.now, BUSY))
         (found,) = await spool.find(Query())
         assert (found.state, found.attempts, found.next_attempt) == (State.DEFERRED, 0, clock.now)
 
@@ -358,19 +363,19 @@ class TestClaim:
         await spool.claim(clock.now, 60, 1)
         clock.now += 60
         (claim,) = await spool.claim(clock.now, 60, 1, unconfirmed=True)
-        assert await spool.begin(claim)
+        assert await spool.begin_attempt(claim)
         assert await spool.settle(claim, step(claim.delivery, Deferred(BUSY, Stage.DATA), clock.now, RETRY))
         clock.now += 7200
         (claim,) = await spool.claim(clock.now, 60, 1)
-        assert (claim.delivery.attempts, claim.delivery.unsettled, claim.unconfirmed) == (2, 0, False)
+        assert (claim.delivery.attempts, claim.delivery.unconfirmed_attempts, claim.unconfirmed) == (2, 0, False)
 
     async def test_a_clock_set_back_a_day_delays_by_the_ceiling_at_most(self, spool: Spool, clock: Clock) -> None:
         await spool.store(mail())
         await deliver(spool, clock, Deferred(BUSY, Stage.CONNECT))
         clock.now -= 86400
-        assert await spool.due() == clock.now
+        assert await spool.next_due() == clock.now
         assert await spool.claim(clock.now, 60, 1) == ()
-        assert await spool.due() == clock.now + spool.ceiling
+        assert await spool.next_due() == clock.now + spool.ceiling
         assert len(await spool.claim(clock.now + spool.ceiling, 60, 1)) == 1
 
 
@@ -389,13 +394,13 @@ class TestSettle:
             (1, "delivered", "250 2.0.0 taken"),
         ]
         assert record.deliveries[0].state is State.DELIVERED
-        assert await spool.due() is None
+        assert await spool.next_due() is None
 
     async def test_what_was_reported_during_the_attempt_stays(self, spool: Spool, clock: Clock) -> None:
         given = mail()
         await spool.store(given)
         (claim,) = await spool.claim(clock.now, 60, 1)
-        await spool.report([(claim.delivery, "late")], (), clock.now)
+        await spool.store_notifications([(claim.delivery, "late")], (), clock.now)
         assert await spool.settle(claim, step(claim.delivery, Failed(NO, Stage.RCPT), clock.now, RETRY))
         (found,) = await spool.find(Query())
         assert found.reported == frozenset({"late", "failed"})
@@ -423,10 +428,12 @@ class TestOrders:
     async def test_hold_and_release(self, spool: Spool, clock: Clock) -> None:
         given = mail()
         await spool.store(given)
-        (held,) = await spool.set_state(given.queue_id, None, OperatorAction("hold", "anne", "wait for Bob"), clock.now)
+        (held,) = await spool.apply_action(
+            given.queue_id, None, OperatorAction("hold", "anne", "wait for Bob"), clock.now
+        )
         assert (held.state, held.reason, held.detail) == (State.HELD, Reason.BY_OPERATOR, ": wait for Bob")
         assert await spool.claim(clock.now, 60, 9) == ()
-        (free,) = await spool.set_state(given.queue_id, 1, OperatorAction("release", "anne"), clock.now)
+        (free,) = await spool.apply_action(given.queue_id, 1, OperatorAction("release", "anne"), clock.now)
         assert (free.state, free.reason, free.next_attempt) == (State.QUEUED, None, clock.now)
         record = await spool.show(given.queue_id)
         assert record is not None
@@ -436,7 +443,7 @@ class TestOrders:
         given = mail(plan("a@x", "b@x"))
         await spool.store(given)
         assert [
-            each.number for each in await spool.set_state(given.queue_id, 2, OperatorAction("drop"), clock.now)
+            each.number for each in await spool.apply_action(given.queue_id, 2, OperatorAction("drop"), clock.now)
         ] == [2]
         assert await states(spool, given.queue_id) == [State.QUEUED, State.DROPPED]
 
@@ -445,15 +452,15 @@ class TestOrders:
         await spool.store(given)
         (claim,) = await spool.claim(clock.now, 60, 1)
         for verb in ("hold", "release", "retry", "drop"):
-            assert await spool.set_state(given.queue_id, None, OperatorAction(verb), clock.now) == ()
+            assert await spool.apply_action(given.queue_id, None, OperatorAction(verb), clock.now) == ()
         assert await spool.settle(claim, step(claim.delivery, Delivered(OK), clock.now, RETRY))
 
     async def test_an_unknown_mail_or_order(self, spool: Spool, clock: Clock) -> None:
-        assert await spool.set_state("NOSUCH", None, OperatorAction("hold"), clock.now) == ()
+        assert await spool.apply_action("NOSUCH", None, OperatorAction("hold"), clock.now) == ()
         given = mail()
         await spool.store(given)
         with pytest.raises(ValueError, match="burn"):
-            await spool.set_state(given.queue_id, None, OperatorAction("burn"), clock.now)
+            await spool.apply_action(given.queue_id, None, OperatorAction("burn"), clock.now)
 
 
 class TestLists:
@@ -492,11 +499,11 @@ class TestOperatorActions:
         await spool.store(first)
         await spool.store(second)
         await spool.claim(clock.now, 60, 1)
-        await spool.set_state(first.queue_id, 2, OperatorAction("hold", "anne", "wait for Bob"), clock.now)
-        await spool.set_state(
+        await spool.apply_action(first.queue_id, 2, OperatorAction("hold", "anne", "wait for Bob"), clock.now)
+        await spool.apply_action(
             first.queue_id, 1, OperatorAction("release", "anne"), clock.now
         )  # does not apply: it is active
-        await spool.set_state(second.queue_id, 1, OperatorAction("drop"), clock.now)  # by nobody
+        await spool.apply_action(second.queue_id, 1, OperatorAction("drop"), clock.now)  # by nobody
         clock.now += 1
         await spool.replan(first.queue_id, [plan("c@x")], OperatorAction("replan", "bob", "new address"), clock.now)
         held, replanned = await spool.operator_actions()
@@ -510,7 +517,7 @@ class TestOperatorActions:
         mails = [mail() for _ in range(3)]
         for each in mails:
             await spool.store(each)
-            await spool.set_state(each.queue_id, None, OperatorAction("drop", "anne", "twice"), clock.now)
+            await spool.apply_action(each.queue_id, None, OperatorAction("drop", "anne", "twice"), clock.now)
         (first,) = await spool.operator_actions(1)
         assert first.queue_id == mails[0].queue_id
         await spool.operator_actions_logged([first.id])
@@ -543,7 +550,7 @@ class TestReplan:
         await spool.store(given)
         await deliver(spool, clock)
         (active,) = await spool.claim(clock.now, 60, 1)
-        await spool.set_state(given.queue_id, 3, OperatorAction("drop"), clock.now)
+        await spool.apply_action(given.queue_id, 3, OperatorAction("drop"), clock.now)
         made = await spool.replan(given.queue_id, given.plans, OperatorAction("replan"), clock.now)
         assert [(each.number, each.recipient) for each in made] == [(5, "waits@x")]
         loaded = await spool.load(given.queue_id)
@@ -596,7 +603,7 @@ class TestReading:
     async def test_what_is_not_there(self, spool: Spool) -> None:
         assert await spool.load("NOSUCH") is None
         assert await spool.show("NOSUCH") is None
-        assert await spool.due() is None
+        assert await spool.next_due() is None
 
 
 class TestPurge:
@@ -635,7 +642,7 @@ class TestPurge:
     async def test_forgetting_what_was_given_up_leaves_what_came_in_its_place(self, spool: Spool, clock: Clock) -> None:
         first, second = mail(fingerprint="same"), mail(fingerprint="same", at=2_000_000.0)
         await spool.store(first)
-        await spool.set_state(first.queue_id, None, OperatorAction("drop"), clock.now)
+        await spool.apply_action(first.queue_id, None, OperatorAction("drop"), clock.now)
         await spool.store(second)
         assert await spool.purge(clock.now + 1) == 1
         again = await spool.store(mail(fingerprint="same"))
@@ -654,7 +661,7 @@ class TestPurge:
         assert await states(spool, again.queue_id) == [State.HELD]
         clock.now += 366 * 86400
         late = mail(plan(CLIENT, documents=(document,)), hold_duplicates=True)
-        await spool.set_state(again.queue_id, None, OperatorAction("drop"), clock.now)
+        await spool.apply_action(again.queue_id, None, OperatorAction("drop"), clock.now)
         await spool.store(late)
         assert await states(spool, late.queue_id) == [State.QUEUED]
 
@@ -676,7 +683,7 @@ class TestReports:
         wanted = Query(frozenset({State.HELD}), unreported="notice-held")
         first, second = await spool.find(wanted)
         notice = mail(generated=True)
-        await spool.report([(first, "notice-held")], [notice], clock.now)
+        await spool.store_notifications([(first, "notice-held")], [notice], clock.now)
         assert [each.id for each in await spool.find(wanted)] == [second.id]
         assert await states(spool, notice.queue_id) == [State.QUEUED]
         record = await spool.show(first.queue_id)
@@ -686,7 +693,7 @@ class TestReports:
         given = mail()
         await spool.store(given)
         (delivery,) = await spool.find(Query(queue_id=given.queue_id))
-        await spool.report([(delivery, "late-again")], [], clock.now)
+        await spool.store_notifications([(delivery, "late-again")], [], clock.now)
         assert len(await spool.find(Query(unreported="late"))) == 1
         assert len(await spool.find(Query(unreported="late-again"))) == 0
 
@@ -694,7 +701,7 @@ class TestReports:
         given = mail()
         await spool.store(given)
         await deliver(spool, clock)
-        assert await spool.bounced(given.queue_id, 1, "failed 5.2.2 mailbox full", clock.now, failed=True)
+        assert await spool.record_bounce(given.queue_id, 1, "failed 5.2.2 mailbox full", clock.now, failed=True)
         record = await spool.show(given.queue_id)
         assert record is not None
         assert (record.deliveries[0].state, record.deliveries[0].last_reply) == (
@@ -708,18 +715,18 @@ class TestReports:
         given = mail()
         await spool.store(given)
         (claim,) = await spool.claim(clock.now, 60, 1)
-        assert await spool.bounced(given.queue_id, 1, "failed 5.2.2 mailbox full", clock.now, failed=True)
-        assert await spool.due() is None
+        assert await spool.record_bounce(given.queue_id, 1, "failed 5.2.2 mailbox full", clock.now, failed=True)
+        assert await spool.next_due() is None
         assert await spool.renew(claim, clock.now + 90)
         assert await spool.settle(claim, step(claim.delivery, Delivered(OK), clock.now, RETRY))
 
     async def test_an_automatic_reply_is_noted_and_changes_nothing(self, spool: Spool, clock: Clock) -> None:
         given = mail()
         await spool.store(given)
-        assert await spool.bounced(given.queue_id, 1, "automatic reply", clock.now, failed=False)
+        assert await spool.record_bounce(given.queue_id, 1, "automatic reply", clock.now, failed=False)
         assert await states(spool, given.queue_id) == [State.QUEUED]
-        assert not await spool.bounced(given.queue_id, 7, "x", clock.now, failed=True)
-        assert not await spool.bounced("NOSUCH", 1, "x", clock.now, failed=True)
+        assert not await spool.record_bounce(given.queue_id, 7, "x", clock.now, failed=True)
+        assert not await spool.record_bounce("NOSUCH", 1, "x", clock.now, failed=True)
 
     async def test_the_secret_stays(self, spool: Spool) -> None:
         secret = await spool.secret()
@@ -736,32 +743,32 @@ class TestTally:
         await spool.store(mail(generated=True))
         clock.now += 10
         await deliver(spool, clock)
-        found = await spool.tally(1_000_000.0, 1_000_002.0)
+        found = await spool.period_statistics(1_000_000.0, 1_000_002.0)
         assert set(found) == {"cabinet", "other", None}
         mine = found["cabinet"]
-        assert (mine.mails, sum(mine.states.values()), mine.states[State.DELIVERED], mine.late) == (2, 3, 1, 0)
+        assert (mine.messages, sum(mine.states.values()), mine.states[State.DELIVERED], mine.late) == (2, 3, 1, 0)
         assert (dict(mine.invalid), dict(mine.held)) == ({"BR-CO-15": 2}, {})
-        assert (found["other"].mails, dict(found["other"].states)) == (1, {State.QUEUED: 1})
+        assert (found["other"].messages, dict(found["other"].states)) == (1, {State.QUEUED: 1})
         assert dict(found[None].held) == {"unknown_client": 1}
 
     async def test_the_period_ends_before_its_end_and_what_is_held_knows_no_period(self, spool: Spool) -> None:
         held = plan(disposition=Disposition.HOLD, reason=Reason.NO_ADDRESS)
         await spool.store(mail(plan("a@x"), held, at=5.0))
-        assert (await spool.tally(0.0, 5.0))["cabinet"].mails == 0
-        assert (await spool.tally(5.0, 6.0))["cabinet"].mails == 1
-        assert dict((await spool.tally(6.0, 9.0))["cabinet"].held) == {"no_address": 1}
+        assert (await spool.period_statistics(0.0, 5.0))["cabinet"].messages == 0
+        assert (await spool.period_statistics(5.0, 6.0))["cabinet"].messages == 1
+        assert dict((await spool.period_statistics(6.0, 9.0))["cabinet"].held) == {"no_address": 1}
 
     async def test_a_delivery_told_late_counts(self, spool: Spool, clock: Clock) -> None:
         await spool.store(mail(at=clock.now))
         clock.now += 5 * 3600
         await deliver(spool, clock, Deferred(BUSY, Stage.DATA))
-        (tally,) = (await spool.tally(0.0, clock.now)).values()
-        assert tally.late == 1
+        (period_statistics,) = (await spool.period_statistics(0.0, clock.now)).values()
+        assert period_statistics.late == 1
 
     async def test_many_mails_are_counted_once_each(self, spool: Spool) -> None:
         for _ in range(1201):
             await spool.store(mail(plan("a@x")))
-        assert (await spool.tally(0.0, 2e6))["cabinet"].mails == 1201
+        assert (await spool.period_statistics(0.0, 2e6))["cabinet"].messages == 1201
 
 
 class TestQueriesByFirm:

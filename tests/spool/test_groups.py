@@ -42,11 +42,11 @@ async def in_one_commit(spool: SqliteSpool, *jobs: Coroutine[Any, Any, Any]) -> 
 
     sizes, write = [], spool._writer._write
 
-    def told(batch: Sequence[Any]) -> None:
+    def described(batch: Sequence[Any]) -> None:
         sizes.append(len(batch))
         write(batch)
 
-    spool._writer._write = told  # type: ignore[method-assign]
+    spool._writer._write = described  # type: ignore[method-assign]
     first = asyncio.create_task(spool._change(wait))
     await asyncio.to_thread(busy.wait, 10)
     tasks = [asyncio.create_task(each) for each in jobs]
@@ -73,7 +73,9 @@ def done(spool: SqliteSpool, claim: Claim) -> Coroutine[Any, Any, bool]:
 
 
 class TestStore:
-    @pytest.mark.parametrize("count", [1, 2, rows.AT_ONCE, rows.AT_ONCE + 1, 3 * rows.AT_ONCE])
+    @pytest.mark.parametrize(
+        "count", [1, 2, rows.ROWS_PER_STATEMENT, rows.ROWS_PER_STATEMENT + 1, 3 * rows.ROWS_PER_STATEMENT]
+    )
     async def test_each_has_what_it_would_have_alone(self, spool: SqliteSpool, count: int) -> None:
         before = await stored(spool, 1)
         given = [
@@ -84,7 +86,7 @@ class TestStore:
         assert [each.queue_id for each in results] == [each.queue_id for each in given]
         for n, (each, result) in enumerate(zip(given, results, strict=True)):
             record = await spool.show(each.queue_id)
-            assert record is not None and (record.mail.raw, record.mail.envelope) == (each.raw, each.envelope)
+            assert record is not None and (record.message.raw, record.message.envelope) == (each.raw, each.envelope)
             assert [(d.number, d.recipient, d.state) for d in record.deliveries] == [
                 (1, "a@x", State.ACTIVE),
                 (2, "b@x", State.ACTIVE),
@@ -129,7 +131,7 @@ class TestStore:
     ) -> None:
         gone = mail(plan("a@x", documents=(facturx("F-1"),)), fingerprint="gone")
         await spool.store(gone)
-        await spool.set_state(gone.queue_id, None, OperatorAction("drop"), NOW)
+        await spool.apply_action(gone.queue_id, None, OperatorAction("drop"), NOW)
         again = mail(plan("a@x", documents=(facturx("F-1"),)), fingerprint="gone", hold_duplicates=True)
         results = await in_one_commit(spool, spool.store(mail()), spool.store(again))
         assert [each.duplicate for each in results] == [False, False]
@@ -168,7 +170,7 @@ class TestOneSpoilsIt:
             done(spool, one),
             spool.store(good[0]),
             spool.store(clash),
-            spool.set_state(other.delivery.queue_id, None, OperatorAction("hold"), NOW),
+            spool.apply_action(other.delivery.queue_id, None, OperatorAction("hold"), NOW),
             spool.store(good[1]),
             done(spool, other),
         )

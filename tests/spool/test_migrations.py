@@ -98,7 +98,7 @@ async def test_a_spool_of_schema_1_serves_once_opened(path: Path) -> None:
     make_database(path, 1).close()
     spool, given = opened(path), mail(at=1.0)
     await spool.store(given)
-    assert await spool.due() == 1.0
+    assert await spool.next_due() == 1.0
     assert [each.delivery.queue_id for each in await spool.claim(2.0, 60, 1)] == [given.queue_id]
     await spool.close()
 
@@ -140,5 +140,5 @@ async def test_events_of_a_history_are_renamed_when_a_damaged_spool_of_schema_4_
     source = tmp_path / "old" / "damaged.db"
     make_schema_4(source)
     await opened(path).close()
-    assert salvage(source, path, 5.0).mails == 1
+    assert salvage(source, path, 5.0).messages == 1
     assert events_of(path) == [*EVENTS_OF_SCHEMA_4.values()]

@@ -86,7 +86,7 @@ def finished_and_other(bench: Bench) -> dict[str, str]:
         spool = open_spool(bench.url)
         (claim,) = await spool.claim(1.0, 60, 1)
         await spool.settle(claim, step(claim.delivery, Delivered(Reply(250, "2.0.0", "ok")), 1.0, Retry()))
-        await spool.set_state(kinds["dropped"].queue_id, None, OperatorAction("drop"), 8.0)
+        await spool.apply_action(kinds["dropped"].queue_id, None, OperatorAction("drop"), 8.0)
         await spool.close()
 
     asyncio.run(settle())
@@ -127,11 +127,11 @@ def test_list_shows_what_is_not_finished_newest_last_and_says_how_many_it_leaves
 ) -> None:
     ids = finished_and_other(bench)
     wanted = [ids[each] for each in shown]
-    text, told = bench.run("list", *words), bench.run("list", *words, "--language", "fr")
+    text, described = bench.run("list", *words), bench.run("list", *words, "--language", "fr")
     lines = text.stdout.splitlines()
     assert [each.partition(".")[0] for each in lines[: len(wanted)]] == wanted
     assert [each[: len(english)] for each in lines[len(wanted) :]] == ([english] if english else [])
-    assert french in told.stdout.splitlines()[-1]
+    assert french in described.stdout.splitlines()[-1]
     as_json = bench.run("list", *words, "--json")
     assert [json.loads(each)["queue_id"] for each in as_json.stdout.splitlines()] == wanted
     assert as_json.stderr.startswith(english) and bool(as_json.stderr) is bool(english)

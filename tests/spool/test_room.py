@@ -48,7 +48,7 @@ async def test_they_are_taken_again_after_a_checkpoint(spool: SqliteSpool, path:
     cut_off(path)
     assert behind(path) < disk_reservation.DATABASE
     await spool.store(mail())
-    spool._checkpoints.begin_anew()
+    spool._checkpoints.restart_log()
     assert behind(path) >= disk_reservation.DATABASE
 
 
@@ -126,14 +126,14 @@ class TestFree:
     def test_while_there_is_plenty_it_is_asked_once_a_second(
         self, asked: list[int], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        free = lock.Free(Path("/"))
+        free = lock.FreeSpace(Path("/"))
         asked += [2 * lock.PLENTY, 3 * lock.PLENTY]
         assert {free.octets() for _ in range(3)} == {2 * lock.PLENTY}
         monkeypatch.setattr(lock.time, "monotonic", lambda: 1001.0)
         assert free.octets() == 3 * lock.PLENTY
 
     def test_what_is_about_to_be_written_is_counted(self, asked: list[int]) -> None:
-        free = lock.Free(Path("/"))
+        free = lock.FreeSpace(Path("/"))
         asked += [2 * lock.PLENTY, 5]
         free.octets()
         free.spend(10)
@@ -142,7 +142,7 @@ class TestFree:
         assert free.octets() == 5
 
     def test_where_room_is_short_each_answer_is_of_now(self, asked: list[int]) -> None:
-        free = lock.Free(Path("/"))
+        free = lock.FreeSpace(Path("/"))
         asked += [lock.PLENTY - 1, 7, lock.PLENTY - 1]
         assert [free.octets() for _ in range(3)] == [lock.PLENTY - 1, 7, lock.PLENTY - 1]
 

@@ -174,7 +174,7 @@ class TestLoss:
             file.seek((page - 1) * database.PAGE)
             file.write(b"\xa5" * database.PAGE)
         spool = opened(path)
-        assert "5 mails could be read" in spool.notices[0]
+        assert "5 messages could be read" in spool.notices[0]
         assert [await spool.load(each.queue_id) for each in mails] == mails
         # The evidence stays whole when the messages are purged.
         await deliver(spool, *mails[1:])
@@ -413,8 +413,8 @@ class TestRoom:
                 if statement == "COMMIT":
                     with closing(database.connect(path, query_only=True)) as db:
                         settled = spool._appender.settled
-                        sqlite_segments.carry_out(
-                            segments, sqlite_segments.look(db, segments, settled, segments.numbers())
+                        sqlite_segments.reclaim(
+                            segments, sqlite_segments.collect(db, segments, settled, segments.numbers())
                         )
                 return real.execute(statement, *values)
 
@@ -442,7 +442,7 @@ class TestCopies:
         for each in mails:
             await spool.store(each)
         done = backup(path, tmp_path / "copy.db", time.time())
-        assert done.mails == 5 and done.octets > 250_000
+        assert done.messages == 5 and done.octets > 250_000
         assert verify(tmp_path / "copy.db").faults == ()
         await spool.close()
         # Read as a spool of its own, and stored to.
@@ -475,8 +475,8 @@ class TestCopies:
             done = await asyncio.to_thread(backup, path, tmp_path / "copy.db", time.time())
         checked = verify(tmp_path / "copy.db")
         assert checked.faults == ()
-        assert checked.mails == (3 if at == "start" else 5)
-        assert done.mails == checked.mails
+        assert checked.messages == (3 if at == "start" else 5)
+        assert done.messages == checked.messages
         await spool.close()
 
     async def test_a_check_beside_a_purge_finds_no_fault(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -510,7 +510,7 @@ class TestCopies:
         target = f"sqlite://{tmp_path}/new/queue.db"
         refused = CliRunner().invoke(main, ["spool", "restore", "--spool", target, str(half)])
         assert refused.exit_code == 1
-        assert "half a spool: the octets of 1 mails" in refused.stderr
+        assert "half a spool: the octets of 1 messages" in refused.stderr
         # With its segments it is whole.
         done = CliRunner().invoke(main, ["spool", "restore", "--spool", target, str(path)])
         assert done.exit_code == 0, done.stderr

@@ -85,10 +85,10 @@ class TestPlace:
         daemon, given = opened(path), mail()
         await daemon.store(given)
         command = opened(path, exclusive=False)
-        assert len(await command.set_state(given.queue_id, None, OperatorAction("hold"), 1.0)) == 1
-        assert await daemon.due() is None
-        await command.set_state(given.queue_id, None, OperatorAction("release"), 2.0)
-        assert await daemon.due() == 2.0
+        assert len(await command.apply_action(given.queue_id, None, OperatorAction("hold"), 1.0)) == 1
+        assert await daemon.next_due() is None
+        await command.apply_action(given.queue_id, None, OperatorAction("release"), 2.0)
+        assert await daemon.next_due() == 2.0
         await command.close()
         await daemon.close()
         alone = opened(path, exclusive=False)
@@ -200,7 +200,7 @@ class TestCrash:
         second = opened(path)
         assert await second.claim(time.time(), 3600, 1) == ()
         (new,) = await second.claim(time.time(), 3600, 1, unconfirmed=True)
-        assert (new.delivery.attempts, new.delivery.unsettled, new.unconfirmed) == (1, 0, True)
+        assert (new.delivery.attempts, new.delivery.unconfirmed_attempts, new.unconfirmed) == (1, 0, True)
         assert not await second.settle(old, step(old.delivery, DONE, time.time(), Retry()))
         await second.close()
 
@@ -265,7 +265,7 @@ class TestDamage:
         assert {each.queue_id for each in found} == {each.queue_id for each in mails}
         lost = table == "deliveries"
         assert {each.state for each in found} == {State.HELD if lost else State.QUEUED}
-        assert f"50 mails could be read and are in the new one, {50 if lost else 0} of them held" in spool.notices[0]
+        assert f"50 messages could be read and are in the new one, {50 if lost else 0} of them held" in spool.notices[0]
         assert await spool.load(mails[7].queue_id) == mails[7]
         await spool.close()
 
@@ -274,7 +274,7 @@ class TestDamage:
         for each in mails:
             await spool.store(each)
         for each in mails[:2]:
-            await spool.set_state(each.queue_id, None, OperatorAction("drop", "anne"), 1.0)
+            await spool.apply_action(each.queue_id, None, OperatorAction("drop", "anne"), 1.0)
         logged, transactions = await spool.operator_actions()
         await spool.operator_actions_logged([logged.id])
         await spool.close()
@@ -359,7 +359,7 @@ class TestDamage:
             await spool.claim(2_000_000, 60, 1)
         await spool.close()
         spool = opened(path)
-        assert "1 mails could be read" in spool.notices[0]
+        assert "1 messages could be read" in spool.notices[0]
         assert [each.delivery.queue_id for each in await spool.claim(2_000_000, 60, 1)] == [first.queue_id]
         await spool.store(mail())
         await spool.close()
@@ -396,7 +396,7 @@ class TestFailingDisk:
         spool = opened(path)
         monkeypatch.setattr(sqlite_lock, "free_octets", lambda _: sqlite_lock.PLENTY - 1)
         await spool.store(mail())
-        monkeypatch.setattr(sqlite_lock, "free_octets", lambda _: engine.RESERVE - 1)
+        monkeypatch.setattr(sqlite_lock, "free_octets", lambda _: engine.MIN_FREE - 1)
         with pytest.raises(SpoolFull):
             await spool.store(mail())
         assert spool.unhealthy()
@@ -413,7 +413,7 @@ class TestFailingDisk:
         spool = opened(path)
         await spool.store(mail(at=1.0))
         emergency_reserve = path.with_name("queue.db.ballast")
-        assert emergency_reserve.stat().st_blocks * 512 >= disk_reservation.BALLAST
+        assert emergency_reserve.stat().st_blocks * 512 >= disk_reservation.EMERGENCY_RESERVE
         error = sqlite3.OperationalError("database or disk is full")
         error.sqlite_errorcode = sqlite3.SQLITE_FULL
         real = spool._writer._connection

@@ -32,7 +32,7 @@ class Failing:
     async def store(self, *_: Any) -> None:
         raise self.error
 
-    async def bounced(self, *_: Any, failed: bool) -> None:
+    async def record_bounce(self, *_: Any, failed: bool) -> None:
         raise self.error
 
 

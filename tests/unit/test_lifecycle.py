@@ -6,17 +6,17 @@ import pytest
 
 from relay.lifecycle import (
     JITTER,
-    MAX_UNSETTLED,
-    begun,
-    claimed,
-    clamp,
-    given_back,
-    latest,
-    least_attempts,
-    order,
-    settled,
+    MAX_UNCONFIRMED_ATTEMPTS,
+    after_action,
+    after_attempt_start,
+    after_claim,
+    after_settlement,
+    backoff,
+    clamp_next_attempt,
+    latest_next_attempt,
+    minimum_attempts,
+    return_unattempted,
     step,
-    wait,
 )
 from relay.model import Delivery, OperatorAction, Retry, State
 from relay.observability.events import EventName
@@ -81,16 +81,16 @@ def test_outcomes(outcome: Outcome, state: State, event: str, report: str | None
 
 
 def test_backing_off_doubles_up_to_the_ceiling() -> None:
-    assert [wait(RETRY, attempts) for attempts in range(1, 9)] == [60, 120, 240, 480, 960, 1920, 3600, 3600]
-    assert wait(RETRY, 10**9) == 3600
-    assert wait(Retry(first=9999, ceiling=10), 1) == 10
-    assert wait(Retry(factor=1.0), 10**9) == 60
+    assert [backoff(RETRY, attempts) for attempts in range(1, 9)] == [60, 120, 240, 480, 960, 1920, 3600, 3600]
+    assert backoff(RETRY, 10**9) == 3600
+    assert backoff(Retry(first=9999, ceiling=10), 1) == 10
+    assert backoff(Retry(factor=1.0), 10**9) == 60
 
 
 @pytest.mark.parametrize("jitter", [0.0, 0.1, 0.499, 0.5, 0.9, 0.999])
 def test_jitter_moves_both_ways_by_its_share(jitter: float) -> None:
-    assert abs(wait(RETRY, 1, jitter) - 60) <= 60 * JITTER
-    assert (wait(RETRY, 1, jitter) >= 60) == (jitter < 0.5)
+    assert abs(backoff(RETRY, 1, jitter) - 60) <= 60 * JITTER
+    assert (backoff(RETRY, 1, jitter) >= 60) == (jitter < 0.5)
 
 
 def test_giving_up_needs_time_and_attempts() -> None:
@@ -98,14 +98,14 @@ def test_giving_up_needs_time_and_attempts() -> None:
         return step(delivery(arrived=NOW - age, attempts=attempts), OUTCOMES[2], NOW, RETRY).state
 
     assert after(5 * DAY - 1, 500) is State.DEFERRED
-    assert after(5 * DAY + 1, least_attempts(RETRY) - 1) is State.DEFERRED
-    assert after(5 * DAY + 1, least_attempts(RETRY)) is State.FAILED
+    assert after(5 * DAY + 1, minimum_attempts(RETRY) - 1) is State.DEFERRED
+    assert after(5 * DAY + 1, minimum_attempts(RETRY)) is State.FAILED
 
 
 def test_the_least_attempts_are_half_of_the_schedule_or_what_is_asked() -> None:
-    assert least_attempts(RETRY) == 62  # 6 in the first hour, then one an hour for five days: 125
-    assert least_attempts(Retry(give_up=1.0)) == 5
-    assert least_attempts(Retry(first=0.0, ceiling=0.0, give_up=1e9)) == 1000
+    assert minimum_attempts(RETRY) == 62  # 6 in the first hour, then one an hour for five days: 125
+    assert minimum_attempts(Retry(give_up=1.0)) == 5
+    assert minimum_attempts(Retry(first=0.0, ceiling=0.0, give_up=1e9)) == 1000
 
 
 def test_giving_up_says_why() -> None:
@@ -139,59 +139,61 @@ def test_nothing_is_reported_about_our_own_reports(outcome: Outcome) -> None:
     ],
 )
 def test_orders(verb: str, states: set[State], after: State) -> None:
-    changed = {state: order(delivery(state=state), OperatorAction(verb), NOW) for state in State}
+    changed = {state: after_action(delivery(state=state), OperatorAction(verb), NOW) for state in State}
     assert {state for state, made in changed.items() if made} == states
     assert {made.state for made in changed.values() if made} == {after}
 
 
 def test_retry_is_due_now() -> None:
-    deferred = order(delivery(state=State.DEFERRED, next_attempt=NOW + 9, attempts=7), OperatorAction("retry"), NOW)
-    failed = order(
+    deferred = after_action(
+        delivery(state=State.DEFERRED, next_attempt=NOW + 9, attempts=7), OperatorAction("retry"), NOW
+    )
+    failed = after_action(
         delivery(state=State.FAILED, attempts=7, reported=frozenset({"failed"})), OperatorAction("retry"), NOW
     )
     assert deferred and (deferred.state, deferred.next_attempt, deferred.attempts) == (State.DEFERRED, NOW, 7)
     assert failed and (failed.state, failed.next_attempt, failed.attempts) == (State.QUEUED, NOW, 0)
     assert failed.reported == frozenset()
     unmoved = (State.QUEUED, State.ACTIVE, State.DELIVERED, State.HELD, State.WITHHELD, State.DROPPED)
-    assert [order(delivery(state=state), OperatorAction("retry"), NOW) for state in unmoved] == [None] * 6
+    assert [after_action(delivery(state=state), OperatorAction("retry"), NOW) for state in unmoved] == [None] * 6
 
 
 def test_what_has_no_recipient_is_not_released() -> None:
-    assert order(delivery(state=State.HELD, recipient=None), OperatorAction("release"), NOW) is None
+    assert after_action(delivery(state=State.HELD, recipient=None), OperatorAction("release"), NOW) is None
 
 
 def test_an_unknown_order() -> None:
     with pytest.raises(ValueError, match="burn"):
-        order(delivery(), OperatorAction("burn"), NOW)
+        after_action(delivery(), OperatorAction("burn"), NOW)
 
 
 def test_claims_that_never_settled_and_never_began_are_one_attempt() -> None:
-    first = claimed(delivery(state=State.QUEUED, attempts=0), NOW)
+    first = after_claim(delivery(state=State.QUEUED, attempts=0), NOW)
     again = first
     for second in range(50):
-        again = claimed(again, NOW + second)
+        again = after_claim(again, NOW + second)
     assert again == first
-    assert (first.attempts, first.unsettled, first.first_attempt) == (1, 0, NOW)
+    assert (first.attempts, first.unconfirmed_attempts, first.first_attempt) == (1, 0, NOW)
 
 
 def test_an_unconfirmed_delivery_begun_alone_three_times_is_held_at_the_next_claim() -> None:
-    each = claimed(delivery(state=State.QUEUED, attempts=0), NOW)
-    for _ in range(MAX_UNSETTLED):
-        each = begun(claimed(each, NOW))
+    each = after_claim(delivery(state=State.QUEUED, attempts=0), NOW)
+    for _ in range(MAX_UNCONFIRMED_ATTEMPTS):
+        each = after_attempt_start(after_claim(each, NOW))
     assert each.state is State.ACTIVE
-    held = claimed(each, NOW)
+    held = after_claim(each, NOW)
     assert (held.state, held.reason, held.detail, held.attempts) == (State.HELD, Reason.UNSETTLED, "3", 1)
 
 
 def test_a_claim_given_back_is_due_at_once_and_no_attempt() -> None:
-    active = claimed(delivery(state=State.QUEUED, attempts=2), NOW)
-    after = settled(active, given_back(active, NOW + 1, Reply(451, "4.3.2", "stopped")))
+    active = after_claim(delivery(state=State.QUEUED, attempts=2), NOW)
+    after = after_settlement(active, return_unattempted(active, NOW + 1, Reply(451, "4.3.2", "stopped")))
     assert (after.state, after.next_attempt, after.attempts) == (State.DEFERRED, NOW + 1, 2)
 
 
 def test_a_clock_set_back_is_clamped() -> None:
     far = delivery(state=State.DEFERRED, next_attempt=NOW + DAY)
-    assert clamp(far, NOW, 3600).next_attempt == NOW + 3600
-    near = replace(far, next_attempt=latest(NOW, 3600))
-    assert clamp(near, NOW, 3600) == near
-    assert clamp(replace(far, state=State.HELD), NOW, 3600).next_attempt == NOW + DAY
+    assert clamp_next_attempt(far, NOW, 3600).next_attempt == NOW + 3600
+    near = replace(far, next_attempt=latest_next_attempt(NOW, 3600))
+    assert clamp_next_attempt(near, NOW, 3600) == near
+    assert clamp_next_attempt(replace(far, state=State.HELD), NOW, 3600).next_attempt == NOW + DAY

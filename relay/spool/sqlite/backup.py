@@ -15,8 +15,8 @@ from relay.spool.port import SpoolError
 from relay.spool.sqlite import database, lock, queries, rows
 from relay.spool.sqlite import lock as sqlite_lock
 from relay.spool.sqlite.database import connect
-from relay.spool.sqlite.errors import meaning
-from relay.spool.sqlite.raw_messages import has_segments, take_in
+from relay.spool.sqlite.errors import spool_error
+from relay.spool.sqlite.raw_messages import copy_octets_in, has_segments
 from relay.spool.sqlite.segments import Segments, folder_of
 
 _STEP = 2048
@@ -27,15 +27,15 @@ Progress = Callable[[float], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Copied:
+class BackupResult:
     """octets: of the file. messages: in it."""
 
     octets: int
-    mails: int
+    messages: int
 
 
-def backup(path: Path, target: Path, taken: float, progress: Progress = lambda _: None) -> Copied:
-    """Copy the spool at `path` to the new file `target`; durable on return. `taken`: epoch seconds, kept in the copy.
+def backup(path: Path, target: Path, taken_at: float, progress: Progress = lambda _: None) -> BackupResult:
+    """Copy the spool at `path` to the new file `target`; durable on return. `taken_at` (epoch seconds) is kept in it.
 
     Neither writers nor readers of the spool wait. Raises SpoolError when there is no spool, when `target` exists or
     cannot be written, or when the copy is not sound; SpoolFull when there is no room. Then nothing is left behind.
@@ -46,37 +46,37 @@ def backup(path: Path, target: Path, taken: float, progress: Progress = lambda _
         raise SpoolError(f"{target} exists: a backup overwrites nothing, name another file")
     part = target.with_name(f"{target.name}.{os.getpid()}.part")
     try:
-        mails = _copy(path, part, taken, progress)
+        messages = _copy(path, part, taken_at, progress)
         octets = _finish(part)
         os.link(part, target)
         lock.sync_folder(target.parent)
     except sqlite3.Error as error:
-        raise meaning(error) from error
+        raise spool_error(error) from error
     except OSError as error:
         raise SpoolError(f"{target} cannot be written: {error.strerror or error}") from error
     finally:
         for name in (part.name, f"{part.name}-journal"):
             with suppress(OSError):
                 part.with_name(name).unlink()
-    return Copied(octets, mails)
+    return BackupResult(octets, messages)
 
 
 def copy_pages(source: sqlite3.Connection, new: sqlite3.Connection, progress: Progress) -> None:
     """Copy `source` as it stands now into `new`, page by page."""
 
-    def told(_status: int, left: int, total: int) -> None:
+    def describe_os_error(_status: int, left: int, total: int) -> None:
         progress(1.0 - left / total if total else 1.0)
 
     # A read transaction of our own: without it each commit of the daemon would make the copy begin anew.
     source.execute("BEGIN")
     try:
         source.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
-        source.backup(new, pages=_STEP, progress=told, sleep=0)
+        source.backup(new, pages=_STEP, progress=describe_os_error, sleep=0)
     finally:
         source.execute("ROLLBACK")
 
 
-def make_whole(source: sqlite3.Connection, new: sqlite3.Connection, segments: Segments, progress: Progress) -> None:
+def complete_copy(source: sqlite3.Connection, new: sqlite3.Connection, segments: Segments, progress: Progress) -> None:
     """Bring the raw octets of `new`, a copy of the pages of `source`, into it, and leave out the messages that were
     purged from `source` meanwhile."""
     if not has_segments(new):
@@ -86,7 +86,7 @@ def make_whole(source: sqlite3.Connection, new: sqlite3.Connection, segments: Se
         return source.execute("SELECT 1 FROM mails WHERE queue_id = ?", (queue_id,)).fetchone() is not None
 
     new.execute("BEGIN")
-    for number in take_in(new, segments, known, progress):
+    for number in copy_octets_in(new, segments, known, progress):
         queries.forget(new, number)
     new.execute("COMMIT")
 
@@ -100,20 +100,20 @@ def integrity(db: sqlite3.Connection) -> list[str]:
     return [] if found == ["ok"] else found
 
 
-def _copy(path: Path, part: Path, taken: float, progress: Progress) -> int:
+def _copy(path: Path, part: Path, taken_at: float, progress: Progress) -> int:
     os.close(os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
     source, new = connect(path, query_only=True), sqlite3.connect(part, isolation_level=None)
     try:
         copy_pages(source, new, lambda share: progress(share / 2))
         new.execute("PRAGMA journal_mode = DELETE")
         new.execute("PRAGMA synchronous = OFF")  # durable by the one fsync at the end
-        make_whole(source, new, Segments(path), lambda share: progress((1 + share) / 2))
+        complete_copy(source, new, Segments(path), lambda share: progress((1 + share) / 2))
         new.execute("CREATE TABLE backup (taken REAL NOT NULL)")
-        new.execute("INSERT INTO backup VALUES (?)", (taken,))
+        new.execute("INSERT INTO backup VALUES (?)", (taken_at,))
         if faults := integrity(new):
             raise SpoolError(f"the spool {path} is damaged, there is no sound copy to be had: {faults[0]}")
-        (mails,) = new.execute("SELECT COUNT(*) FROM mails").fetchone()
-        return int(mails)
+        (messages,) = new.execute("SELECT COUNT(*) FROM mails").fetchone()
+        return int(messages)
     finally:
         new.close()
         source.close()
@@ -133,17 +133,17 @@ _LIVE = "state IN ('queued', 'active', 'deferred') ORDER BY mail, number"
 
 
 @dataclass(frozen=True, slots=True)
-class Restored:
+class RestoreResult:
     """messages: in the spool now. held: deliveries held because they may have left since. replaced: the old spool."""
 
-    mails: int
+    messages: int
     held: int
     replaced: Path | None
 
 
 def restore(
     source: Path, path: Path, now: float, by: str, *, force: bool = False, progress: Progress = lambda _: None
-) -> Restored:
+) -> RestoreResult:
     """Put the backup `source` in the place of the spool at `path`. `by`: who did it, for the history.
 
     The spool that was there is moved to `replaced/` beside it, never deleted. Raises SpoolBusy while a daemon runs,
@@ -156,7 +156,7 @@ def restore(
     part = path.with_name(f"{path.name}.part")
     try:
         _clear(part)
-        mails, held = _bring(source, part, now, by, progress)
+        messages, held = _import(source, part, now, by, progress)
         if not force:
             _refuse_to_lose(path)
         there = path.exists() or folder_of(path).exists()
@@ -164,9 +164,9 @@ def restore(
         part.rename(path)
         _give_to_owner(path)
         sqlite_lock.sync_folder(path.parent)
-        return Restored(mails, held, replaced)
+        return RestoreResult(messages, held, replaced)
     except sqlite3.Error as error:
-        raise meaning(error) from error
+        raise spool_error(error) from error
     except OSError as error:
         raise SpoolError(f"the spool {path} cannot be restored: {error.strerror or error}") from error
     finally:
@@ -203,7 +203,7 @@ def _refuse_foreign(db: sqlite3.Connection, source: Path) -> None:
         )
 
 
-def _bring(source: Path, part: Path, now: float, by: str, progress: Progress) -> tuple[int, int]:
+def _import(source: Path, part: Path, now: float, by: str, progress: Progress) -> tuple[int, int]:
     """The backup as a spool of this version in `part`, its live deliveries held: (messages, held)."""
     database.create(part)
     with closing(open_sound(source)) as old, closing(sqlite3.connect(part, isolation_level=None)) as new:
@@ -211,7 +211,7 @@ def _bring(source: Path, part: Path, now: float, by: str, progress: Progress) ->
         if faults := integrity(new):
             raise SpoolError(f"{source} is damaged: {faults[0]}")
         _refuse_half(new, source)
-        make_whole(old, new, Segments(source), lambda share: progress((1 + share) / 2))
+        complete_copy(old, new, Segments(source), lambda share: progress((1 + share) / 2))
     try:
         database.prepare(part)
     except database.Damaged as damage:
@@ -221,10 +221,10 @@ def _bring(source: Path, part: Path, now: float, by: str, progress: Progress) ->
         new.execute("DELETE FROM operator_actions")  # the daemon that served then has logged them since
         held = _hold(new, _taken(new, source), now, by)
         new.execute("DROP TABLE IF EXISTS backup")
-        (mails,) = new.execute("SELECT COUNT(*) FROM mails").fetchone()
+        (messages,) = new.execute("SELECT COUNT(*) FROM mails").fetchone()
         new.execute("COMMIT")
         new.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    return mails, held
+    return messages, held
 
 
 def _refuse_half(new: sqlite3.Connection, source: Path) -> None:
@@ -234,7 +234,7 @@ def _refuse_half(new: sqlite3.Connection, source: Path) -> None:
     (lacking,) = new.execute("SELECT COUNT(*) FROM mails WHERE segment IS NOT NULL").fetchone()
     if lacking:
         raise SpoolError(
-            f"{source} is half a spool: the octets of {lacking} mails are in {folder_of(source)}, which is not there"
+            f"{source} is half a spool: the octets of {lacking} messages are in {folder_of(source)}, which is not there"
         )
 
 
@@ -247,11 +247,18 @@ def _taken(db: sqlite3.Connection, source: Path) -> str:
     return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
-def _hold(db: sqlite3.Connection, taken: str, now: float, by: str) -> int:
+def _hold(db: sqlite3.Connection, taken_at: str, now: float, by: str) -> int:
     live = rows.deliveries(db, _LIVE)
-    text = sentence(Reason.RESTORED, taken)
+    text = sentence(Reason.RESTORED, taken_at)
     for each in live:
-        held = replace(each, state=State.HELD, next_attempt=None, unsettled=0, reason=Reason.RESTORED, detail=taken)
+        held = replace(
+            each,
+            state=State.HELD,
+            next_attempt=None,
+            unconfirmed_attempts=0,
+            reason=Reason.RESTORED,
+            detail=taken_at,
+        )
         rows.update_delivery(db, held, now)
         rows.insert_events(db, each.queue_id, [Event(now, each.number, "held", text, by)])
     return len(live)

@@ -1,4 +1,4 @@
-"""Checkpoints in their own connection and thread: copying the log back into the database makes no mail wait."""
+"""Checkpoints in their own connection and thread: copying the log back into the database never makes a message wait."""
 
 import contextlib
 import select
@@ -12,11 +12,11 @@ import structlog
 from relay.observability.events import EventName
 from relay.spool.port import SpoolBroken
 from relay.spool.sqlite.database import connect
-from relay.spool.sqlite.errors import meaning
+from relay.spool.sqlite.errors import spool_error
 
 log = structlog.get_logger(__name__)
 
-OFTEN = 2000
+JOBS_PER_CHECKPOINT = 2000
 """Jobs after which the log is copied back: a message is three (stored, claimed, settled), each a few pages."""
 
 LARGE = 128 * 1024 * 1024
@@ -58,11 +58,11 @@ class Checkpointer:
     def committed(self, jobs: int) -> None:
         """Called after each commit, from the writer's thread."""
         self._jobs += jobs
-        if self._jobs >= OFTEN:
+        if self._jobs >= JOBS_PER_CHECKPOINT:
             self._jobs = 0
             self._wanted.set()
 
-    def begin_anew(self) -> None:
+    def restart_log(self) -> None:
         """Copy all of the log back, so that the next commit writes over its beginning: that needs no room. Blocks.
 
         What fails here the commit after it meets too.
@@ -98,7 +98,7 @@ class Checkpointer:
 
     def _note(self, error: Exception) -> None:
         self._wanted.set()
-        why = f"the log of the spool cannot be copied back: {meaning(error)}"
+        why = f"the log of the spool cannot be copied back: {spool_error(error)}"
         if self.failure is None:
             log.error(EventName.INTERNAL_ERROR, where="spool-checkpoint", text=why)
         self.failure = why
@@ -115,7 +115,7 @@ class Checkpointer:
         try:
             _, pages, _ = connection.execute(f"PRAGMA wal_checkpoint({how})").fetchone()
         except sqlite3.Error as error:
-            known = meaning(error)
+            known = spool_error(error)
             if isinstance(known, SpoolBroken):
                 self._broken(known)
             if _is_busy(error):  # another process reads or copies: the next one does it

@@ -7,7 +7,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from relay.spool.port import SpoolError, SpoolNewer
-from relay.spool.sqlite.lock import suspect, sync_folder
+from relay.spool.sqlite.lock import damage_mark, sync_folder
 
 PAGE = 4096
 BUSY_SECONDS = 10.0
@@ -72,7 +72,7 @@ def prepare(path: Path, *, migrate: bool = True) -> None:
         raise Damaged(str(error)) from error
     try:
         _make(connection, path, migrate)
-        _probe(connection, suspect(path).exists() or path.stat().st_size <= WHOLE)
+        _probe(connection, damage_mark(path).exists() or path.stat().st_size <= WHOLE)
     except sqlite3.OperationalError as error:
         raise SpoolError(f"the spool {path} cannot be opened: {error}") from error
     except sqlite3.DatabaseError as error:

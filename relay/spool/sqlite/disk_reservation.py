@@ -18,7 +18,7 @@ DATABASE = 32 * 1024 * 1024
 LOG = 8 * 1024 * 1024
 """Octets kept behind the end of the log. Once it is as long as it gets, it is written over from its beginning."""
 
-BALLAST = 8 * 1024 * 1024
+EMERGENCY_RESERVE = 8 * 1024 * 1024
 """Octets of the ballast."""
 
 _SHARE = 4
@@ -53,7 +53,7 @@ class DiskReservation:
                     _reserve(log, int(LOG * self._part))
                 finally:
                     os.close(log)
-            _take_ballast(self._path)
+            _take_emergency_reserve(self._path)
 
     def close(self) -> None:
         with self._gate:
@@ -62,36 +62,36 @@ class DiskReservation:
                 self._fd = None
 
 
-def drop_ballast(path: Path) -> bool:
+def release_emergency_reserve(path: Path) -> bool:
     """Give the room of the ballast beside the database back; False when it was not taken, or cannot be given."""
     try:
-        _ballast(path).unlink()
+        _emergency_reserve(path).unlink()
     except OSError:
         return False
     return True
 
 
-def make_way(path: Path) -> None:
+def make_room_to_open(path: Path) -> None:
     """Before the database is opened: the log that SQLite makes then must find room."""
-    if free_octets(path.parent) < BALLAST:
-        drop_ballast(path)
+    if free_octets(path.parent) < EMERGENCY_RESERVE:
+        release_emergency_reserve(path)
 
 
-def _take_ballast(path: Path) -> None:
+def _take_emergency_reserve(path: Path) -> None:
     """If it is not taken and there is plenty; nothing when there is not."""
-    emergency_reserve = _ballast(path)
-    if emergency_reserve.exists() or free_octets(path.parent) < _SHARE * BALLAST:
+    emergency_reserve = _emergency_reserve(path)
+    if emergency_reserve.exists() or free_octets(path.parent) < _SHARE * EMERGENCY_RESERVE:
         return
     fd = os.open(emergency_reserve, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        os.posix_fallocate(fd, 0, BALLAST)
+        os.posix_fallocate(fd, 0, EMERGENCY_RESERVE)
     except OSError:
         emergency_reserve.unlink(missing_ok=True)
     finally:
         os.close(fd)
 
 
-def _ballast(path: Path) -> Path:
+def _emergency_reserve(path: Path) -> Path:
     return path.with_name(f"{path.name}.ballast")
 
 

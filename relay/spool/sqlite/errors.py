@@ -25,7 +25,7 @@ _NO_ROOM = frozenset(
 
 _DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 
-_MENDS = {
+_FIXES = {
     errno.ENOSPC: "free room on that file system",
     errno.EDQUOT: "free room, or raise the quota of the daemon's user",
     errno.EACCES: "give the folder and what is in it to the daemon's user (chown -R)",
@@ -37,13 +37,13 @@ _MENDS = {
 }
 
 
-def told(error: OSError) -> str:
+def describe_os_error(error: OSError) -> str:
     """What the system says of a spool's file or folder, and the mend."""
-    mend = _MENDS.get(error.errno or 0, "name another place under `spool` in relay.yaml")
-    return f"{error.strerror or error}. Fix: {mend}"
+    fix = _FIXES.get(error.errno or 0, "name another place under `spool` in relay.yaml")
+    return f"{error.strerror or error}. Fix: {fix}"
 
 
-def meaning(error: Exception) -> Exception:
+def spool_error(error: Exception) -> Exception:
     """The SpoolError that `error` amounts to; an exception that is not SQLite's is returned as it is."""
     if not isinstance(error, sqlite3.Error):
         return error

@@ -10,11 +10,11 @@ from typing import Any
 from urllib.parse import quote
 
 from relay.mime.fingerprint import is_intact
-from relay.spool.delivery_rules import NewDelivery, plant, set_aside
+from relay.spool.delivery_rules import NewDelivery, hold_unreadable, new_deliveries
 from relay.spool.sqlite import rows
 from relay.spool.sqlite.backup import Progress, integrity, open_sound
 from relay.spool.sqlite.database import EVENT_NAMES, connect, migrations
-from relay.spool.sqlite.errors import meaning
+from relay.spool.sqlite.errors import spool_error
 from relay.spool.sqlite.lock import make_private, sync_folder
 from relay.spool.sqlite.raw_messages import get, has_segments
 from relay.spool.sqlite.rows import insert_deliveries
@@ -22,16 +22,16 @@ from relay.spool.sqlite.segments import Segments
 
 
 @dataclass(frozen=True, slots=True)
-class Verified:
+class VerifyResult:
     """schema: version of the file. deliveries: number by state. faults: what is wrong, a sentence each."""
 
     schema: int
-    mails: int = 0
+    messages: int = 0
     deliveries: dict[str, int] = field(default_factory=dict)
     faults: tuple[str, ...] = ()
 
 
-def verify(path: Path, progress: Progress = lambda _: None) -> Verified:
+def verify(path: Path, progress: Progress = lambda _: None) -> VerifyResult:
     """Read all of the spool at `path`, whether or not a daemon runs; changes nothing.
 
     Raises SpoolError when it is no spool of this relay or a newer one's, and when it cannot be opened.
@@ -41,30 +41,30 @@ def verify(path: Path, progress: Progress = lambda _: None) -> Verified:
             db.execute("BEGIN")  # one state of it, whatever the daemon commits meanwhile
             (schema,) = db.execute("PRAGMA user_version").fetchone()
             if faults := integrity(db):
-                return Verified(schema, faults=tuple(faults))
-            (mails,) = db.execute("SELECT COUNT(*) FROM mails").fetchone()
+                return VerifyResult(schema, faults=tuple(faults))
+            (messages,) = db.execute("SELECT COUNT(*) FROM mails").fetchone()
             states = dict(db.execute("SELECT state, COUNT(*) FROM deliveries GROUP BY state ORDER BY state"))
-            return Verified(schema, mails, states, tuple(_faults(db, path, mails, progress)))
+            return VerifyResult(schema, messages, states, tuple(_faults(db, path, messages, progress)))
     except sqlite3.Error as error:
-        raise meaning(error) from error
+        raise spool_error(error) from error
 
 
-def _faults(db: sqlite3.Connection, path: Path, mails: int, progress: Progress) -> Iterator[str]:
+def _faults(db: sqlite3.Connection, path: Path, messages: int, progress: Progress) -> Iterator[str]:
     segments, older = Segments(path), not has_segments(db)
     for done, (number, queue_id) in enumerate(db.execute("SELECT id, queue_id FROM mails ORDER BY id"), 1):
         raw = get(db, segments, queue_id, older=older)
         try:
-            found = rows.read_mail(db, queue_id, None)
+            found = rows.read_message(db, queue_id, None)
             rows.deliveries(db, "mail = ?", number)
         except ValueError:
-            yield f"mail {queue_id}: its envelope, plans or deliveries cannot be read"
+            yield f"message {queue_id}: its envelope, plans or deliveries cannot be read"
             continue
-        if found is not None and (raw is None or not is_intact(raw, found[1])) and _still(path, queue_id):
-            yield f"mail {queue_id}: its octets are not those that were accepted"
-        progress(done / mails)
+        if found is not None and (raw is None or not is_intact(raw, found[1])) and _still_stored(path, queue_id):
+            yield f"message {queue_id}: its octets are not those that were accepted"
+        progress(done / messages)
 
 
-def _still(path: Path, queue_id: str) -> bool:
+def _still_stored(path: Path, queue_id: str) -> bool:
     """Whether the message is there at this moment: the daemon may have purged it since."""
     with closing(open_sound(path)) as db:
         return db.execute("SELECT 1 FROM mails WHERE queue_id = ?", (queue_id,)).fetchone() is not None
@@ -84,14 +84,14 @@ _KEYS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Salvaged:
+class SalvageResult:
     """messages: that are in the new database. held: of them, those whose deliveries were lost."""
 
-    mails: int = 0
+    messages: int = 0
     held: int = 0
 
 
-def salvage(damaged: Path, path: Path, now: float) -> Salvaged:
+def salvage(damaged: Path, path: Path, now: float) -> SalvageResult:
     """Copy what can be read of `damaged` into the new, empty spool at `path`, in one transaction."""
     # Read-only, or closing it would copy its log back into the evidence.
     old = sqlite3.connect(f"file:{quote(str(damaged))}?mode=ro", uri=True, isolation_level=None)
@@ -107,11 +107,11 @@ def salvage(damaged: Path, path: Path, now: float) -> Salvaged:
         new.executemany("INSERT OR IGNORE INTO secrets (name, value) VALUES (?, ?)", made)
         new.execute("DELETE FROM deliveries WHERE mail NOT IN (SELECT id FROM mails)")
         held = sum(_hold_salvaged(new, number, queue_id, now) for number, queue_id in _without_deliveries(new))
-        (mails,) = new.execute("SELECT COUNT(*) FROM mails").fetchone()
+        (messages,) = new.execute("SELECT COUNT(*) FROM mails").fetchone()
         # Before the commit: a segment without a row is rubbish, a row without its segment a message set aside.
         _keep_segments(new, Segments(damaged), Segments(path))
         new.execute("COMMIT")
-        return Salvaged(mails, held)
+        return SalvageResult(messages, held)
     finally:
         old.close()
         new.close()
@@ -180,13 +180,13 @@ def _without_deliveries(new: sqlite3.Connection) -> list[tuple[int, str]]:
 
 def _hold_salvaged(new: sqlite3.Connection, number: int, queue_id: str, now: float) -> bool:
     try:
-        found = rows.read_mail(new, queue_id, None)
+        found = rows.read_message(new, queue_id, None)
     except ValueError:
         found = None
     if found is None:
         return False
-    for each in plant(found[0], enumerate(found[0].plans), 1, now):
-        held = set_aside(each.delivery)
+    for each in new_deliveries(found[0], enumerate(found[0].plans), 1, now):
+        held = hold_unreadable(each.delivery)
         if held is not None:
             insert_deliveries(new, [(number, now, NewDelivery(held, each.digests), None)])
     return True

@@ -9,7 +9,7 @@ import weakref
 from pathlib import Path
 
 from relay.spool.port import SpoolBusy, SpoolError
-from relay.spool.sqlite.errors import told
+from relay.spool.sqlite.errors import describe_os_error
 
 _REMOTE = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "afs", "ceph", "9p", "glusterfs", "lustre", "ncpfs"})
 
@@ -68,20 +68,20 @@ def make_private(folder: Path) -> None:
         for each in reversed(missing):
             sync_folder(each.parent)
     except OSError as error:
-        raise SpoolError(f"the spool's folder {folder} cannot be made: {told(error)}") from error
+        raise SpoolError(f"the spool's folder {folder} cannot be made: {describe_os_error(error)}") from error
 
 
 def refuse_unusable(path: Path) -> None:
     """Raise SpoolError, naming it, for a file of the database at `path` that this user may not read and write, or in
     whose place stands a directory: SQLite says of either only that it is unable to open the database."""
     companions = [path.with_name(f"{path.name}{each}") for each in ("-wal", "-shm", ".lock")]
-    for each in (*companions, suspect(path)):
+    for each in (*companions, damage_mark(path)):
         if each.is_dir():
             raise SpoolError(f"{each} is a directory. Fix: move it away")
     for each in (path, *companions, path.with_name(f"{path.name}.segments")):
         if each.exists() and not os.access(each, os.R_OK | os.W_OK, effective_ids=True):
-            mend = f"give {path.parent} and what is in it to the daemon's user (chown -R)"
-            raise SpoolError(f"{each} cannot be read and written by user {_user()}. Fix: {mend}")
+            fix = f"give {path.parent} and what is in it to the daemon's user (chown -R)"
+            raise SpoolError(f"{each} cannot be read and written by user {_user()}. Fix: {fix}")
 
 
 def _user() -> str:
@@ -124,7 +124,7 @@ PLENTY = 1024 * 1024 * 1024
 _KNOWN_SECONDS = 1.0
 
 
-class Free:
+class FreeSpace:
     """Octets free under a folder. Asked of the system each time, but for once a second while there is plenty: two
     statvfs(2) a message, each letting go of the GIL, tell nothing new then. Another program that takes PLENTY within
     that second is met as ENOSPC."""
@@ -175,6 +175,6 @@ def set_aside(path: Path, where: str = "corrupt") -> Path:
     return target
 
 
-def suspect(path: Path) -> Path:
+def damage_mark(path: Path) -> Path:
     """The mark that a daemon left beside the database when it met damage: the next start looks all of it through."""
     return path.with_name(f"{path.name}.suspect")

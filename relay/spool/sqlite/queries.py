@@ -6,16 +6,15 @@ import sqlite3
 
 from relay.mime.fingerprint import is_intact
 from relay.model import Delivery, Event, Message, Plan, State
-from relay.spool.delivery_rules import WHOLE_MAIL, bare
-from relay.spool.delivery_rules import set_aside as put_on_hold
+from relay.spool.delivery_rules import WHOLE_MESSAGE, hold_unreadable, normalized_term
 from relay.spool.port import Query, Record, RetentionWindows, SpoolBroken, SpoolDamaged, Stats
 from relay.spool.sqlite import rows
-from relay.spool.sqlite.errors import meaning
+from relay.spool.sqlite.errors import spool_error
 from relay.spool.sqlite.raw_messages import Content
 
 _TERM = (
     "(queue_id = ? OR dossier = ? OR EXISTS (SELECT 1 FROM terms WHERE terms.mail = deliveries.mail"
-    f" AND term = ? AND terms.plan IN ({WHOLE_MAIL}, deliveries.plan)))"
+    f" AND term = ? AND terms.plan IN ({WHOLE_MESSAGE}, deliveries.plan)))"
 )
 
 
@@ -46,7 +45,7 @@ def _conditions(query: Query) -> tuple[str, list[str | bool]]:
             conditions.append(f"{column} = ?")
             values.append(value)
     if query.queue_id is not None:
-        conditions.append(rows.OF_MAIL)
+        conditions.append(rows.OF_MESSAGE)
         values.append(query.queue_id)
     if query.unreported is not None:
         conditions.append("' ' || reported || ' ' NOT LIKE ?")
@@ -63,8 +62,8 @@ def _conditions(query: Query) -> tuple[str, list[str | bool]]:
     if query.no_firm:
         conditions.append("firm IS NULL")
     if query.term is not None:
-        term = bare(query.term)
-        conditions.append(f"mail IN ({_MAILS_OF_TERM}) AND {_TERM}")
+        term = normalized_term(query.term)
+        conditions.append(f"mail IN ({_MESSAGES_OF_TERM}) AND {_TERM}")
         values += [term, term, term, term, term, term]
     if query.generated is not None:
         conditions.append("generated = ?")
@@ -72,7 +71,7 @@ def _conditions(query: Query) -> tuple[str, list[str | bool]]:
     return " AND ".join(conditions), values
 
 
-_MAILS_OF_TERM = (
+_MESSAGES_OF_TERM = (
     "SELECT mail FROM terms WHERE term = ? UNION SELECT id FROM mails WHERE queue_id = ?"
     " UNION SELECT mail FROM deliveries WHERE dossier = ?"
 )
@@ -99,7 +98,7 @@ def arrived(
 ) -> list[tuple[int, tuple[Plan, ...], list[Delivery]]]:
     """Number, plans and deliveries of up to `limit` messages of the period, from the one after number `after` on.
 
-    Plans that cannot be read are left out: a damaged mail is told of when it is attempted.
+    Plans that cannot be read are left out: a damaged message is told of when it is attempted.
     """
     found = db.execute(
         "SELECT id, plans FROM mails WHERE id > ? AND arrived >= ? AND arrived < ? AND NOT generated"
@@ -128,16 +127,16 @@ class Unreadable(Exception):
     """The rows or the octets of a message cannot be read back."""
 
 
-def mail(db: sqlite3.Connection, content: Content, queue_id: str) -> tuple[Message | None, bool]:
+def message(db: sqlite3.Connection, content: Content, queue_id: str) -> tuple[Message | None, bool]:
     """The message, None when unknown, and whether it is the one that was stored.
 
     Raises Unreadable, and sqlite3.DatabaseError when the disk fails.
     """
     try:
         raw = content.get(db, queue_id)
-        found = rows.read_mail(db, queue_id, raw)
+        found = rows.read_message(db, queue_id, raw)
     except (ValueError, sqlite3.DatabaseError) as error:
-        known = meaning(error)
+        known = spool_error(error)
         if isinstance(known, SpoolBroken) and not isinstance(known, SpoolDamaged):
             raise
         raise Unreadable from error
@@ -150,19 +149,19 @@ def mail(db: sqlite3.Connection, content: Content, queue_id: str) -> tuple[Messa
 def record(db: sqlite3.Connection, content: Content, queue_id: str) -> Record | None:
     """What is known of a message, also when it cannot be read."""
     try:
-        known, _ = mail(db, content, queue_id)
+        known, _ = message(db, content, queue_id)
     except Unreadable:
-        known = rows.bare_mail(db, queue_id)
+        known = rows.read_message_without_content(db, queue_id)
     if known is None:
         return None
-    deliveries = rows.deliveries(db, f"{rows.OF_MAIL} ORDER BY number", queue_id)
+    deliveries = rows.deliveries(db, f"{rows.OF_MESSAGE} ORDER BY number", queue_id)
     return Record(known, tuple(deliveries), rows.history(db, queue_id))
 
 
 def can_be_delivered(db: sqlite3.Connection, content: Content, queue_id: str) -> bool:
     """The octets of the message are as they came, or are needed no more: what comes again may be let go."""
     ended = "state IN ('delivered', 'failed', 'dropped')"
-    waits = db.execute(f"SELECT 1 FROM deliveries WHERE {rows.OF_MAIL} AND NOT {ended}", (queue_id,)).fetchone()
+    waits = db.execute(f"SELECT 1 FROM deliveries WHERE {rows.OF_MESSAGE} AND NOT {ended}", (queue_id,)).fetchone()
     if waits is None:
         return True
     (digest,) = db.execute("SELECT sha256 FROM mails WHERE queue_id = ?", (queue_id,)).fetchone()
@@ -175,8 +174,8 @@ def can_be_delivered(db: sqlite3.Connection, content: Content, queue_id: str) ->
 
 def set_aside(db: sqlite3.Connection, queue_id: str, now: float) -> int:
     """Hold what is left of a message that cannot be read; how many deliveries."""
-    live = rows.deliveries(db, f"{rows.OF_MAIL} AND state <> 'held'", queue_id)
-    changed = [each for each in map(put_on_hold, live) if each is not None]
+    live = rows.deliveries(db, f"{rows.OF_MESSAGE} AND state <> 'held'", queue_id)
+    changed = [each for each in map(hold_unreadable, live) if each is not None]
     for each in changed:
         rows.update_delivery(db, each, now)
     rows.insert_events(db, queue_id, [Event(now, each.number, "message_corrupt", each.detail) for each in changed])

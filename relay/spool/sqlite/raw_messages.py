@@ -55,7 +55,7 @@ class Appender:
     def put(self, raw: bytes) -> SegmentSpan:
         """Where `raw` will be once `sync` has returned."""
         if not self._owned:
-            raise SpoolError("only the daemon stores mails")
+            raise SpoolError("only the daemon stores messages")
         place = SegmentSpan(self._number, self._end + self._batched)
         self._batch[place] = raw
         self._batched += len(raw)
@@ -186,9 +186,9 @@ class Content:
         """The octets as they are on disk, or None when they are gone. Raises sqlite3.DatabaseError when unreadable."""
         return get(db, self._segments, queue_id, unwritten=self._appender.unwritten)
 
-    def drop(self, db: sqlite3.Connection, mail: int) -> None:
+    def drop(self, db: sqlite3.Connection, message: int) -> None:
         """Forget what the table may hold of a message; segments are given back by `reclaim`, after the commit."""
-        db.execute("DELETE FROM content WHERE mail = ?", (mail,))
+        db.execute("DELETE FROM content WHERE mail = ?", (message,))
 
 
 def get(
@@ -212,8 +212,8 @@ def get(
 
 
 def next_place(db: sqlite3.Connection, segments: Segments) -> SegmentSpan:
-    """Where the octets of the next mail may be put: behind all that is in the last segment and all that messages name,
-    even of a segment that is lost or cut off."""
+    """Where the octets of the next message may be put: behind all that is in the last segment and all that messages
+    name, even of a segment that is lost or cut off."""
     (named,) = db.execute("SELECT COALESCE(MAX(segment), 0) FROM mails WHERE segment IS NOT NULL").fetchone()
     last = max(int(named), *segments.numbers(), 0)
     length = segments.length(last)
@@ -228,7 +228,7 @@ def has_segments(db: sqlite3.Connection) -> bool:
     return "segment" in {row[1] for row in db.execute("PRAGMA table_info(mails)")}
 
 
-def take_in(
+def copy_octets_in(
     db: sqlite3.Connection, segments: Segments, known: Callable[[str], bool], progress: Callable[[float], None]
 ) -> Iterator[int]:
     """Bring the octets of all messages from `segments` into the table of `db`, a copy of their database, so that it is

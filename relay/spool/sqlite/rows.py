@@ -23,7 +23,7 @@ DELIVERY = (
     " firm, dossier, destination, smarthost, reported, generated, first_attempt"
 )
 SELECT_DELIVERY = f"SELECT {DELIVERY} FROM deliveries"
-OF_MAIL = "mail = (SELECT id FROM mails WHERE queue_id = ?)"
+OF_MESSAGE = "mail = (SELECT id FROM mails WHERE queue_id = ?)"
 
 
 def delivery(row: Row) -> Delivery:
@@ -38,7 +38,7 @@ def delivery(row: Row) -> Delivery:
         arrived=row[5],
         next_attempt=None if state is State.ACTIVE else row[6],
         attempts=row[7],
-        unsettled=row[8],
+        unconfirmed_attempts=row[8],
         last_reply=row[9],
         reason=None if row[10] is None else Reason(row[10]),
         detail=row[11],
@@ -58,7 +58,7 @@ def deliveries(db: sqlite3.Connection, where: str, *values: Any) -> list[Deliver
     return [delivery(row) for row in db.execute(f"{SELECT_DELIVERY} WHERE {where}", values)]
 
 
-def read_mail(db: sqlite3.Connection, queue_id: str, raw: bytes | None) -> tuple[Message, bytes] | None:
+def read_message(db: sqlite3.Connection, queue_id: str, raw: bytes | None) -> tuple[Message, bytes] | None:
     """The message with `raw` as its octets, and the seal they must match. ValueError when its row cannot be read."""
     row = db.execute(
         "SELECT envelope, plans, arrived, fingerprint, message_id, hold_duplicates, generated, sha256 FROM mails"
@@ -67,7 +67,7 @@ def read_mail(db: sqlite3.Connection, queue_id: str, raw: bytes | None) -> tuple
     ).fetchone()
     if row is None:
         return None
-    mail = Message(
+    message = Message(
         queue_id=queue_id,
         envelope=serialization.load(Envelope, row[0]),
         raw=raw or b"",
@@ -78,7 +78,7 @@ def read_mail(db: sqlite3.Connection, queue_id: str, raw: bytes | None) -> tuple
         hold_duplicates=bool(row[5]),
         generated=bool(row[6]),
     )
-    return mail, row[7]
+    return message, row[7]
 
 
 def read_plans(data: bytes) -> tuple[Plan, ...]:
@@ -90,10 +90,10 @@ def update_delivery(db: sqlite3.Connection, each: Delivery, changed: float) -> N
     db.execute(
         "UPDATE deliveries SET state = ?, due = ?, token = NULL, changed = ?, attempts = ?, unsettled = ?,"
         " last_reply = ?, reason = ?, detail = ?, reported = ?, first_attempt = ?"
-        f" WHERE {OF_MAIL} AND number = ?",
+        f" WHERE {OF_MESSAGE} AND number = ?",
         (
             *(str(each.state), each.next_attempt, changed, each.attempts),
-            *(each.unsettled, text(each.last_reply), each.reason, text(each.detail), kinds(each.reported)),
+            *(each.unconfirmed_attempts, text(each.last_reply), each.reason, text(each.detail), kinds(each.reported)),
             *(each.first_attempt, each.queue_id, each.number),
         ),
     )
@@ -102,8 +102,8 @@ def update_delivery(db: sqlite3.Connection, each: Delivery, changed: float) -> N
 def update_claimed(db: sqlite3.Connection, claims: Iterable[tuple[int, Claim]], now: float, lease: float) -> None:
     """Write what a claim makes of deliveries, each with its message's number; their lease is until `lease`."""
     listed = [
-        (mail, each.delivery.number, each.token, each.delivery.attempts, each.delivery.unsettled)
-        for mail, each in claims
+        (message, each.delivery.number, each.token, each.delivery.attempts, each.delivery.unconfirmed_attempts)
+        for message, each in claims
     ]
     db.execute(
         "UPDATE deliveries SET state = 'active', due = ?, token = json_extract(value, '$[2]'), changed = ?,"
@@ -122,7 +122,7 @@ def update_settled(db: sqlite3.Connection, token: str, after: Delivery, report: 
     cursor = db.execute(
         "UPDATE deliveries SET state = ?, due = ?, token = NULL, changed = ?, unsettled = 0, attempts = ?,"
         " last_reply = ?, reason = ?, detail = ?, reported = TRIM(reported || ' ' || ?)"
-        f" WHERE {OF_MAIL} AND number = ? AND token = ? AND state = 'active'",
+        f" WHERE {OF_MESSAGE} AND number = ? AND token = ? AND state = 'active'",
         (
             *(str(after.state), after.next_attempt, now, after.attempts),
             *(text(after.last_reply), after.reason, text(after.detail)),
@@ -132,14 +132,14 @@ def update_settled(db: sqlite3.Connection, token: str, after: Delivery, report: 
     return cursor.rowcount > 0
 
 
-AT_ONCE = 16
+ROWS_PER_STATEMENT = 16
 """Rows that one statement takes at most: each number of them makes another one, which the connection keeps."""
 
 
-def together(rows: Sequence[Row]) -> Iterator[tuple[str, Row]]:
+def batches(rows: Sequence[Row]) -> Iterator[tuple[str, Row]]:
     """Rows of the same width, many for one statement, which is a change of threads: its places, and what is bound."""
-    for start in range(0, len(rows), AT_ONCE):
-        some = rows[start : start + AT_ONCE]
+    for start in range(0, len(rows), ROWS_PER_STATEMENT):
+        some = rows[start : start + ROWS_PER_STATEMENT]
         yield _places(len(some[0]), len(some)), tuple(chain.from_iterable(some))
 
 
@@ -159,7 +159,7 @@ def insert_history(db: sqlite3.Connection, events: Sequence[tuple[str, Event]]) 
     What an operator did is kept for the daemon's log as well.
     """
     listed = [(each.number, each.at, each.what, text(each.text), text(each.by), queue_id) for queue_id, each in events]
-    for places, bound in together(listed):
+    for places, bound in batches(listed):
         db.execute(f"{_HISTORY} (VALUES {places}) CROSS JOIN mails ON queue_id = column6", bound)
     for row in listed:
         if row[4]:
@@ -189,7 +189,7 @@ def delete_operator_actions(db: sqlite3.Connection, ids: Iterable[int]) -> None:
 
 
 def history(db: sqlite3.Connection, queue_id: str) -> tuple[Event, ...]:
-    rows = db.execute(f"SELECT at, number, what, text, by FROM history WHERE {OF_MAIL} ORDER BY id", (queue_id,))
+    rows = db.execute(f"SELECT at, number, what, text, by FROM history WHERE {OF_MESSAGE} ORDER BY id", (queue_id,))
     return tuple(Event(*row) for row in rows)
 
 
@@ -203,13 +203,13 @@ def text(value: str | None) -> str | None:
     return value if value is None or value.isascii() else value.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
-def bare_mail(db: sqlite3.Connection, queue_id: str) -> Message | None:
+def read_message_without_content(db: sqlite3.Connection, queue_id: str) -> Message | None:
     """What is still known of a message whose envelope, plans or octets cannot be read."""
     row = db.execute("SELECT arrived, fingerprint, message_id FROM mails WHERE queue_id = ?", (queue_id,)).fetchone()
     return None if row is None else Message(queue_id, Envelope("", ()), b"", (), *row)
 
 
-_MAILS = (
+_MESSAGES = (
     "INSERT INTO mails (id, queue_id, arrived, message_id, fingerprint, hold_duplicates, generated, size, sha256,"
     " envelope, plans, segment, start)"
 )
@@ -219,40 +219,48 @@ _FINGERPRINTS = "INSERT OR REPLACE INTO fingerprints (fingerprint, queue_id, at)
 _TERMS = "INSERT OR IGNORE INTO terms (term, mail, plan)"
 
 
-def insert_mails(db: sqlite3.Connection, mails: Iterable[tuple[Message, SegmentSpan]]) -> Sequence[int]:
+def insert_messages(db: sqlite3.Connection, messages: Iterable[tuple[Message, SegmentSpan]]) -> Sequence[int]:
     """The new messages' numbers (messages.id), in their order, each with the place of its octets."""
     (last,) = db.execute("SELECT COALESCE(MAX(id), 0) FROM mails").fetchone()
-    rows = [_mail(number, mail, place) for number, (mail, place) in enumerate(mails, last + 1)]
-    _insert(db, _MAILS, rows)
+    rows = [_message_row(number, message, place) for number, (message, place) in enumerate(messages, last + 1)]
+    _insert(db, _MESSAGES, rows)
     return range(last + 1, last + 1 + len(rows))
 
 
-def _mail(number: int, mail: Message, place: SegmentSpan) -> tuple[Any, ...]:
+def _message_row(number: int, message: Message, place: SegmentSpan) -> tuple[Any, ...]:
     return (
         number,
-        mail.queue_id,
-        mail.arrived,
-        text(mail.message_id),
-        mail.fingerprint,
-        mail.hold_duplicates,
-        mail.generated,
-        len(mail.raw),
-        mail.seal or seal(mail.raw),
-        serialization.dump(mail.envelope),
-        serialization.dump(mail.plans),
+        message.queue_id,
+        message.arrived,
+        text(message.message_id),
+        message.fingerprint,
+        message.hold_duplicates,
+        message.generated,
+        len(message.raw),
+        message.seal or seal(message.raw),
+        serialization.dump(message.envelope),
+        serialization.dump(message.plans),
         *place,
     )
 
 
-def insert_deliveries(db: sqlite3.Connection, planted: Iterable[tuple[int, float, NewDelivery, Claim | None]]) -> None:
+def insert_deliveries(db: sqlite3.Connection, new: Iterable[tuple[int, float, NewDelivery, Claim | None]]) -> None:
     """Each with its message's number, the time of now, and its claim when it is active; and its documents."""
     deliveries, documents = [], []
-    for mail, now, (each, digests), claim in planted:
+    for message, now, (each, digests), claim in new:
         token, due = (None, each.next_attempt) if claim is None else (claim.token, claim.lease)
         deliveries.append(
             (
-                *(mail, now, token, each.queue_id, each.number, each.plan, text(each.recipient), str(each.state)),
-                *(each.arrived, due, each.attempts, each.unsettled, each.last_reply, each.reason, text(each.detail)),
+                *(message, now, token, each.queue_id, each.number, each.plan, text(each.recipient), str(each.state)),
+                *(
+                    each.arrived,
+                    due,
+                    each.attempts,
+                    each.unconfirmed_attempts,
+                    each.last_reply,
+                    each.reason,
+                    text(each.detail),
+                ),
                 *(each.size, each.firm, each.dossier, each.destination, each.smarthost, kinds(each.reported)),
                 *(each.generated, each.first_attempt),
             )
@@ -262,16 +270,16 @@ def insert_deliveries(db: sqlite3.Connection, planted: Iterable[tuple[int, float
     _insert(db, _DOCUMENTS, documents)
 
 
-def insert_fingerprints(db: sqlite3.Connection, mails: Iterable[tuple[Message, float]]) -> None:
+def insert_fingerprints(db: sqlite3.Connection, messages: Iterable[tuple[Message, float]]) -> None:
     """Each with the time of now."""
-    _insert(db, _FINGERPRINTS, [(mail.fingerprint, mail.queue_id, now) for mail, now in mails])
+    _insert(db, _FINGERPRINTS, [(message.fingerprint, message.queue_id, now) for message, now in messages])
 
 
 def insert_terms(db: sqlite3.Connection, terms: Iterable[tuple[int, str, int]]) -> None:
     """What `trace` finds a message by: its number, the term, the index of the plan."""
-    _insert(db, _TERMS, [(text(term), mail, plan) for mail, term, plan in terms])
+    _insert(db, _TERMS, [(text(term), message, plan) for message, term, plan in terms])
 
 
 def _insert(db: sqlite3.Connection, into: str, rows: Sequence[Row]) -> None:
-    for places, bound in together(rows):
+    for places, bound in batches(rows):
         db.execute(f"{into} VALUES {places}", bound)

@@ -108,7 +108,7 @@ class Segments:
         return found.st_size if stat.S_ISREG(found.st_mode) and found.st_nlink == 1 else None
 
 
-class Sizes:
+class SegmentSizes:
     """Octets that the segments take on disk. Those written no more are looked at once, for there may be thousands."""
 
     def __init__(self, segments: Segments) -> None:
@@ -156,34 +156,38 @@ _ANY = "SELECT 1 FROM mails INDEXED BY mails_by_segment WHERE segment = ? LIMIT 
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
+class Reclaimable:
     """dead: segments to remove. holes: number, live octets (start, size), where what may be given back ends (None: at
     the segment's end)."""
 
-    dead: tuple[int, ...]
+    to_remove: tuple[int, ...]
     holes: tuple[tuple[int, tuple[tuple[int, int], ...], int | None], ...]
 
 
-def look(db: sqlite3.Connection, segments: Segments, settled: SegmentSpan, numbers: Iterable[int | None]) -> Work:
+def collect(
+    db: sqlite3.Connection, segments: Segments, settled: SegmentSpan, numbers: Iterable[int | None]
+) -> Reclaimable:
     """What can be given back now that messages in the segments `numbers` (None: in none) were forgotten.
 
     settled: taken before the database is asked; what is stored meanwhile lies behind it.
     """
     closed = [each for each in segments.numbers() if each < settled.segment]
-    dead = tuple(each for each in closed if db.execute(_ANY, (each,)).fetchone() is None)
+    to_remove = tuple(each for each in closed if db.execute(_ANY, (each,)).fetchone() is None)
     holes = tuple(
         (each, tuple(db.execute(_LIVE, (each,)).fetchall()), None if each < settled.segment else settled.start)
-        for each in sorted({each for each in numbers if each is not None and each <= settled.segment}.difference(dead))
+        for each in sorted(
+            {each for each in numbers if each is not None and each <= settled.segment}.difference(to_remove)
+        )
     )
-    return Work(dead, holes)
+    return Reclaimable(to_remove, holes)
 
 
-def carry_out(segments: Segments, work: Work) -> None:
+def reclaim(segments: Segments, work: Reclaimable) -> None:
     """Blocks for the file system. Raises SpoolError."""
     try:
-        for each in work.dead:
+        for each in work.to_remove:
             segments.drop(each)
         for number, live, end in work.holes:
             segments.free_around(number, live, end)
     except OSError as error:
-        raise SpoolError(f"the room of purged mails cannot be given back: {error}") from error
+        raise SpoolError(f"the room of purged messages cannot be given back: {error}") from error

@@ -11,13 +11,13 @@ from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
 from relay.spool.port import SpoolBroken, SpoolError
-from relay.spool.sqlite.errors import meaning
+from relay.spool.sqlite.errors import spool_error
 from relay.spool.sqlite.raw_messages import Appender
 
 Item = TypeVar("Item")
 T = TypeVar("T")
 
-Verb = Callable[[sqlite3.Connection, Sequence[Item]], Sequence[T]]
+Operation = Callable[[sqlite3.Connection, Sequence[Item]], Sequence[T]]
 """What changes the spool: given items that wait together, the result of each, as if each had come alone."""
 
 Job = Callable[[sqlite3.Connection], T]
@@ -33,7 +33,7 @@ MOST_OCTETS = 64 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class _Waiting:
-    verb: Verb[Any, Any]
+    operation: Operation[Any, Any]
     item: Any
     octets: int
     future: asyncio.Future[Any]
@@ -61,7 +61,7 @@ class Writer:
         self._thread = threading.Thread(target=self._run, name="spool-writer", daemon=True)
         self._thread.start()
 
-    async def run(self, verb: Verb[Item, T], item: Item, octets: int = 0) -> T:
+    async def run(self, operation: Operation[Item, T], item: Item, octets: int = 0) -> T:
         """The result of `item`, durable. Raises what the verb raised for it, or SpoolFull, SpoolBroken."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
@@ -70,7 +70,7 @@ class Writer:
                 raise self.broken
             if self._closed:
                 raise SpoolError("the spool is closed")
-            self._queue.put(_Waiting(verb, item, octets, future, loop))
+            self._queue.put(_Waiting(operation, item, octets, future, loop))
         return await future
 
     def close(self) -> None:
@@ -131,9 +131,9 @@ class Writer:
             answers = self._commit(batch)
         except Exception as error:
             # One job may spoil the commit of all: each gets one of its own, and only the culprit fails.
-            self._note(meaning(error))
+            self._note(spool_error(error))
             again = len(batch) > 1
-            answers = [(each, self._alone(each) if again else self._lost(error)) for each in batch]
+            answers = [(each, self._commit_alone(each) if again else self._failed(error)) for each in batch]
         _answer(answers)
         self._committed(len(batch))
 
@@ -142,7 +142,9 @@ class Writer:
         try:
             self._appender.begin()
             execute("BEGIN IMMEDIATE")
-            answers = [answer for verb, jobs in _by_verb(batch) for answer in self._carry_out(verb, jobs)]
+            answers = [
+                answer for operation, jobs in _by_operation(batch) for answer in self._carry_out(operation, jobs)
+            ]
             self._appender.sync()
             execute("COMMIT")
         except BaseException:
@@ -152,19 +154,19 @@ class Writer:
             raise
         return answers
 
-    def _carry_out(self, verb: Verb[Any, Any], jobs: Sequence[_Waiting]) -> Iterator[tuple[_Waiting, Any]]:
-        return zip(jobs, verb(self._connection, [each.item for each in jobs]), strict=True)
+    def _carry_out(self, operation: Operation[Any, Any], jobs: Sequence[_Waiting]) -> Iterator[tuple[_Waiting, Any]]:
+        return zip(jobs, operation(self._connection, [each.item for each in jobs]), strict=True)
 
-    def _alone(self, waiting: _Waiting) -> Any:
+    def _commit_alone(self, waiting: _Waiting) -> Any:
         if self.broken is not None:
             return self.broken
         try:
             return self._commit([waiting])[0][1]
         except Exception as error:
-            return self._lost(error)
+            return self._failed(error)
 
-    def _lost(self, error: Exception) -> Exception:
-        known = meaning(error)
+    def _failed(self, error: Exception) -> Exception:
+        known = spool_error(error)
         self._note(known)
         return known
 
@@ -178,10 +180,10 @@ def one_by_one(db: sqlite3.Connection, jobs: Sequence[Job[T]]) -> list[T]:
     return [job(db) for job in jobs]
 
 
-def _by_verb(batch: Sequence[_Waiting]) -> Iterable[tuple[Verb[Any, Any], list[_Waiting]]]:
-    found: dict[Verb[Any, Any], list[_Waiting]] = {}
+def _by_operation(batch: Sequence[_Waiting]) -> Iterable[tuple[Operation[Any, Any], list[_Waiting]]]:
+    found: dict[Operation[Any, Any], list[_Waiting]] = {}
     for each in batch:
-        found.setdefault(each.verb, []).append(each)
+        found.setdefault(each.operation, []).append(each)
     return found.items()
 
 

@@ -34,7 +34,7 @@ from relay.replies import Deferred, Reply, Stage
 from relay.routing.opaque import _AMBIGUOUS
 from relay.routing.trace_steps import SENTENCES as STEPS
 from relay.routing.trace_steps import Step
-from relay.spool.delivery_rules import ORDER_EVENTS
+from relay.spool.delivery_rules import ACTION_EVENTS
 from relay.spool.port import Record
 from tests.support.config_faults import write
 from tests.support.spooled import facturx, mail, plan
@@ -84,7 +84,7 @@ def record(reason: Reason, detail: str) -> Record:
         Event(1.0, 0, "message_corrupt", DAMAGED),
         Event(1.0, 2, "released", "", "anne"),
     ]
-    history += [Event(1.0, 1, what) for what in (*HISTORY, *ORDER_EVENTS.values(), "replanned", "withheld", "queued")]
+    history += [Event(1.0, 1, what) for what in (*HISTORY, *ACTION_EVENTS.values(), "replanned", "withheld", "queued")]
     return Record(given, deliveries, tuple(history))
 
 
@@ -125,7 +125,7 @@ def test_every_code_that_is_shown_has_a_french_word() -> None:
         for code in closed:
             assert messages.word(code.value, "fr") != code.value, code
             assert messages.word(code.value, "en") == code.value
-    for what in (*State, *HISTORY, *ORDER_EVENTS.values(), "replanned", "message_corrupt", "withheld", "held"):
+    for what in (*State, *HISTORY, *ACTION_EVENTS.values(), "replanned", "message_corrupt", "withheld", "held"):
         assert messages.word(what, "fr") != what, what
     for english, said in messages._SENTENCES.values():
         assert english.count("{}") == said.count("{}")

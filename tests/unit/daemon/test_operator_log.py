@@ -36,7 +36,9 @@ async def drop(spool: MemorySpool, times: int = 1) -> None:
     for _ in range(times):
         given = mail()
         await spool.store(given)
-        await spool.set_state(given.queue_id, None, OperatorAction("drop", "anne", "a secret@client.example wish"), 0.0)
+        await spool.apply_action(
+            given.queue_id, None, OperatorAction("drop", "anne", "a secret@client.example wish"), 0.0
+        )
 
 
 async def test_more_than_one_look_brings_are_logged_in_order_and_without_addresses() -> None:
@@ -46,7 +48,7 @@ async def test_more_than_one_look_brings_are_logged_in_order_and_without_address
         await log_new_actions(spool, Observer(Metrics()))
         await log_new_actions(spool, Observer(Metrics()))
     dropped = [each for each in log if each["event"] == EventName.DROPPED]
-    assert [each["queue_id"] for each in dropped] == list(spool._mails)
+    assert [each["queue_id"] for each in dropped] == list(spool._messages)
     assert {(each["operator"], each["why"], each["ordered"]) for each in dropped} == {
         ("anne", "a *@client.example wish", "1970-01-01T00:00:00Z")
     }

@@ -96,7 +96,7 @@ def test_success_is_told_as_relayed_on_request() -> None:
     ],
 )
 def test_whether_success_is_to_be_told(sender: str, notify: set[str], own: bool, asked: bool) -> None:
-    assert mail(sender, frozenset(notify), own).confirms(0) == asked
+    assert mail(sender, frozenset(notify), own).wants_success_notice(0) == asked
 
 
 @pytest.mark.parametrize(("ret", "whole"), [("FULL", True), ("HDRS", False), (None, False)])

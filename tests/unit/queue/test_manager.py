@@ -188,7 +188,7 @@ async def test_the_spool_is_asked_no_more_than_there_is_to_know() -> None:
     house = House(MemorySpool(clock=lambda: NOW), takes, limits=Limits(poll=60))
     house.build()
     calls: list[str] = []
-    due, claim = house.spool.due, house.spool.claim
+    due, claim = house.spool.next_due, house.spool.claim
 
     async def asked(full: Sequence[str] = ()) -> float | None:
         calls.append("due")
@@ -199,7 +199,7 @@ async def test_the_spool_is_asked_no_more_than_there_is_to_know() -> None:
             calls.append("claim")
         return await claim(*given, **which)
 
-    house.spool.due, house.spool.claim = asked, claimed  # type: ignore[method-assign]
+    house.spool.next_due, house.spool.claim = asked, claimed  # type: ignore[method-assign]
     running = asyncio.create_task(house.manager.run())
 
     async def at_rest() -> None:
@@ -436,7 +436,7 @@ async def test_an_order_given_in_the_spool_is_seen_without_notice(house: House) 
     stored = mail(at=NOW)
     await house.store(stored)
     await house.until(lambda: bool(house.happened(EventName.DEFERRED)))
-    await house.spool.set_state(stored.queue_id, None, OperatorAction("retry"), house.now)
+    await house.spool.apply_action(stored.queue_id, None, OperatorAction("retry"), house.now)
     await house.until(lambda: bool(house.happened(EventName.DELIVERED)))
 
 
@@ -569,7 +569,7 @@ async def test_an_outcome_is_recorded_though_the_lease_it_was_claimed_with_ended
     assert await house.states() == {State.DELIVERED: 1}
 
 
-@pytest.mark.parametrize("verb", ["claim", "due", "load", "settle"])
+@pytest.mark.parametrize("verb", ["claim", "next_due", "load", "settle"])
 async def test_a_broken_spool_is_told_to_the_daemon_and_ends_the_manager(house: House, verb: str) -> None:
     async def broken(*_: Any, **which: Any) -> Any:
         raise SpoolBroken("fsync failed")
@@ -656,7 +656,7 @@ async def test_waiting_for_a_connection_does_not_count_as_begun() -> None:
         async with asyncio.timeout(5):
             await asked.wait()
         [found] = await house.spool.find(Query())
-        assert (found.state, found.unsettled) == (State.ACTIVE, 0)
+        assert (found.state, found.unconfirmed_attempts) == (State.ACTIVE, 0)
         await crash(house, running)
 
 
@@ -705,7 +705,7 @@ async def test_a_start_that_fails_again_and_again_counts_nothing() -> None:
         await running
     found = await house.spool.find(Query())
     assert all(each.state in (State.QUEUED, State.DEFERRED, State.DELIVERED) for each in found)
-    assert all(each.attempts <= 1 and each.unsettled == 0 for each in found)
+    assert all(each.attempts <= 1 and each.unconfirmed_attempts == 0 for each in found)
 
 
 async def test_a_stop_gives_an_unconfirmed_delivery_back_as_unconfirmed() -> None:
@@ -721,7 +721,7 @@ async def test_a_stop_gives_an_unconfirmed_delivery_back_as_unconfirmed() -> Non
     await running
     assert await house.states() == {State.DELIVERED: 1, State.ACTIVE: 1}
     [again] = await house.spool.claim(NOW, 60, 1, unconfirmed=True)
-    assert (again.delivery.attempts, again.delivery.unsettled) == (1, 0)
+    assert (again.delivery.attempts, again.delivery.unconfirmed_attempts) == (1, 0)
 
 
 async def test_an_unconfirmed_delivery_that_the_spool_cannot_begin_is_deferred_with_an_alert() -> None:
@@ -729,7 +729,7 @@ async def test_an_unconfirmed_delivery_that_the_spool_cannot_begin_is_deferred_w
         raise SpoolFull("no space")
 
     house = House(MemorySpool(clock=lambda: house.now), takes)
-    house.spool.begin = begin  # type: ignore[method-assign]
+    house.spool.begin_attempt = begin  # type: ignore[method-assign]
     await house.spool.store(mail(at=NOW), CRASHED)
     running = await restarted(house)
     await house.until(lambda: bool(house.happened(EventName.DEFERRED)))
