@@ -116,7 +116,7 @@ async def test_alerts_fire_when_the_next_hop_refuses_us_and_resolve_when_it_is_m
 
             metrics.spool({State.DEFERRED: 3}, {"wrong_client": 1}, 1.0, 4096, 50 * 10**9)
             metrics.attempted(delivery(), Deferred(Reply(535, "5.7.8", "no"), Stage.AUTH, alert=True), 0.1)
-            wanted = {"AgirisRelayHeld", "AgirisRelayOldMail", "AgirisRelayOperatorNeeded"}
+            wanted = {"AgirisRelayHeld", "AgirisRelayOldMessage", "AgirisRelayOperatorNeeded"}
             await prometheus.until(lambda: equals(prometheus.firing(), wanted))
 
             metrics.spool({}, {}, None, 4096, 50 * 10**9)
