@@ -22,7 +22,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 def texts() -> Iterator[tuple[Path, str]]:
     """Every text file of the repository but this one, with its path below the root."""
     folders = (".ci", "config", "relay", "systemd", "tests")
-    files = [path for path in ROOT.iterdir() if path.is_file() and path.name != "LICENSE"]
+    files = [*ROOT.glob("*.md"), *ROOT.glob("*.toml")]
     files += [path for folder in folders for path in (ROOT / folder).rglob("*") if path.is_file()]
     for path in sorted(files):
         if "__pycache__" in path.parts or path == Path(__file__):
