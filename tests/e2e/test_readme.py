@@ -84,13 +84,13 @@ class Shipped(Stage):
 
 @pytest.fixture
 async def shipped(stages: Callable[..., Stage], receiver: Receiver, tmp_path: Path) -> Shipped:
-    made = Shipped(tmp_path, receiver.port)
-    made.prepare()
-    assert await made.start(), made.log.read_text(encoding="utf-8")
-    return made
+    stage = Shipped(tmp_path, receiver.port)
+    stage.prepare()
+    assert await stage.start(), stage.log.read_text(encoding="utf-8")
+    return stage
 
 
-def furnish(folder: Path) -> dict[str, str]:
+def prepare_files(folder: Path) -> dict[str, str]:
     """The files that the pages speak of, and a shell that finds the command; its environment."""
     pdf = facturx_pdf(invoice_xml(number="R-1", seller_siren="542051180", buyer_siren=MARTIN), text="R-1")
     (folder / "invoice.pdf").write_bytes(pdf)
@@ -102,8 +102,8 @@ def furnish(folder: Path) -> dict[str, str]:
     return {**os.environ, "PATH": f"{folder / 'bin'}:{os.environ['PATH']}"}
 
 
-async def test_each_command_does_what_it_says(shipped: Shipped, receiver: Receiver) -> None:
-    environment = furnish(shipped.folder)
+async def test_every_command_of_the_pages_succeeds(shipped: Shipped, receiver: Receiver) -> None:
+    environment = prepare_files(shipped.folder)
     listed = commands()
     assert sum(line.startswith("agiris-relay ") for line in listed) >= 6
     assert any(line.startswith(("swaks", "curl")) for line in listed)
@@ -133,36 +133,38 @@ class Trial(Stage):
     def prepare(self) -> None:
         self.smtp, self.http = free_port(), free_port()
 
-    def here(self, text: str) -> str:
+    def with_ports(self, text: str) -> str:
         return text.replace("127.0.0.1:2525", f"127.0.0.1:{self.smtp}").replace(":9525", f":{self.http}")
 
 
-async def test_from_nothing_to_the_first_client(receiver: Receiver, tmp_path: Path) -> None:
+async def test_the_steps_to_the_first_client_deliver_a_message(receiver: Receiver, tmp_path: Path) -> None:
     trial = Trial(tmp_path / "trial", free_port())
     trial.prepare()
-    environment = furnish(tmp_path)
+    environment = prepare_files(tmp_path)
     (tmp_path / "clone").mkdir()
     shutil.copytree(ROOT / "config", tmp_path / "clone" / "config")
-    make, explain, hand_over = blocks(section("config/README.md", FIRST_CLIENT))
+    make, explain, submit = blocks(section("config/README.md", FIRST_CLIENT))
 
     async def shell(block: str, folder: Path) -> str:
         done = await asyncio.to_thread(
-            subprocess.run, ["bash", "-e"], input=trial.here(block), cwd=folder, env=environment, text=True,
+            subprocess.run, ["bash", "-e"], input=trial.with_ports(block), cwd=folder, env=environment, text=True,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         )  # fmt: skip
         assert done.returncode == 0, done.stdout
         return done.stdout
 
-    said = await shell(make, tmp_path / "clone")
-    assert "sound: 1 firm, 1 client, 0 warnings" in said
-    assert "agiris_address: 00054321@agiris.example" in said
+    output = await shell(make, tmp_path / "clone")
+    assert "sound: 1 firm, 1 client, 0 warnings" in output
+    assert "agiris_address: 00054321@agiris.example" in output
     relay_yaml = trial.config / "relay.yaml"
-    relay_yaml.write_text(trial.here(relay_yaml.read_text("utf-8")).replace("format: auto", "format: json"), "utf-8")
+    relay_yaml.write_text(
+        trial.with_ports(relay_yaml.read_text("utf-8")).replace("format: auto", "format: json"), "utf-8"
+    )
     shutil.copy(tmp_path / "mail.eml", trial.folder)
     assert "mail 1 to 00054321@agiris.example: relayed" in await shell(explain, trial.folder)
     assert await trial.start(), trial.log.read_text(encoding="utf-8")
     try:
-        await shell(hand_over, trial.folder)
+        await shell(submit, trial.folder)
         await trial.logged("deferred")
         (row,) = await trial.command("queue", "list")
         assert (row["client"], row["state"]) == ("00054321", "deferred")
@@ -182,7 +184,7 @@ def _resent(number: str) -> bytes:
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_every_block_of_commands_is_sound_shell(page: str) -> None:
+def test_every_block_of_commands_is_valid_shell(page: str) -> None:
     for block in blocks((ROOT / page).read_text(encoding="utf-8")):
         done = subprocess.run(["bash", "-n"], input=block, capture_output=True, text=True, check=False)
         assert (done.returncode, done.stderr) == (0, ""), block
@@ -203,9 +205,9 @@ def test_every_linked_file_and_heading_exists(page: str) -> None:
         if anchor:
             assert anchor in anchors(path.parent / target if target else path), anchor
     for block in blocks(text):
-        made = re.findall(r"> (\S+)", block)
+        created = re.findall(r"> (\S+)", block)
         for name in re.findall(r"(?<![\w/.])((?:config|systemd)/[\w./*-]+)", block):
-            assert name in made or list(ROOT.glob(name)), name
+            assert name in created or list(ROOT.glob(name)), name
 
 
 def test_the_readme_opens_with_two_commands_and_ci_runs_the_second() -> None:
