@@ -1,4 +1,4 @@
-"""Options and rig of the fault programme (README "Fault tests").
+"""Options and rig of the fault tests (tests/README.md, "Fault injection").
 
 pytest tests/fault                                  the short form, as in CI
 pytest tests/fault --kills 300 --cuts 50            the long form
