@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 
 from relay.model import Delivery, OperatorAction, Retry, State
-from relay.reasons import Reason
+from relay.reasons import Detail, Reason
 from relay.replies import Deferred, Delivered, Failed, Outcome, OutcomeUnknown, Reply
 
 JITTER = 0.2
@@ -165,7 +165,7 @@ def after_action(delivery: Delivery, given: OperatorAction, now: float) -> Deliv
     """
     match given.verb:
         case "hold":
-            detail = f": {given.text}" if given.text else ""
+            detail = str(Detail("operator", {"text": given.text})) if given.text else ""
             held = replace(delivery, state=State.HELD, next_attempt=None, reason=Reason.BY_OPERATOR, detail=detail)
             return held if delivery.state in _WAITING else None
         case "release":
@@ -219,8 +219,8 @@ def _give_up(delivery: Delivery, now: float, retry: Retry) -> bool:
 
 
 def _gave_up(delivery: Delivery, now: float, reply: Reply) -> str:
-    hours = (now - delivery.arrived) / 3600
-    return f"gave up after {delivery.attempts} attempts in {hours:.0f} h; the last answer was: {reply}"
+    hours = round((now - delivery.arrived) / 3600)
+    return str(Detail("gave_up", {"attempts": delivery.attempts, "hours": hours, "reply": str(reply)}))
 
 
 def _late(delivery: Delivery, now: float, retry: Retry) -> bool:

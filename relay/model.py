@@ -276,7 +276,8 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One line of a delivery's history. what: a name of relay.observability.events; by: an operator's name or ""."""
+    """One line of a delivery's history. what: a name of relay.observability.events; text: for relay.reasons.describe;
+    by: an operator's name or ""."""
 
     at: float
     number: int

@@ -1,4 +1,5 @@
-"""The commands (shared/CLI.md): thin shells over the organs, one file a group. Loaded only when asked for."""
+"""The commands, one file a group: arguments, output and exit codes around the packages that do the work. A command is
+imported when it is called."""
 
 import importlib
 import os
@@ -14,11 +15,11 @@ COMMANDS = {
     "demo": ("relay.cli.run", "demo", "The main job on real input, nothing to prepare."),
     "config": ("relay.cli.config", "config", "Check and show the configuration."),
     "facturx": ("relay.cli.facturx", "facturx", "Check Factur-X files."),
-    "explain": ("relay.cli.explain", "explain", "Dry run of one mail: sends nothing."),
+    "explain": ("relay.cli.explain", "explain", "Dry run of one message: sends nothing."),
     "queue": ("relay.cli.replan", "queue", "The deliveries: list, show, hold, release, retry, drop, replan, export."),
     "spool": ("relay.cli.spool", "spool", "The spool as a whole: backup, restore, check."),
     "dkim": ("relay.cli.dkim", "dkim", "DKIM: the record to publish in DNS, and whether it fits the key."),
-    "users": ("relay.cli.users", "users", "Users of the SMTP door: make a line of a users file."),
+    "users": ("relay.cli.users", "users", "SMTP users: make a line of a users file."),
     "trace": ("relay.cli.explain", "trace", "Where is this document? Its whole story."),
 }
 

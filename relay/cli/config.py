@@ -56,13 +56,13 @@ def show_command(context: Context, dossier: str | None) -> None:
 @options
 def schema_command(context: Context, which: str | None) -> None:
     """JSON Schema of relay.yaml and of a firm's file, for editors."""
-    found = schemas()
-    value = found[which] if which else found
+    schema_of = schemas()
+    value = schema_of[which] if which else schema_of
     click.echo(json.dumps(value, ensure_ascii=False, indent=None if context.as_json else 2))
 
 
 def check(context: Context, user: str | None = None) -> int:
-    """Tell every fault, found with the permissions of `user` (None: the service's); OK or CONFIG_FAULT."""
+    """Print every fault, as seen with the permissions of `user` (None: the service's); OK or CONFIG_FAULT."""
     directory, as_json = context.directory, context.as_json
     name = assumed_user(user)
     loaded = _loaded_as(name, directory)
@@ -111,7 +111,7 @@ def show(settings: Settings, directory: Path, as_json: bool, dossier: str | None
     """Print the settings, or the clients numbered `dossier`; OK or NO."""
     clients = list(settings.terms.clients.values())
     if dossier is not None:
-        clients = [each for each in clients if dossier in (each.dossier, each.key)]
+        clients = [client for client in clients if dossier in (client.dossier, client.key)]
         if not clients:
             click.echo(f"no client {dossier}", err=True)
             return NO
@@ -144,10 +144,10 @@ def relay_values(settings: Settings, *, units: bool = False) -> dict[str, Any]:
     for smarthost in values["smarthosts"].values():
         for secret in ("password", "token"):
             smarthost[secret] = "********" if smarthost[f"{secret}_file"] else None
-    values["listen"] = [{"address": str(each), **serialization.plain(each)} for each in settings.listen]
+    values["listen"] = [{"address": str(listener), **serialization.plain(listener)} for listener in settings.listen]
     values["http"] = str(settings.http) if settings.http else "off"
-    found = {**terms, **values}
-    return with_units(found) if units else found
+    merged = {**terms, **values}
+    return with_units(merged) if units else merged
 
 
 def with_units(values: dict[str, Any]) -> dict[str, Any]:
@@ -190,7 +190,7 @@ def _flat(value: Any, path: str = "") -> Iterator[str]:
     if isinstance(value, dict) and value:
         for key, below in value.items():
             yield from _flat(below, f"{path}.{key}" if path else key)
-    elif isinstance(value, list) and any(isinstance(each, dict) for each in value):
+    elif isinstance(value, list) and any(isinstance(item, dict) for item in value):
         for index, below in enumerate(value):
             yield from _flat(below, f"{path}[{index}]")
     else:
@@ -199,7 +199,7 @@ def _flat(value: Any, path: str = "") -> Iterator[str]:
 
 def _word(value: Any) -> str:
     if isinstance(value, dict):
-        return ", ".join(f"{key} {each}" for key, each in value.items() if each is not None) or "{}"
+        return ", ".join(f"{key} {item}" for key, item in value.items() if item is not None) or "{}"
     if isinstance(value, list):
         return ", ".join(map(str, value)) or "[]"
     if value is None or isinstance(value, bool):

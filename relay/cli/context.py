@@ -56,7 +56,7 @@ class Context:
         """How many errors the configuration has, but for files that this user may not read."""
         files = [self.directory / RELAY, *firm_files(self.directory)]
         try:
-            small = sum(each.stat().st_size for each in files) <= READ_FOR_WARNING
+            small = sum(file.stat().st_size for file in files) <= READ_FOR_WARNING
         except OSError:
             small = False
         loaded = load(self.directory) if small else load_relay(self.directory)
@@ -74,7 +74,7 @@ class Context:
         sys.exit(CONFIG_FAULT)
 
     def explain_denied(self, loaded: Loaded) -> None:
-        """Tell the command that works, when the current user may not read a file of the configuration."""
+        """Print the command that works, when the current user may not read a file of the configuration."""
         if (hint := denied_configuration((fault.what for fault in loaded.faults), self.directory / RELAY)) is not None:
             click.echo(hint, err=True)
 

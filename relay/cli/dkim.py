@@ -26,8 +26,8 @@ def record_command(context: Context, zone: bool) -> None:
     """
     by = _signer(context)
     if context.as_json:
-        told = {"name": place(by), "type": "TXT", "value": by.record(), "algorithm": by.algorithm, "bits": by.bits}
-        click.echo(json.dumps(told))
+        values = {"name": place(by), "type": "TXT", "value": by.record(), "algorithm": by.algorithm, "bits": by.bits}
+        click.echo(json.dumps(values))
     elif zone:
         click.echo(zone_line(by))
     else:
@@ -50,8 +50,8 @@ def check_command(context: Context, record: str | None) -> None:
     text = None if record is None else joined(sys.stdin.read() if record == "-" else record)
     faults = [] if text is None else list(differences(text, by) if text else [f"no record at {place(by)}"])
     if context.as_json:
-        found = {"name": place(by), "algorithm": by.algorithm, "bits": by.bits, "compared": text is not None}
-        click.echo(json.dumps({"ok": not faults, **found, "faults": faults}))
+        values = {"name": place(by), "algorithm": by.algorithm, "bits": by.bits, "compared": text is not None}
+        click.echo(json.dumps({"ok": not faults, **values, "faults": faults}))
     else:
         click.echo(f"key: {by.algorithm}, {by.bits} bits, for {place(by)}")
         for fault in faults:

@@ -1,4 +1,4 @@
-"""`explain` and `trace`: why a message was decided as it was; what a document's check found."""
+"""`explain` and `trace`: why a message was decided as it was, and what the check of its documents found."""
 
 import asyncio
 import json
@@ -11,10 +11,10 @@ import click
 
 from relay.checker import CheckerPool
 from relay.cli.context import NO, USAGE, Context, fail, options
-from relay.cli.messages import say
 from relay.cli.queue import language_option, on_spool, spool_option
 from relay.cli.queue_view import record_json, record_lines
 from relay.intake import NOT_OURS, Evaluation, evaluate, refused_recipient
+from relay.locale.catalogue import translate
 from relay.mime.message import MalformedMail
 from relay.mime.parser import parse
 from relay.mime.rewriting import render
@@ -44,15 +44,15 @@ def trace(context: Context, term: str, limit: int, language: str, url: str | Non
             click.echo("\n".join(record_lines(record, language)) + "\n")
 
     if not on_spool(context, url, lambda spool: _each(spool, term, limit, show)):
-        click.echo(say("nothing known", language, term), err=True)
+        click.echo(translate("nothing in the queue is known by {term}", language, term=term), err=True)
         sys.exit(NO)
 
 
 async def _each(spool: Spool, term: str, limit: int, show: Callable[[Record], None]) -> int:
     """Show one record after the other, for each holds the message's content; how many."""
-    found = await spool.find(Query(term=term))
+    deliveries = await spool.find(Query(term=term))
     shown = 0
-    for queue_id in list(dict.fromkeys(delivery.queue_id for delivery in found))[-limit:]:
+    for queue_id in list(dict.fromkeys(delivery.queue_id for delivery in deliveries))[-limit:]:
         if (record := await spool.show(queue_id)) is not None:
             show(record)
             shown += 1
@@ -61,8 +61,8 @@ async def _each(spool: Spool, term: str, limit: int, show: Callable[[Record], No
 
 @click.command()
 @click.argument("mail", type=click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path))
-@click.option("--recipient", multiple=True, metavar="ADDRESS", help="Envelope recipient (default: the mail's To).")
-@click.option("--write", type=click.Path(dir_okay=False, path_type=Path), help="Write the mail that would leave.")
+@click.option("--recipient", multiple=True, metavar="ADDRESS", help="Envelope recipient (default: the message's To).")
+@click.option("--write", type=click.Path(dir_okay=False, path_type=Path), help="Write the message that would leave.")
 @click.option("--language", type=click.Choice(["en", "fr"]), default="en", show_default=True)
 @options
 def explain(context: Context, mail: Path, recipient: tuple[str, ...], write: Path | None, language: str) -> None:
@@ -72,33 +72,58 @@ def explain(context: Context, mail: Path, recipient: tuple[str, ...], write: Pat
     directory = Directory(settings.terms)
     try:
         envelope = _envelope(raw, recipient, language)
-        judgement = asyncio.run(_judge(envelope, raw, directory, settings))
+        evaluation = asyncio.run(_evaluate(envelope, raw, directory, settings))
     except MalformedMail as error:
-        fail(say("malformed file", language, mail, error.text(language)))
-    decision = judgement.decision
-    refused_by_server = _server_refusal(raw, settings)
+        fail(
+            translate(
+                "{file}: {why}. Fix: give a whole message, header and body, as the platform sent it",
+                language,
+                file=mail,
+                why=error.text(language),
+            )
+        )
+    decision = evaluation.decision
+    rejection = _server_rejection(raw, settings)
     if context.as_json:
-        told = as_json(decision, directory, language)
-        told["smtp_refusal"] = str(refused_by_server) if refused_by_server else None
-        click.echo(json.dumps(told, ensure_ascii=False))
+        values = as_json(decision, directory, language)
+        values["smtp_refusal"] = str(rejection) if rejection else None
+        click.echo(json.dumps(values, ensure_ascii=False))
     else:
-        if refused_by_server:
-            click.echo(say("refused by the server", language, refused_by_server))
+        if rejection:
+            click.echo(
+                translate(
+                    "the SMTP server would reject this message as it stands: {reply}",
+                    language,
+                    reply=rejection,
+                )
+            )
         for address in envelope.addresses:
             reply = refused_recipient(address, directory)
             if reply is not None:
-                click.echo(say("not ours" if reply is NOT_OURS else "no client", language, address))
+                click.echo(_rejected_recipient(reply, address, language))
         if decision.refusal and not decision.plans:
             why = sentence(decision.refusal.reason, decision.refusal.detail, language)
-            click.echo(say("refused", language, why))
-            click.echo(say("to mend", language, fix(decision.refusal.reason, language)))
+            click.echo(translate("rejected: {why}", language, why=why))
+            click.echo(translate("fix: {fix}", language, fix=fix(decision.refusal.reason, language)))
         for line in lines(decision, directory, language):
             click.echo(line)
     if write is not None:
-        _write(write, raw, judgement, language)
+        _write(write, raw, evaluation, language)
 
 
-async def _judge(envelope: Envelope, raw: bytes, directory: Directory, settings: Settings) -> Evaluation:
+def _rejected_recipient(reply: Reply, address: str, language: str) -> str:
+    if reply is NOT_OURS:
+        return translate(
+            "the daemon would answer 550 5.7.1 to RCPT TO:<{address}>: it is no export address",
+            language,
+            address=address,
+        )
+    return translate(
+        "the daemon would answer 550 5.1.1 to RCPT TO:<{address}>: no client is known for it", language, address=address
+    )
+
+
+async def _evaluate(envelope: Envelope, raw: bytes, directory: Directory, settings: Settings) -> Evaluation:
     pool = CheckerPool(1, settings.terms.check.timeout)
     await pool.start()
     try:
@@ -107,8 +132,8 @@ async def _judge(envelope: Envelope, raw: bytes, directory: Directory, settings:
         await pool.close()
 
 
-def _server_refusal(raw: bytes, settings: Settings) -> Reply | None:
-    """What the SMTP server answers to these very octets before anybody judges them; None when it accepts them."""
+def _server_rejection(raw: bytes, settings: Settings) -> Reply | None:
+    """What the SMTP server answers to these very octets before it evaluates them; None when it accepts them."""
     if settings.accept.bare_lf == "repair":
         raw = repair(raw)
     return TOO_LARGE if len(raw) > settings.accept.max_mail_size else flaw(raw)
@@ -125,16 +150,16 @@ def _envelope(raw: bytes, recipients: tuple[str, ...], language: str) -> Envelop
         _, _, bare = (parse(raw).root.first("to") or "").rpartition("<")
         addresses = (bare.partition(">")[0].strip(),)
     if not all("@" in address for address in addresses):
-        fail(say("no usable To", language), USAGE)
+        fail(translate("no recipient: the message has no usable To. Fix: add --recipient ADDRESS", language), USAGE)
     return Envelope("", tuple(Recipient(address) for address in addresses), peer="127.0.0.1", helo="explain")
 
 
-def _write(path: Path, raw: bytes, judgement: Evaluation, language: str) -> None:
-    """The first mail that would leave; the others beside it as PATH.2, PATH.3, …"""
-    leaving = [plan for plan in judgement.decision.plans if plan.disposition is Disposition.RELAY]
+def _write(path: Path, raw: bytes, evaluation: Evaluation, language: str) -> None:
+    """The first message that would leave; the others beside it as PATH.2, PATH.3, …"""
+    leaving = [plan for plan in evaluation.decision.plans if plan.disposition is Disposition.RELAY]
     if not leaving:
-        fail(say("none leaves", language), NO)
+        fail(translate("no message would leave: nothing was written", language), NO)
     for number, plan in enumerate(leaving, 1):
         target = path if number == 1 else path.with_name(f"{path.name}.{number}")
         target.write_bytes(b"".join(render(raw, plan.prepend, plan.cuts)))
-        click.echo(say("wrote", language, target), err=True)
+        click.echo(translate("wrote {file}", language, file=target), err=True)

@@ -50,19 +50,19 @@ def check(
     """
     asked, size, timeout = _configured(context)
     asked = Options(level or asked.level, french_rules or asked.french_rules, asked.severities)
-    found = list(_expanded(files))
-    if not found:
+    names = list(_expanded(files))
+    if not names:
         fail("no PDF and no XML there", NO)
-    sys.exit(asyncio.run(_run(found, asked, workers or min(size, len(found)), timeout, as_json=context.as_json)))
+    sys.exit(asyncio.run(_run(names, asked, workers or min(size, len(names)), timeout, as_json=context.as_json)))
 
 
 def _configured(context: Context) -> tuple[Options, int, float]:
     """The daemon's own settings where there are any; this command also works where none is installed."""
-    with suppress(PermissionError):  # what may not be read is told by relay_settings()
+    with suppress(PermissionError):  # relay_settings() reports what may not be read
         if not (context.directory / "relay.yaml").is_file():
             return Options(), 2, TIMEOUT
-    said = context.relay_settings().terms.check
-    return Options(said.level, said.french_rules, said.severities), said.workers, said.timeout
+    check = context.relay_settings().terms.check
+    return Options(check.level, check.french_rules, check.severities), check.workers, check.timeout
 
 
 async def _run(files: list[str], asked: Options, size: int, timeout: float, *, as_json: bool) -> int:
@@ -130,7 +130,7 @@ def _read(name: str) -> bytes:
 def _expanded(files: Sequence[str]) -> Iterator[str]:
     for name in files:
         if name != "-" and Path(name).is_dir():
-            yield from (str(each) for each in sorted(Path(name).rglob("*")) if _is_document(each))
+            yield from (str(path) for path in sorted(Path(name).rglob("*")) if _is_document(path))
         else:
             yield name
 
@@ -148,9 +148,9 @@ def _human(name: str, report: Report) -> str:
     facts = [" ".join(filter(None, (report.kind.value, report.profile)))]
     if report.number:
         facts.append(f"{report.type_code or '?'} {report.number}")
-        facts.append(" → ".join(each.siren or each.name or "?" for each in (report.seller, report.buyer)))
+        facts.append(" → ".join(party.siren or party.name or "?" for party in (report.seller, report.buyer)))
     head = f"{_printable(name)}: {verdict} ({_printable(' · '.join(facts))}) {report.ms:.1f} ms"
-    return "\n".join([head, *(_finding(each) for each in report.findings)])
+    return "\n".join([head, *(_finding(finding) for finding in report.findings)])
 
 
 def _finding(finding: Finding) -> str:

@@ -18,8 +18,8 @@ from typing import TypeVar
 import click
 
 from relay.cli.context import CONFIG_FAULT, NO, TRY_LATER, USAGE, Context, fail, options
-from relay.cli.messages import say
-from relay.cli.queue_view import Hidden, not_shown, record_json, record_lines, row, table, unmoved
+from relay.cli.queue_view import Hidden, not_moved, not_shown, record_json, record_lines, row, table
+from relay.locale.catalogue import translate
 from relay.model import Delivery, OperatorAction, State
 from relay.observability.systemd import denied
 from relay.spool.open import open_spool, path_of
@@ -27,7 +27,7 @@ from relay.spool.port import Query, Spool, SpoolBusy, SpoolError, SpoolFull, Spo
 
 T = TypeVar("T")
 
-UNFINISHED = frozenset(each for each in State if not each.final)
+UNFINISHED = frozenset(state for state in State if not state.final)
 
 language_option = click.option("--language", type=click.Choice(["en", "fr"]), default="en", show_default=True)
 spool_option = click.option("--spool", "url", hidden=True, default=None, help="URL of the spool.")
@@ -39,7 +39,7 @@ def queue() -> None:
 
 
 @queue.command("list")
-@click.option("--state", "states", multiple=True, type=click.Choice([each.value for each in State]))
+@click.option("--state", "states", multiple=True, type=click.Choice([state.value for state in State]))
 @click.option("--client", metavar="DOSSIER", help="DOSSIER or FIRM/DOSSIER.")
 @click.option("--all", "every", is_flag=True, help="All deliveries, the relay's own notices among them.")
 @click.option("--limit", type=click.IntRange(1), default=1000, show_default=True)
@@ -63,23 +63,23 @@ def list_(
     wanted = Query(frozenset(map(State, states)), dossier or None, firm or None, newest=not states, limit=limit)
     if not states and not every:
         wanted = replace(wanted, states=UNFINISHED, generated=False)
-    found, hidden = on_spool(context, url, lambda spool: listed(spool, wanted))
-    _print(context, found, language)
-    if told := not_shown(hidden, language):
-        click.echo(told, err=context.as_json)
-    if not found:
+    deliveries, hidden = on_spool(context, url, lambda spool: listed(spool, wanted))
+    _print(context, deliveries, language)
+    if summary := not_shown(hidden, language):
+        click.echo(summary, err=context.as_json)
+    if not deliveries:
         sys.exit(NO)
 
 
 async def listed(spool: Spool, wanted: Query) -> tuple[tuple[Delivery, ...], Hidden]:
     """The deliveries of `queue list`, and how many of the same client it leaves out."""
-    found = await spool.find(wanted)
-    beyond = await spool.count(wanted) - len(found)
+    deliveries = await spool.find(wanted)
+    beyond = await spool.count(wanted) - len(deliveries)
     if wanted.generated is None:
-        return found, Hidden(newer=0 if wanted.newest else beyond, older=beyond if wanted.newest else 0)
+        return deliveries, Hidden(newer=0 if wanted.newest else beyond, older=beyond if wanted.newest else 0)
     finished = await spool.count(replace(wanted, states=frozenset(State) - UNFINISHED))
     notices = await spool.count(replace(wanted, states=frozenset(), generated=True))
-    return found, Hidden(finished, notices, older=beyond)
+    return deliveries, Hidden(finished, notices, older=beyond)
 
 
 @queue.command()
@@ -92,7 +92,7 @@ def show(context: Context, id: str, language: str, url: str | None) -> None:
     queue_id, _ = parse_id(id)
     record = on_spool(context, url, lambda spool: spool.show(queue_id))
     if record is None:
-        fail(say("no mail", language, queue_id))
+        fail(translate("no message {id} in the queue", language, id=queue_id))
     if context.as_json:
         click.echo(json.dumps(record_json(record)))
     else:
@@ -105,11 +105,11 @@ def show(context: Context, id: str, language: str, url: str | None) -> None:
 @spool_option
 @options
 def export(context: Context, id: str, target: Path, url: str | None) -> None:
-    """The raw mail as received, to a file (mode 0600, never an existing one) or to standard output (-)."""
+    """The message as received, to a file (mode 0600, never an existing one) or to standard output (-)."""
     queue_id, _ = parse_id(id)
     record = on_spool(context, url, lambda spool: spool.show(queue_id))
     if record is None or not record.message.raw:
-        fail(f"no content of a mail {queue_id} in the queue")
+        fail(f"no content of a message {queue_id} in the queue")
     if str(target) == "-":
         sys.stdout.buffer.write(record.message.raw)
         return
@@ -128,8 +128,8 @@ def _order_command(verb: str, text: str) -> None:
     @spool_option
     @options
     def command(context: Context, ids: tuple[str, ...], reason: str, language: str, url: str | None) -> None:
-        given = OperatorAction(verb, operator(), reason)
-        changed, complaints = on_spool(context, url, lambda spool: carry_out(spool, ids, given, language))
+        action = OperatorAction(verb, operator(), reason)
+        changed, complaints = on_spool(context, url, lambda spool: carry_out(spool, ids, action, language))
         _print(context, changed, language)
         for complaint in complaints:
             click.echo(complaint, err=True)
@@ -144,9 +144,9 @@ _order_command("drop", "Give deliveries up: they will not be sent.")
 
 
 async def carry_out(
-    spool: Spool, ids: Sequence[str], given: OperatorAction, language: str
+    spool: Spool, ids: Sequence[str], action: OperatorAction, language: str
 ) -> tuple[list[Delivery], list[str]]:
-    """Give one order to each of `ids` (QUEUEID or QUEUEID.n): the deliveries changed, and why others were not.
+    """Apply one order to all of `ids` (QUEUEID or QUEUEID.n): the deliveries changed, and why others were not.
 
     Of a whole message, deliveries to which the order does not apply are passed over in silence when it applies to some.
     """
@@ -154,11 +154,14 @@ async def carry_out(
     complaints: list[str] = []
     for id in ids:
         queue_id, number = parse_id(id)
-        made = await spool.apply_action(queue_id, number, given, time.time())
+        made = await spool.apply_action(queue_id, number, action, time.time())
         changed += made
         if not made:
-            left = [each for each in await spool.find(Query(queue_id=queue_id)) if number in (None, each.number)]
-            complaints += [unmoved(each, given.verb, language) for each in left] or [say("no delivery", language, id)]
+            left = await spool.find(Query(queue_id=queue_id))
+            left = tuple(delivery for delivery in left if number in (None, delivery.number))
+            complaints += [not_moved(delivery, action.verb, language) for delivery in left]
+            if not left:
+                complaints.append(translate("no delivery {id} in the queue", language, id=id))
     return changed, complaints
 
 
@@ -226,10 +229,10 @@ def guarded(work: Callable[[], T]) -> T:
         fail(str(error), USAGE)
 
 
-def _print(context: Context, found: Sequence[Delivery], language: str) -> None:
+def _print(context: Context, deliveries: Sequence[Delivery], language: str) -> None:
     if context.as_json:
-        context.print_json(row(each) for each in found)
+        context.print_json(row(delivery, language) for delivery in deliveries)
     else:
         width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-        for line in table(found, language, width):
+        for line in table(deliveries, language, width):
             click.echo(line)

@@ -8,11 +8,62 @@ from textwrap import wrap
 from typing import Any
 
 from relay import serialization
-from relay.cli.messages import say, word
-from relay.model import Delivery, Document, Plan, State
-from relay.reasons import Reason, failure_fix, fix, french, french_spacing, retold, sentence
+from relay.locale.catalogue import marked_in, plural, translate, translate_in
+from relay.model import Delivery, Document, Event, Plan, State
+from relay.reasons import Reason, describe, failure_fix, fix, sentence
 from relay.single_line import replace_unprintable
 from relay.spool.port import Record
+
+_CODES = frozenset(
+    {
+        marked_in("queue", "relay"),
+        marked_in("queue", "hold"),
+        marked_in("queue", "withhold"),
+        marked_in("queue", "refuse"),
+        marked_in("queue", "sale"),
+        marked_in("queue", "purchase"),
+        marked_in("queue", "statement"),
+        marked_in("queue", "unknown"),
+        marked_in("queue", "elimination"),
+        marked_in("queue", "recipient"),
+        marked_in("queue", "header"),
+        marked_in("queue", "siren"),
+        marked_in("queue", "facturx"),
+        marked_in("queue", "original"),
+        marked_in("queue", "other"),
+        marked_in("queue", "xml"),
+        marked_in("queue", "keep"),
+        marked_in("queue", "remove"),
+        marked_in("queue", "valid"),
+        marked_in("queue", "invalid"),
+        marked_in("queue", "undetermined"),
+        marked_in("queue", "not-factur-x"),
+        marked_in("queue", "accepted"),
+        marked_in("queue", "delivered"),
+        marked_in("queue", "deferred"),
+        marked_in("queue", "failed"),
+        marked_in("queue", "outcome_unknown"),
+        marked_in("queue", "attempt_unconfirmed"),
+        marked_in("queue", "held"),
+        marked_in("queue", "withheld"),
+        marked_in("queue", "released"),
+        marked_in("queue", "retried"),
+        marked_in("queue", "dropped"),
+        marked_in("queue", "replanned"),
+        marked_in("queue", "queued"),
+        marked_in("queue", "active"),
+        marked_in("queue", "late"),
+        marked_in("queue", "bounce_received"),
+        marked_in("queue", "notification_queued"),
+        marked_in("queue", "message_corrupt"),
+    }
+)
+"""What a plan, a document, a delivery and an event are called in the spool and in JSON."""
+
+
+def code_word(code: str, language: str) -> str:
+    """A code in `language`; in English it is its own word."""
+    return translate_in("queue", code, language) if code in _CODES else code
 
 
 def moment(at: float | None) -> str | None:
@@ -25,23 +76,23 @@ def clean(text: str) -> str:
     return replace_unprintable(text, "?")
 
 
-def row(each: Delivery) -> dict[str, Any]:
-    """One line of `queue list --json` (shared/CLI.md)."""
+def row(delivery: Delivery, language: str = "en") -> dict[str, Any]:
+    """One line of `queue list --json`; its detail is in `language`."""
     return {
-        "id": each.id,
-        "queue_id": each.queue_id,
-        "number": each.number,
-        "firm": each.firm,
-        "client": each.dossier,
-        "recipient": each.recipient,
-        "state": each.state.value,
-        "attempts": each.attempts,
-        "arrived": moment(each.arrived),
-        "next_attempt": moment(each.next_attempt),
-        "last_reply": each.last_reply or None,
-        "reason": each.reason.value if each.reason else None,
-        "detail": each.detail,
-        "size": each.size,
+        "id": delivery.id,
+        "queue_id": delivery.queue_id,
+        "number": delivery.number,
+        "firm": delivery.firm,
+        "client": delivery.dossier,
+        "recipient": delivery.recipient,
+        "state": delivery.state.value,
+        "attempts": delivery.attempts,
+        "arrived": moment(delivery.arrived),
+        "next_attempt": moment(delivery.next_attempt),
+        "last_reply": delivery.last_reply or None,
+        "reason": delivery.reason.value if delivery.reason else None,
+        "detail": describe(delivery.detail, language),
+        "size": delivery.size,
     }
 
 
@@ -57,26 +108,40 @@ class Hidden:
 
 def not_shown(hidden: Hidden, language: str) -> str:
     """The last line of `queue list`; "" when all is shown."""
-    counts = {"finished": hidden.finished, "notices": hidden.notices, "older": hidden.older, "newer": hidden.newer}
-    parts = [say(f"{key} ({'one' if n == 1 else 'many'})", language, n) for key, n in counts.items() if n]
-    return say("not shown", language, ", ".join(parts)) if parts else ""
+    finished, notices, older, newer = hidden.finished, hidden.notices, hidden.older, hidden.newer
+    counted = (
+        (finished, plural("{count} finished (--all)", "{count} finished (--all)", finished, language)),
+        (
+            notices,
+            plural("{count} notice of the relay (--all)", "{count} notices of the relay (--all)", notices, language),
+        ),
+        (older, plural("{count} older (--limit)", "{count} older (--limit)", older, language)),
+        (newer, plural("{count} newer (--limit)", "{count} newer (--limit)", newer, language)),
+    )
+    left_out = ", ".join(text for count, text in counted if count)
+    return translate("not shown: {counts}", language, counts=left_out) if left_out else ""
 
 
-def table(found: Iterable[Delivery], language: str, width: int | None = None) -> list[str]:
+def table(deliveries: Iterable[Delivery], language: str, width: int | None = None) -> list[str]:
     """Deliveries for a person: a line each, or, where one would be longer than `width` columns, a short block each."""
-    parts = [_parts(each, language) for each in found]
-    lines = ["  ".join(each).rstrip() for each in parts]
-    if width is None or all(len(each) <= width for each in lines):
+    parts = [_parts(delivery, language) for delivery in deliveries]
+    lines = ["  ".join(columns).rstrip() for columns in parts]
+    if width is None or all(len(line) <= width for line in lines):
         return lines
-    return [text for each in parts for text in _block(each, width)]
+    return [line for columns in parts for line in _block(columns, width)]
 
 
-def _parts(each: Delivery, language: str) -> tuple[str, str, str, str]:
+def _parts(delivery: Delivery, language: str) -> tuple[str, str, str, str]:
     """What is always as wide, the client, the recipient, and why."""
-    client = f"{each.firm}/{each.dossier}" if each.dossier else "-"
-    why = sentence(each.reason, each.detail, language) if each.reason else each.last_reply
-    fixed = (each.id.ljust(18), each.state.value.ljust(9), f"{each.attempts:>3}", moment(each.arrived) or "")
-    return "  ".join(fixed), client, each.recipient or word("(no recipient)", language), clean(why)
+    client = f"{delivery.firm}/{delivery.dossier}" if delivery.dossier else "-"
+    why = sentence(delivery.reason, delivery.detail, language) if delivery.reason else delivery.last_reply
+    fixed = (
+        delivery.id.ljust(18),
+        delivery.state.value.ljust(9),
+        f"{delivery.attempts:>3}",
+        moment(delivery.arrived) or "",
+    )
+    return "  ".join(fixed), client, delivery.recipient or translate("(no recipient)", language), clean(why)
 
 
 def _block(parts: tuple[str, str, str, str], width: int) -> list[str]:
@@ -93,17 +158,20 @@ def _wrapped(text: str, width: int) -> list[str]:
 
 def record_json(record: Record) -> dict[str, Any]:
     """`queue show --json`: one message whole."""
-    mail = record.message
+    message = record.message
     return {
-        "queue_id": mail.queue_id,
-        "message_id": mail.message_id,
-        "arrived": moment(mail.arrived),
-        "size": len(mail.raw),
-        "generated": mail.generated,
-        "envelope": serialization.plain(mail.envelope),
-        "plans": [_plan_json(index, plan) for index, plan in enumerate(mail.plans)],
-        "deliveries": [row(each) | {"plan": each.plan} for each in record.deliveries],
-        "history": [serialization.plain(each) | {"at": moment(each.at)} for each in record.history],
+        "queue_id": message.queue_id,
+        "message_id": message.message_id,
+        "arrived": moment(message.arrived),
+        "size": len(message.raw),
+        "generated": message.generated,
+        "envelope": serialization.plain(message.envelope),
+        "plans": [_plan_json(index, plan) for index, plan in enumerate(message.plans)],
+        "deliveries": [row(delivery) | {"plan": delivery.plan} for delivery in record.deliveries],
+        "history": [
+            serialization.plain(event) | {"at": moment(event.at), "text": describe(event.text)}
+            for event in record.history
+        ],
     }
 
 
@@ -118,111 +186,157 @@ def _plan_json(index: int, plan: Plan) -> dict[str, Any]:
         "role_by": plan.role_by or None,
         "to": list(plan.to),
         "reason": plan.reason.value if plan.reason else None,
-        "detail": plan.detail,
+        "detail": describe(plan.detail),
         "destination": plan.destination,
         "smarthost": plan.smarthost,
-        "documents": [_document_json(each) for each in plan.documents],
+        "documents": [_document_json(document) for document in plan.documents],
     }
 
 
-def _document_json(each: Document) -> dict[str, Any]:
-    report = each.report
+def _document_json(document: Document) -> dict[str, Any]:
+    report = document.report
     return {
-        "filename": each.filename,
-        "part": each.part.value,
-        "action": each.action.value,
+        "filename": document.filename,
+        "part": document.part.value,
+        "action": document.action.value,
         "verdict": report.verdict.value,
         "kind": report.kind.value,
         "number": report.number,
         "sha256": report.sha256,
         "findings": [
-            {"rule": found.rule, "severity": found.severity.value, "where": found.where, "text": found.text}
-            for found in report.findings
+            {"rule": finding.rule, "severity": finding.severity.value, "where": finding.where, "text": finding.text}
+            for finding in report.findings
         ],
     }
 
 
 def record_lines(record: Record, language: str) -> Iterator[str]:
     """`queue show`: one message whole, for a person. A plan that a replan has put out of use is left out."""
-    mail, envelope = record.message, record.message.envelope
+    message, envelope = record.message, record.message.envelope
 
-    def labelled(label: str, value: str) -> str:
-        return f"{word(label, language):<10} {value}"
+    def field(label: str, value: str) -> str:
+        return f"{label:<10} {value}"
 
-    came = f"{envelope.protocol} {word('from', language)} {clean(envelope.peer)} ({clean(envelope.helo)})"
-    yield labelled("mail", mail.queue_id)
-    yield labelled("arrived", f"{moment(mail.arrived)}, {len(mail.raw)} octets")
-    yield labelled("from", f"<{clean(envelope.sender)}>")
-    yield labelled("by way of", came)
-    yield labelled("for", clean(", ".join(envelope.addresses)))
-    yield labelled("message id", clean(mail.message_id) or "-")
-    in_use = sorted({each.plan for each in record.deliveries})
-    for index in (each for each in in_use if each < len(mail.plans)):
+    by_way_of = translate(
+        "{protocol} from {peer} ({helo})",
+        language,
+        protocol=envelope.protocol,
+        peer=clean(envelope.peer),
+        helo=clean(envelope.helo),
+    )
+    yield field(translate_in("queue", "message", language), message.queue_id)
+    yield field(translate_in("queue", "arrived", language), f"{moment(message.arrived)}, {len(message.raw)} octets")
+    yield field(translate_in("queue", "from", language), f"<{clean(envelope.sender)}>")
+    yield field(translate_in("queue", "by way of", language), by_way_of)
+    yield field(translate_in("queue", "for", language), clean(", ".join(envelope.addresses)))
+    yield field(translate_in("queue", "message id", language), clean(message.message_id) or "-")
+    in_use = sorted({delivery.plan for delivery in record.deliveries})
+    for index in (index for index in in_use if index < len(message.plans)):
         yield ""
-        yield from _plan_lines(index, mail.plans[index], language)
-        for delivery in (each for each in record.deliveries if each.plan == index):
+        yield from _plan_lines(index, message.plans[index], language)
+        for delivery in (delivery for delivery in record.deliveries if delivery.plan == index):
             yield from _delivery_lines(delivery, language)
-    for delivery in (each for each in record.deliveries if each.plan >= len(mail.plans)):
+    for delivery in (delivery for delivery in record.deliveries if delivery.plan >= len(message.plans)):
         yield ""
         yield from _delivery_lines(delivery, language)
     yield ""
-    yield word("history", language)
+    yield translate_in("queue", "history", language)
     for event in record.history:
-        who = f"  {word('by', language)} {event.by}" if event.by else ""
-        number = f".{event.number}" if event.number else ""
-        what, text = word(event.what, language), clean(retold(event.text, language))
-        yield f"  {moment(event.at)}  {number:<4}{what:<12}{text}{who}".rstrip()
+        yield _event_line(event, language)
+
+
+def _event_line(event: Event, language: str) -> str:
+    number = f".{event.number}" if event.number else ""
+    text = describe(event.text, language)
+    if event.what == "notification_queued":
+        text = code_word(text, language)
+    line = f"  {moment(event.at)}  {number:<4}{code_word(event.what, language):<12}{clean(text)}"
+    if event.by:
+        line += "  " + translate("by {operator}", language, operator=event.by)
+    return line.rstrip()
 
 
 def _plan_lines(index: int, plan: Plan, language: str) -> Iterator[str]:
-    def spoken(term: str) -> str:
-        return word(term, language)
-
-    client = f"{plan.firm}/{plan.dossier}" if plan.dossier else spoken("unknown client")
-    by = f" ({spoken('by')} {spoken(plan.by)})" if plan.by else ""
-    role = f"{spoken(plan.role.value)} {spoken('of')} {client}{by}"
-    colon = french_spacing(" :") if language == "fr" else ":"
-    yield f"plan {index + 1}     {spoken(plan.disposition.value)}{colon} {role} {spoken('to')} {plan.destination}"
+    client = f"{plan.firm}/{plan.dossier}" if plan.dossier else translate("unknown client", language)
+    if plan.by:
+        client += " (" + translate("by {way}", language, way=code_word(plan.by, language)) + ")"
+    yield translate(
+        "plan {number}     {disposition}: {role} of {client} to {destination}",
+        language,
+        number=index + 1,
+        disposition=code_word(plan.disposition.value, language),
+        role=code_word(plan.role.value, language),
+        client=client,
+        destination=plan.destination,
+    )
     if plan.role_by:
-        yield f"  {spoken('role by')} {spoken(plan.role_by)}"
-    for each in plan.documents:
-        report = each.report
-        rules = ", ".join(dict.fromkeys(found.rule for found in report.findings))
-        number = f"{spoken('number')} {clean(report.number or '-')}"
-        yield (
-            f"  {spoken('document')} {clean(each.filename) or spoken('(no name)')}  {spoken(each.part.value)}"
-            f"  {spoken(each.action.value)}  {spoken(report.verdict.value)}  {number}"
-            + (f"  [{clean(rules)}]" if rules else "")
+        yield translate("  role by {identifier}", language, identifier=code_word(plan.role_by, language))
+    for document in plan.documents:
+        yield _document_line(document, language)
+
+
+def _document_line(document: Document, language: str) -> str:
+    report = document.report
+    rules = ", ".join(dict.fromkeys(finding.rule for finding in report.findings))
+    parts = (
+        translate("document {name}", language, name=clean(document.filename) or translate("(no name)", language)),
+        code_word(document.part.value, language),
+        code_word(document.action.value, language),
+        code_word(report.verdict.value, language),
+        translate("number {number}", language, number=clean(report.number or "-")),
+        f"[{clean(rules)}]" if rules else "",
+    )
+    return "  " + "  ".join(part for part in parts if part)
+
+
+def _delivery_lines(delivery: Delivery, language: str) -> Iterator[str]:
+    state = delivery.state.value
+    shown = state if language == "en" else f"{state} ({code_word(state, language)})"
+    recipient = delivery.recipient or translate("(no recipient)", language)
+    yield "  " + "  ".join(
+        (
+            translate("delivery {id}", language, id=delivery.id),
+            shown,
+            translate("to {recipient}", language, recipient=recipient),
+            translate("attempts {count}", language, count=delivery.attempts),
         )
+    )
+    if delivery.next_attempt is not None:
+        yield "    " + translate("next attempt {time}", language, time=moment(delivery.next_attempt))
+    why, what_to_do = _why(delivery, language)
+    labels = translate_in("queue", "why", language), translate_in("queue", "fix", language)
+    width = max(map(len, labels))
+    for label, text in zip(labels, (why, what_to_do), strict=True):
+        if text:
+            yield f"    {label:<{width}} {text}"
+    if delivery.last_reply:
+        yield "    " + translate("last answer {reply}", language, reply=clean(delivery.last_reply))
 
 
-def _delivery_lines(each: Delivery, language: str) -> Iterator[str]:
-    def spoken(term: str) -> str:
-        return word(term, language)
-
-    recipient, width = each.recipient or spoken("(no recipient)"), max(len(spoken("why")), len(spoken("mend")))
-    attempts = f"{spoken('attempts')} {each.attempts}"
-    state = each.state.value if language == "en" else f"{each.state.value} ({spoken(each.state.value)})"
-    yield f"  {spoken('delivery')} {each.id}  {state}  {spoken('to')} {recipient}  {attempts}"
-    if each.next_attempt is not None:
-        yield f"    {spoken('next attempt')} {moment(each.next_attempt)}"
-    if each.reason is not None:
-        yield f"    {spoken('why'):<{width}} {clean(sentence(each.reason, each.detail, language))}"
-        yield f"    {spoken('mend'):<{width}} {fix(each.reason, language)}"
-    elif each.detail:
-        yield f"    {spoken('why'):<{width}} {clean(french(each.detail) if language == 'fr' else each.detail)}"
-        if each.state is State.FAILED and not each.generated:
-            yield f"    {spoken('mend'):<{width}} {failure_fix(each.last_reply, language)}"
-    if each.last_reply:
-        yield f"    {spoken('last answer')} {clean(each.last_reply)}"
+def _why(delivery: Delivery, language: str) -> tuple[str, str]:
+    """Why a delivery is held, withheld or failed, and what to do about it; "" for what there is not to say."""
+    if delivery.reason is not None:
+        return clean(sentence(delivery.reason, delivery.detail, language)), fix(delivery.reason, language)
+    failed = delivery.detail and delivery.state is State.FAILED and not delivery.generated
+    return clean(describe(delivery.detail, language)), failure_fix(delivery.last_reply, language) if failed else ""
 
 
-def unmoved(each: Delivery, verb: str, language: str) -> str:
+def not_moved(delivery: Delivery, verb: str, language: str) -> str:
     """Why the order `verb` leaves a delivery as it is."""
-    if verb == "release" and each.recipient is None:
-        reason = each.reason or Reason.NO_ADDRESS
-        why = clean(sentence(reason, each.detail, language))
-        return say("no recipient", language, each.id, why, fix(reason, language), each.queue_id)
-    if each.state.value == "active":
-        return say("under way", language, each.id)
-    return say("does not apply", language, each.id, each.state.value, verb)
+    if verb == "release" and delivery.recipient is None:
+        reason = delivery.reason or Reason.NO_ADDRESS
+        return translate(
+            "{id} has no recipient to be released to: {why}; {fix} (agiris-relay queue replan {queue_id})",
+            language,
+            id=delivery.id,
+            why=clean(sentence(reason, delivery.detail, language)),
+            fix=fix(reason, language),
+            queue_id=delivery.queue_id,
+        )
+    if delivery.state is State.ACTIVE:
+        return translate(
+            "{id} is being attempted at this moment: try again when the attempt has ended", language, id=delivery.id
+        )
+    return translate(
+        "{id} is {state}: {verb} does not apply", language, id=delivery.id, state=delivery.state.value, verb=verb
+    )

@@ -9,9 +9,10 @@ import click
 
 from relay.checker import CheckerPool
 from relay.cli.context import NO, Context, options
-from relay.cli.messages import say, word
 from relay.cli.queue import language_option, on_spool, operator, parse_id, queue, spool_option
+from relay.cli.queue_view import code_word
 from relay.intake import evaluate
+from relay.locale.catalogue import translate
 from relay.mime.message import MalformedMail
 from relay.model import Action, Disposition, OperatorAction, Plan
 from relay.reasons import sentence
@@ -43,23 +44,23 @@ def replan(context: Context, ids: tuple[str, ...], reason: str, dry_run: bool, l
     Exit 1 when a message is not known, or its content is gone.
     """
     settings = context.settings()
-    given = OperatorAction("replan", operator(), reason)
+    action = OperatorAction("replan", operator(), reason)
     queue_ids = list(dict.fromkeys(parse_id(id)[0] for id in ids))
-    order = None if dry_run else given
+    order = None if dry_run else action
     done = on_spool(context, url, lambda spool: _replan(spool, queue_ids, settings, order, language))
-    for each in done:
-        if each.complaint:
-            click.echo(each.complaint, err=True)
+    for replanned in done:
+        if replanned.complaint:
+            click.echo(replanned.complaint, err=True)
         elif context.as_json:
-            context.print_json([_json(each)])
+            context.print_json([_json(replanned)])
         else:
-            _show(each, language)
-    if any(each.complaint for each in done):
+            _show(replanned, language)
+    if any(replanned.complaint for replanned in done):
         sys.exit(NO)
 
 
 async def _replan(
-    spool: Spool, queue_ids: Sequence[str], settings: Settings, given: OperatorAction | None, language: str
+    spool: Spool, queue_ids: Sequence[str], settings: Settings, action: OperatorAction | None, language: str
 ) -> list[Replanned]:
     pool = CheckerPool(settings.terms.check.workers, settings.terms.check.timeout)
     await pool.start()
@@ -69,8 +70,8 @@ async def _replan(
         for queue_id in queue_ids:
             record = await spool.show(queue_id)
             made = await _decide(queue_id, record, directory, pool, language)
-            if given is not None and not made.complaint:
-                await spool.replan(queue_id, made.after, given, time.time())
+            if action is not None and not made.complaint:
+                await spool.replan(queue_id, made.after, action, time.time())
             done.append(made)
     finally:
         await pool.close()
@@ -81,50 +82,53 @@ async def _decide(
     queue_id: str, record: Record | None, directory: Directory, pool: CheckerPool, language: str
 ) -> Replanned:
     if record is None:
-        return Replanned(queue_id, complaint=say("no mail", language, queue_id))
+        return Replanned(queue_id, complaint=translate("no message {id} in the queue", language, id=queue_id))
     if not record.message.raw:
-        return Replanned(queue_id, complaint=say("purged", language, queue_id))
+        gone = translate("{id}: its content is purged; it cannot be decided again", language, id=queue_id)
+        return Replanned(queue_id, complaint=gone)
     if record.message.generated:
-        return Replanned(queue_id, complaint=say("a notice", language, queue_id))
-    mail = record.message
+        notice = translate("{id} is a notice of the relay: use retry or drop", language, id=queue_id)
+        return Replanned(queue_id, complaint=notice)
+    message = record.message
     try:
-        judgement = await evaluate(mail.envelope, mail.raw, mail.queue_id, mail.arrived, directory, pool)
+        evaluation = await evaluate(message.envelope, message.raw, message.queue_id, message.arrived, directory, pool)
     except MalformedMail as error:
-        return Replanned(queue_id, complaint=say("malformed", language, queue_id, error.text(language)))
-    # It was accepted: what would be refused at the door today can only be held.
+        return Replanned(queue_id, complaint=translate("{id}: {why}", language, id=queue_id, why=error.text(language)))
+    # It was accepted: what would be rejected today can only be held.
     after = tuple(
         replace(plan, disposition=Disposition.HOLD) if plan.disposition is Disposition.REFUSE else plan
-        for plan in judgement.decision.plans
+        for plan in evaluation.decision.plans
     )
     if not after:
-        return Replanned(queue_id, complaint=say("undecided", language, queue_id))
+        undecided = translate("{id}: nothing could be decided about it", language, id=queue_id)
+        return Replanned(queue_id, complaint=undecided)
     live = {delivery.plan for delivery in record.deliveries}
-    before = tuple(plan for index, plan in enumerate(mail.plans) if index in live)
+    before = tuple(plan for index, plan in enumerate(message.plans) if index in live)
     return Replanned(queue_id, before, after)
 
 
-def _show(each: Replanned, language: str) -> None:
-    click.echo(each.queue_id)
-    for sign, plans in (("-", each.before), ("+", each.after)):
+def _show(replanned: Replanned, language: str) -> None:
+    click.echo(replanned.queue_id)
+    for sign, plans in (("-", replanned.before), ("+", replanned.after)):
         for plan in plans:
-            click.echo(f"  {sign} {_told(plan, language)}")
+            click.echo(f"  {sign} {_summary(plan, language)}")
 
 
-def _told(plan: Plan, language: str) -> str:
+def _summary(plan: Plan, language: str) -> str:
     cut = sum(document.action is Action.REMOVE for document in plan.documents)
     client = f"{plan.firm}/{plan.dossier}" if plan.dossier else "-"
     to = ", ".join(plan.to) or "-"
-    words = [word(plan.disposition.value, language), client, to, f"{cut} {word('cut', language)}"]
+    words = [code_word(plan.disposition.value, language), client, to, translate("{count} cut", language, count=cut)]
     if plan.reason is not None:
         words.append(sentence(plan.reason, plan.detail, language))
     return "  ".join(words)
 
 
-def _json(each: Replanned) -> dict[str, object]:
+def _json(replanned: Replanned) -> dict[str, object]:
     return {
-        "queue_id": each.queue_id,
-        "before": [_plan(plan) for plan in each.before],
-        "after": [_plan(plan) for plan in each.after],
+        "queue_id": replanned.queue_id,
+        "before": [_plan(plan) for plan in replanned.before],
+        "after": [_plan(plan) for plan in replanned.after],
     }
 
 

@@ -26,14 +26,14 @@ def run(context: Context) -> None:
 
 
 @click.command()
-@click.option("--keep", is_flag=True, help="Leave all running, and print how to send a mail of one's own.")
-@click.option("--json", "as_json", is_flag=True, help="JSON Lines on standard output: one a mail, and the whole.")
+@click.option("--keep", is_flag=True, help="Leave all running, and print how to send a message of one's own.")
+@click.option("--json", "as_json", is_flag=True, help="JSON Lines on standard output: one a message, and the whole.")
 def demo(keep: bool, as_json: bool) -> None:
     """Start the real daemon, submit messages over real SMTP, show what arrived, was cut, is held and why."""
     values = as_json or bool(click.get_current_context().find_root().params.get("as_json"))
     if values and keep:
         raise click.UsageError("--keep speaks to a person: leave --json out")
-    playing = play(_unheard, tell=_print) if values else play(click.echo, keep=keep)
+    playing = play(_discard, tell=_print) if values else play(click.echo, keep=keep)
     try:
         right = asyncio.run(_until_stopped(playing))
     except (KeyboardInterrupt, asyncio.CancelledError):
@@ -53,5 +53,5 @@ def _print(value: dict[str, object]) -> None:
     click.echo(json.dumps(value, ensure_ascii=False))
 
 
-def _unheard(_: str) -> None:
-    """What is said to a person, when none listens."""
+def _discard(_: str) -> None:
+    """In place of the output for a person, where JSON is printed."""

@@ -34,15 +34,15 @@ def backup(context: Context, file: Path, url: str | None) -> None:
     taken = time.time()
     done = guarded(lambda: take(_place(context, url), file, taken, _progress("copied")))
     if context.as_json:
-        told = {"file": str(file), "octets": done.octets, "mails": done.messages, "taken": moment(taken)}
-        context.print_json([told])
+        values = {"file": str(file), "octets": done.octets, "mails": done.messages, "taken": moment(taken)}
+        context.print_json([values])
     else:
-        click.echo(f"{file}: {done.messages} mails, {done.octets} octets, sound. It holds invoices: keep it secret.")
+        click.echo(f"{file}: {done.messages} messages, {done.octets} octets, sound. It holds invoices: keep it secret.")
 
 
 @spool.command()
 @click.argument("file", metavar="FILE", type=_file)
-@click.option("--force", is_flag=True, help="Also when the spool there holds undelivered mails; it is set aside.")
+@click.option("--force", is_flag=True, help="Also when the spool there holds undelivered messages; it is set aside.")
 @spool_option
 @options
 def restore(context: Context, file: Path, force: bool, url: str | None) -> None:
@@ -56,7 +56,7 @@ def restore(context: Context, file: Path, force: bool, url: str | None) -> None:
         replaced = None if done.replaced is None else str(done.replaced)
         context.print_json([{"spool": str(path), "mails": done.messages, "held": done.held, "replaced": replaced}])
         return
-    click.echo(f"{path}: {done.messages} mails restored")
+    click.echo(f"{path}: {done.messages} messages restored")
     if done.replaced is not None:
         click.echo(f"the spool that was there is kept in {done.replaced}")
     if done.held:
@@ -71,17 +71,17 @@ def restore(context: Context, file: Path, force: bool, url: str | None) -> None:
 def check(context: Context, file: Path | None, url: str | None) -> None:
     """Read every page and every message of the spool, or of the backup FILE, against their digests. Exit 1: damaged."""
     path = file or guarded(lambda: _place(context, url))
-    found = guarded(lambda: verify(path, _progress("checked")))
+    result = guarded(lambda: verify(path, _progress("checked")))
     if context.as_json:
-        told = {"file": str(path), "schema": found.schema, "mails": found.messages}
-        context.print_json([told | {"deliveries": found.deliveries, "faults": found.faults}])
+        values = {"file": str(path), "schema": result.schema, "mails": result.messages}
+        context.print_json([values | {"deliveries": result.deliveries, "faults": result.faults}])
     else:
-        states = ", ".join(f"{number} {state}" for state, number in found.deliveries.items()) or "none"
-        click.echo(f"{path}: schema {found.schema}, {found.messages} mails, deliveries: {states}")
-        click.echo("sound" if not found.faults else f"damaged, {len(found.faults)} faults:")
-        for fault in found.faults:
+        states = ", ".join(f"{number} {state}" for state, number in result.deliveries.items()) or "none"
+        click.echo(f"{path}: schema {result.schema}, {result.messages} messages, deliveries: {states}")
+        click.echo("sound" if not result.faults else f"damaged, {len(result.faults)} faults:")
+        for fault in result.faults:
             click.echo(f"  {fault}")
-    if found.faults:
+    if result.faults:
         sys.exit(NO)
 
 
@@ -93,11 +93,11 @@ def _progress(word: str) -> Progress:
     """A line on a terminal that counts up; silent elsewhere."""
     last = -1
 
-    def told(share: float) -> None:
+    def show(share: float) -> None:
         nonlocal last
         percent = int(share * 100)
         if percent != last and sys.stderr.isatty():
             last = percent
             click.echo(f"\r{percent:3d} % {word}" + ("\n" if percent == 100 else ""), nl=False, err=True)
 
-    return told
+    return show

@@ -1,4 +1,4 @@
-"""`agiris-relay users`: lines of a users file (`listen[].users_file`), for AUTH at the SMTP door."""
+"""`agiris-relay users`: lines of a users file (`listen[].users_file`), for SMTP AUTH."""
 
 import json
 import sys
@@ -11,7 +11,7 @@ from relay.settings.users import make_user_line
 
 @click.group()
 def users() -> None:
-    """Users of the SMTP door."""
+    """SMTP users."""
 
 
 @users.command()

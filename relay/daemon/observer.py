@@ -28,7 +28,7 @@ from relay.observability.events import (
 from relay.observability.log import event_log
 from relay.observability.observer import Observer as TypedObserver
 from relay.observability.observer import domains
-from relay.reasons import Reason
+from relay.reasons import Reason, describe
 from relay.replies import Deferred, Delivered, Failed, OutcomeUnknown, Reply, Stage
 from relay.spool.port import Spool, SpoolError
 
@@ -164,7 +164,7 @@ class Observer(TypedObserver):
             queue_id=queue_id,
             delivery=f"{queue_id}.{done.number}" if done.number else None,
             operator=done.by,
-            why=done.text or None,
+            why=describe(done.text) or None,
             ordered=datetime.fromtimestamp(done.at, UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
         )
 

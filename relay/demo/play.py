@@ -2,7 +2,7 @@
 
 import asyncio
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,9 +60,11 @@ async def _act(stage: Stage, receiver: Receiver, say: Say, tell: Tell) -> bool:
     again = await asyncio.to_thread(stage.submit, acts[0].recipient, acts[0].mail())
     await receiver.wait_relayed(sum(scene.to is not None for scene in acts), ARRIVAL_SECONDS)
     deliveries = await _settled(stage)
+    in_french = await stage.command("queue", "list", "--all", "--language", "fr")
+    french = {delivery["id"]: delivery["detail"] for delivery in in_french}
     endings = [_judge(scene, reply, receiver, deliveries) for scene, reply in zip(acts, replies, strict=True)]
     for number, ending in enumerate(endings, 1):
-        _show(number, ending, say)
+        _show(number, ending, french, say)
         tell(_values(ending))
     same = str(again) == str(replies[0])
     say(f"\n{'✓' if same else '✗'} the first mail submitted once more: answered {again}, stored and sent once")
@@ -121,7 +123,7 @@ def _values(ending: SceneResult) -> dict[str, Any]:
     }
 
 
-def _show(number: int, ending: SceneResult, say: Say) -> None:
+def _show(number: int, ending: SceneResult, french: Mapping[str, str], say: Say) -> None:
     scene = ending.scene
     say(f"\n{'✗' if ending.faults else '✓'} {number}. {scene.title}")
     say(f"    sent to   {scene.recipient}: {', '.join(each.filename for each in scene.attached)}")
@@ -138,8 +140,8 @@ def _show(number: int, ending: SceneResult, say: Say) -> None:
         if delivery["reason"]:
             reason = Reason(delivery["reason"])
             say(f"    {delivery['state']:<9} {sentence(reason, delivery.get('detail') or '')}  [{reason}]")
-            say(f"              {sentence(reason, delivery.get('detail') or '', 'fr')}")
-            say(f"    to mend   {fix(reason)}")
+            say(f"              {sentence(reason, french.get(delivery['id'], ''), 'fr')}")
+            say(f"    to fix    {fix(reason)}")
     for fault in ending.faults:
         say(f"    NOT RIGHT {fault}")
 

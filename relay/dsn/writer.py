@@ -15,10 +15,10 @@ from email.utils import format_datetime
 from hashlib import sha256
 
 from relay.dsn.bounces import from_utf8_xtext
+from relay.locale.catalogue import marked, translate
 from relay.mime.header_writer import header
 from relay.mime.headers import read_header
 from relay.mime.message import MalformedMail
-from relay.reasons import french_spacing
 from relay.single_line import single_line
 
 MAX_RETURNED = 32 * 1024
@@ -28,21 +28,14 @@ MAX_RETURNED_WHOLE = 10 * 1024 * 1024
 """Octets of an original that a report gives back whole (RET=FULL); a larger report would itself not be taken."""
 
 _SUBJECTS = {
-    "failed": "Message non remis / Undelivered mail",
-    "delayed": "Message retardé / Delayed mail (still being retried)",
-    "relayed": "Message transmis / Relayed message",
+    "failed": marked("Undelivered message"),
+    "delayed": marked("Delayed message (still being retried)"),
+    "relayed": marked("Relayed message"),
 }
-_FRENCH = {
-    "failed": "Le message ci-dessous n'a pas pu être remis. Aucune nouvelle tentative ne sera faite.",
-    "delayed": "Le message ci-dessous n'a pas encore pu être remis. Les tentatives continuent ; vous n'avez rien à"
-    " faire.",
-    "relayed": "Le message ci-dessous a été transmis au serveur de messagerie suivant, qui n'enverra pas d'autre"
-    " confirmation.",
-}
-_ENGLISH = {
-    "failed": "The mail below could not be delivered. It will not be tried again.",
-    "delayed": "The mail below could not be delivered yet. It is being retried: you need not do anything.",
-    "relayed": "The message below was relayed to the next mail server, which sends no further confirmation.",
+_TEXTS = {
+    "failed": marked("The message below could not be delivered. It will not be tried again."),
+    "delayed": marked("The message below could not be delivered yet. It is being retried: you need not do anything."),
+    "relayed": marked("The message below was relayed to the next mail server, which sends no further confirmation."),
 }
 
 
@@ -110,7 +103,7 @@ def _top(hostname: str, queue_id: str, to: str, at: float, action: str, boundary
             ("Date", _date(at)),
             ("From", f"Mail Delivery System <MAILER-DAEMON@{hostname}>"),
             ("To", to),  # not ASCII: as it is (rfc6532#3)
-            ("Subject", _SUBJECTS[action]),
+            ("Subject", f"{translate(_SUBJECTS[action], 'fr')} / {_SUBJECTS[action]}"),
             ("Message-ID", f"<{queue_id}@{hostname}>"),
             ("Auto-Submitted", "auto-replied"),  # rfc3834#5
             ("MIME-Version", "1.0"),
@@ -127,7 +120,7 @@ def _join(parts: Sequence[bytes], boundary: str) -> bytes:
 
 def _explain(action: str, notices: Sequence[Notice], hostname: str, original_id: str) -> str:
     told = [f"  {notice.recipient}\n    {notice.diagnostic or notice.status}" for notice in notices]
-    french, english = french_spacing(_FRENCH[action]), _ENGLISH[action]
+    french, english = translate(_TEXTS[action], "fr"), _TEXTS[action]
     closing = f"{hostname}  {original_id}".rstrip()
     return "\n\n".join([french, english, "\n".join(_printable_lines(told)), closing]) + "\n"
 

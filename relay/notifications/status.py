@@ -62,7 +62,7 @@ _MEANINGS = {
 
 
 def status_report(
-    mail: Message,
+    message: Message,
     delivery: Delivery,
     transition: Transition,
     *,
@@ -75,47 +75,50 @@ def status_report(
     sent. smarthost: by which it leaves.
 
     Never to the null sender and never about a message of our own (rfc3464#2); NOTIFY is honoured (rfc3461#4.1). It
-    speaks
-    of the addresses the platform wrote to. The Agiris address is the firm's affair, so of the next hop's reply it tells
-    the codes, not the text, which may repeat the address.
+    names the addresses the platform wrote to. The Agiris address is the firm's affair, so of the next hop's reply it
+    gives the codes, not the text, which may repeat the address.
     """
-    if mail.generated or not mail.envelope.sender or transition.report not in _ACTION:
+    if message.generated or not message.envelope.sender or transition.report not in _ACTION:
         return ()
     action, wish, unknown = _ACTION[transition.report]
-    answers = set(mail.plans[delivery.plan].answers)
-    about = [each for each in mail.envelope.recipients if each.address in answers and _wished(each, wish)]
+    answers = set(message.plans[delivery.plan].answers)
+    about = [
+        recipient
+        for recipient in message.envelope.recipients
+        if recipient.address in answers and _wished(recipient, wish)
+    ]
     if not about:
         return ()
     code, enhanced = _codes(transition.reply)
     notices = [
         Notice(
-            recipient=each.address,
+            recipient=recipient.address,
             action=action,
             status=enhanced or unknown,
-            diagnostic=" ".join(part for part in (code, enhanced, _MEANINGS.get(enhanced[2:], "")) if part)
-            if code
-            else "",
-            orcpt=each.orcpt,
+            diagnostic=_diagnostic(code, enhanced),
+            orcpt=recipient.orcpt,
             tried=now,
-            until=mail.arrived + retry.give_up if action == "delayed" else None,
+            until=message.arrived + retry.give_up if action == "delayed" else None,
         )
-        for each in about
+        for recipient in about
     ]
     queue_id = new_queue_id()
     raw = report(
         hostname=hostname,
         queue_id=queue_id,
-        to=mail.envelope.sender,
+        to=message.envelope.sender,
         at=now,
-        arrived=mail.arrived,
+        arrived=message.arrived,
         notices=notices,
-        original=mail.raw,
-        original_id=mail.queue_id,
-        envid=mail.envelope.envid,
-        whole=mail.envelope.ret == "FULL",
+        original=message.raw,
+        original_id=message.queue_id,
+        envid=message.envelope.envid,
+        whole=message.envelope.ret == "FULL",
     )
     return (
-        generated(queue_id=queue_id, to=mail.envelope.sender, raw=raw, now=now, hostname=hostname, smarthost=smarthost),
+        generated(
+            queue_id=queue_id, to=message.envelope.sender, raw=raw, now=now, hostname=hostname, smarthost=smarthost
+        ),
     )
 
 
@@ -130,9 +133,9 @@ def _codes(reply: str) -> tuple[str, str]:
 
 def _diagnostic(code: str, enhanced: str) -> str:
     parts = (code, enhanced, _MEANINGS.get(enhanced[2:], ""))
-    return " ".join(each for each in parts if each) if code else ""
+    return " ".join(part for part in parts if part) if code else ""
 
 
 def _wished(recipient: Recipient, wish: str) -> bool:
-    """Without NOTIFY, failures and delays are told (rfc3461#4.1)."""
+    """Without NOTIFY, failures and delays are reported (rfc3461#4.1)."""
     return wish in recipient.notify or (not recipient.notify and wish != "SUCCESS")

@@ -1,43 +1,35 @@
-"""A decision told: the JSON of `explain --json` (shared/CLI.md) and the lines a person reads."""
+"""A decision explained: the JSON of `explain --json` and the lines a person reads."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from relay.inspection import Severity
+from relay.locale.catalogue import marked_in, translate, translate_in
 from relay.model import Action, Disposition, Document, DocumentPart, Plan, Role
-from relay.reasons import fix, french, french_spacing, sentence
+from relay.reasons import code, fix, sentence
 from relay.routing.decision import Decision
 from relay.routing.directory import Directory
 
 _GRAVEST = (Disposition.REFUSE, Disposition.HOLD, Disposition.WITHHOLD, Disposition.RELAY)
 
-_WORDS: Mapping[str, tuple[str, str]] = {
-    Disposition.RELAY: ("relayed", "relayé"),
-    Disposition.HOLD: ("held", "retenu"),
-    Disposition.WITHHOLD: ("withheld", "non transmis"),
-    Disposition.REFUSE: ("refused", "refusé"),
-    Role.SALE: ("sale", "vente"),
-    Role.PURCHASE: ("purchase", "achat"),
-    Role.STATEMENT: ("statement", "relevé"),
-    Role.UNKNOWN: ("unknown", "inconnu"),
-    DocumentPart.FACTURX: ("Factur-X", "Factur-X"),
-    DocumentPart.ORIGINAL: ("original PDF", "PDF d'origine"),
-    DocumentPart.OTHER: ("other document", "autre document"),
-    DocumentPart.XML: ("XML", "XML"),
-    Action.KEEP: ("kept", "conservé"),
-    Action.REMOVE: ("removed", "retiré"),
-    "client": ("client", "dossier"),
-    "recipient": ("recipient", "destinataire"),
-    "header": ("header", "en-tête"),
-    "siren": ("SIREN", "SIREN"),
-    "nobody": ("unknown", "inconnu"),
-    "decision": ("decision", "décision"),
-    "mail": ("mail", "message"),
-    "to": ("to", "à"),
-    "no address": ("no address", "sans adresse"),
-    "role": ("role", "rôle"),
-    "how": ("how it was decided", "comment cela a été décidé"),
-    "mend": ("what to do", "que faire"),
+_WORDS: Mapping[str, str] = {
+    Disposition.RELAY: marked_in("explain", "relayed"),
+    Disposition.HOLD: marked_in("explain", "held"),
+    Disposition.WITHHOLD: marked_in("explain", "withheld"),
+    Disposition.REFUSE: marked_in("explain", "rejected"),
+    Role.SALE: marked_in("explain", "sale"),
+    Role.PURCHASE: marked_in("explain", "purchase"),
+    Role.STATEMENT: marked_in("explain", "statement"),
+    Role.UNKNOWN: marked_in("explain", "unknown"),
+    DocumentPart.FACTURX: marked_in("explain", "Factur-X"),
+    DocumentPart.ORIGINAL: marked_in("explain", "original PDF"),
+    DocumentPart.OTHER: marked_in("explain", "other document"),
+    DocumentPart.XML: marked_in("explain", "XML"),
+    Action.KEEP: marked_in("explain", "kept"),
+    Action.REMOVE: marked_in("explain", "removed"),
+    "recipient": marked_in("explain", "recipient"),
+    "header": marked_in("explain", "header"),
+    "siren": marked_in("explain", "SIREN"),
 }
 
 
@@ -57,41 +49,44 @@ def as_json(decision: Decision, directory: Directory, language: str = "en") -> d
 
 def lines(decision: Decision, directory: Directory, language: str = "en") -> Iterable[str]:
     """The same for a person, in "en" or "fr"."""
-    say, colon = _speaker(language), french_spacing(" :") if language == "fr" else ":"
     yield from _head(decision, directory, language)
     for number, plan in enumerate(decision.plans, 1):
-        to = ", ".join(plan.to) or say("no address")
-        head = f"{say('mail')} {number} {say('to')} {to}{colon} {say(plan.disposition)}"
-        yield f"{head}, {say('role')}{colon} {say(plan.role)}"
+        yield translate(
+            "message {number} to {addresses}: {disposition}, role: {role}",
+            language,
+            number=number,
+            addresses=", ".join(plan.to) or translate("no address", language),
+            disposition=_word(plan.disposition, language),
+            role=_word(plan.role, language),
+        )
         for document in plan.documents:
-            what = f"{say(document.part)}, {say(document.action)}"
-            yield f"  {document.filename or '-'}{colon} {what}{_verdict(document, language)}"
+            what = f"{_word(document.part, language)}, {_word(document.action, language)}"
+            what += f", {_verdict(document, language)}"
+            yield translate("  {name}: {what}", language, name=document.filename or "-", what=what)
         if plan.reason is not None:
             yield f"  {sentence(plan.reason, plan.detail, language)}"
-            yield f"  {say('mend')}{colon} {fix(plan.reason, language)}"
-    yield f"{say('how')}{colon}"
+            yield translate("  what to do: {fix}", language, fix=fix(plan.reason, language))
+    yield translate("how it was decided:", language)
     for step in decision.steps:
         yield f"  {step.text(language)}"
 
 
 def _head(decision: Decision, directory: Directory, language: str) -> Iterable[str]:
-    say, colon = _speaker(language), french_spacing(" :") if language == "fr" else ":"
-    for client in dict.fromkeys((plan.firm, plan.dossier, plan.by) for plan in decision.plans):
-        firm, dossier, by = client
+    for firm, dossier, by in dict.fromkeys((plan.firm, plan.dossier, plan.by) for plan in decision.plans):
         if dossier is None:
-            yield f"{say('client')}{colon} {say('nobody')}"
+            yield translate("client: unknown", language)
         else:
             known = directory.terms.clients.get(f"{firm}/{dossier}")
-            name = f" {known.name}" if known and known.name else ""
-            yield f"{say('client')}{colon} {firm}/{dossier}{name} ({say(by) if by else '?'})"
+            name = f"{firm}/{dossier}" + (f" {known.name}" if known and known.name else "")
+            yield translate("client: {name} ({by})", language, name=name, by=_word(by, language) if by else "?")
     gravest = _gravest(decision)
     if gravest is not None:
-        yield f"{say('decision')}{colon} {say(Disposition.REFUSE if decision.refusal else gravest.disposition)}"
+        disposition = Disposition.REFUSE if decision.refusal else gravest.disposition
+        yield translate("decision: {disposition}", language, disposition=_word(disposition, language))
 
 
-def _speaker(language: str) -> Any:
-    place = 1 if language == "fr" else 0
-    return lambda word: _WORDS[word][place]
+def _word(of: str, language: str) -> str:
+    return translate_in("explain", _WORDS[of], language)
 
 
 def _gravest(decision: Decision) -> Plan | None:
@@ -147,5 +142,4 @@ def _document(document: Document) -> dict[str, Any]:
 def _verdict(document: Document, language: str) -> str:
     errors = [each.rule for each in document.report.findings if each.severity is Severity.ERROR]
     shown = ", ".join(dict.fromkeys(errors))
-    verdict = document.report.verdict.value
-    return f", {french(verdict) if language == 'fr' else verdict}" + (f" ({shown})" if shown else "")
+    return code(document.report.verdict.value, language) + (f" ({shown})" if shown else "")

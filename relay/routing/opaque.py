@@ -15,7 +15,7 @@ from relay.mime.classification import (
 )
 from relay.mime.message import Entity, MimeMessage
 from relay.mime.transfer_decoder import KNOWN, Problem
-from relay.reasons import Reason
+from relay.reasons import Detail, Reason
 from relay.routing.document_group import DecisionContext, RuleResult, hold
 from relay.routing.documents import body_text
 from relay.routing.policy import Policy
@@ -45,8 +45,8 @@ def document_links(message: MimeMessage) -> tuple[str, ...]:
 def why_no_document(message: MimeMessage) -> str:
     """What a message without a document is, as the detail of its reason; "" when nothing tells."""
     if kind := automatic_kind(message):
-        return f" ({kind})"
-    return f" (links: {len(links)})" if (links := document_links(message)) else ""
+        return str(Detail(kind.replace(" ", "_")))
+    return str(Detail("links", {"count": len(links)})) if (links := document_links(message)) else ""
 
 
 # Two parsers may read such a message in two ways; ours must not pass what the next one finds a document in.

@@ -8,7 +8,7 @@ from relay.mime.classification import is_signed
 from relay.mime.headers import after_mbox_line
 from relay.mime.rewriting import merge, part_cuts, recodings, size
 from relay.model import Action, Disposition, Document, DocumentPart, Plan, Span
-from relay.reasons import Reason
+from relay.reasons import Detail, Reason
 from relay.routing.client import Identified, Unidentified
 from relay.routing.document_group import DecisionContext, DocumentGroup, RuleResult, hold
 from relay.routing.outgoing_header import edit_header
@@ -192,7 +192,8 @@ def _fitting(unit: DocumentGroup, destination: Destination, octets: int) -> Rule
     if len(unit.core) > destination.max_attachments:
         return hold(Reason.TOO_MANY_ATTACHMENTS, f"{len(unit.core)} > {destination.max_attachments}")
     if octets > destination.max_mail_size:
-        return hold(Reason.TOO_LARGE, f"{octets / UNIT:.1f} MiB > {destination.max_mail_size / UNIT:.1f} MiB")
+        sizes = {"size": octets / UNIT, "limit": destination.max_mail_size / UNIT}
+        return hold(Reason.TOO_LARGE, str(Detail("sizes", sizes)))
     return unit.ruling
 
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from relay.inspection import Severity, Verdict
 from relay.lifecycle import after_claim
 from relay.model import Claim, Delivery, Disposition, Event, Message, Plan, Sameness, State
-from relay.reasons import DAMAGED, Reason, copy_of, sentence
+from relay.reasons import DAMAGED, Reason, copy_of, reason_text
 from relay.spool.port import PeriodStatistics, Reservation, Stored
 
 WHOLE_MESSAGE = -1
@@ -197,8 +197,7 @@ def first_events(new: Iterable[NewDelivery], at: float) -> Iterator[Event]:
     for each in new:
         delivery = each.delivery
         if delivery.state not in _LIVE:
-            text = sentence(delivery.reason, delivery.detail) if delivery.reason else ""
-            yield Event(at, delivery.number, str(delivery.state), text)
+            yield Event(at, delivery.number, str(delivery.state), reason_text(delivery.reason, delivery.detail))
 
 
 @dataclass

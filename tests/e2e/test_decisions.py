@@ -25,7 +25,7 @@ from relay import serialization
 from relay.demo.receiver import Arrival, Receiver
 from relay.mime.rewriting import render
 from relay.model import Action, Disposition, Plan
-from relay.reasons import SENTENCES, Reason
+from relay.reasons import SENTENCES, Reason, describe
 from relay.replies import Reply
 from relay.routing.decision import Decision
 from relay.routing.policy import Policy, Terms
@@ -175,7 +175,7 @@ def expected(plan: Plan, told: Mapping[str, Any]) -> dict[str, Any]:
         "to": told.get("to", plan.to[0] if plan.to else None),
         "reason": held,
         "keep": told.get("keep", keep) if state == "delivered" else None,
-        "detail": str(told.get("detail", "")) in plan.detail,
+        "detail": str(told.get("detail", "")) in describe(plan.detail),
     }
 
 
@@ -196,7 +196,7 @@ def outcome(row: Row) -> list[dict[str, Any]]:
                 "to": arrived.recipient if arrived else line["recipient"],
                 "reason": line["reason"],
                 "keep": names(arrived, plan) if arrived and plan else None,
-                "detail": plan is not None and (line["detail"] or "") == plan.detail,
+                "detail": plan is not None and (line["detail"] or "") == describe(plan.detail),
             }
         )
     return seen

@@ -161,7 +161,7 @@ async def test_the_steps_to_the_first_client_deliver_a_message(receiver: Receive
         trial.with_ports(relay_yaml.read_text("utf-8")).replace("format: auto", "format: json"), "utf-8"
     )
     shutil.copy(tmp_path / "mail.eml", trial.folder)
-    assert "mail 1 to 00054321@agiris.example: relayed" in await shell(explain, trial.folder)
+    assert "message 1 to 00054321@agiris.example: relayed" in await shell(explain, trial.folder)
     assert await trial.start(), trial.log.read_text(encoding="utf-8")
     try:
         await shell(submit, trial.folder)

@@ -8,7 +8,7 @@ import pytest
 from relay.inspection import Kind, Party
 from relay.lifecycle import Transition, return_unattempted, step
 from relay.model import Disposition, Event, OperatorAction, Retry, State
-from relay.reasons import Reason, copy_of
+from relay.reasons import Reason, copy_of, describe
 from relay.replies import Deferred, Delivered, Failed, Reply, Stage
 from relay.spool.port import Query, Reservation, Spool, SpoolError
 from tests.spool.conftest import Clock
@@ -431,7 +431,7 @@ class TestOrders:
         (held,) = await spool.apply_action(
             given.queue_id, None, OperatorAction("hold", "anne", "wait for Bob"), clock.now
         )
-        assert (held.state, held.reason, held.detail) == (State.HELD, Reason.BY_OPERATOR, ": wait for Bob")
+        assert (held.state, held.reason, describe(held.detail)) == (State.HELD, Reason.BY_OPERATOR, ": wait for Bob")
         assert await spool.claim(clock.now, 60, 9) == ()
         (free,) = await spool.apply_action(given.queue_id, 1, OperatorAction("release", "anne"), clock.now)
         assert (free.state, free.reason, free.next_attempt) == (State.QUEUED, None, clock.now)

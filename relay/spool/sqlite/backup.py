@@ -10,7 +10,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from relay.model import Event, State
-from relay.reasons import Reason, sentence
+from relay.reasons import Reason, reason_text
 from relay.spool.port import SpoolError
 from relay.spool.sqlite import database, lock, queries, rows
 from relay.spool.sqlite import lock as sqlite_lock
@@ -249,7 +249,7 @@ def _taken(db: sqlite3.Connection, source: Path) -> str:
 
 def _hold(db: sqlite3.Connection, taken_at: str, now: float, by: str) -> int:
     live = rows.deliveries(db, _LIVE)
-    text = sentence(Reason.RESTORED, taken_at)
+    text = reason_text(Reason.RESTORED, taken_at)
     for each in live:
         held = replace(
             each,

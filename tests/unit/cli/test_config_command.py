@@ -15,13 +15,13 @@ def run(*words: str) -> Result:
     return CliRunner().invoke(config, list(words))
 
 
-def test_check_of_a_sound_configuration(tmp_path: Path) -> None:
+def test_check_of_a_sound_configuration_ends_0(tmp_path: Path) -> None:
     result = run("check", "--config", str(write(tmp_path, a=COMPLETE)))
     assert (result.exit_code, result.stderr) == (0, "")
     assert result.stdout == f"{tmp_path}: sound: 1 firm, 1 client, 0 warnings (read as user {user()})\n"
 
 
-def test_check_of_a_faulty_one(tmp_path: Path) -> None:
+def test_check_of_a_faulty_configuration_ends_78_with_every_fault(tmp_path: Path) -> None:
     result = run("check", "--config", str(write(tmp_path, a=COMPLETE.replace("false", "oui"))))
     assert (result.exit_code, result.stdout) == (78, "")
     assert result.stderr.startswith(f"{tmp_path}/firms/a.yaml:5:19: error: ")
@@ -36,7 +36,7 @@ def test_check_counts_what_it_does_not_show(tmp_path: Path) -> None:
     assert json.loads(last) == {"ok": False, "errors": 120, "warnings": 2, "user": user()}
 
 
-def test_check_as_json(tmp_path: Path) -> None:
+def test_check_as_json_is_one_fault_a_line_and_a_summary(tmp_path: Path) -> None:
     folder = write(tmp_path, a=COMPLETE.replace("false", "oui"))
     result = run("check", "--config", str(folder), "--json")
     assert result.exit_code == 78
@@ -47,7 +47,7 @@ def test_check_as_json(tmp_path: Path) -> None:
     assert json.loads(result.stdout) == {"ok": True, "firms": 1, "clients": 1, "warnings": 0, "user": user()}
 
 
-def test_warnings_do_not_fail(tmp_path: Path) -> None:
+def test_check_with_warnings_alone_ends_0(tmp_path: Path) -> None:
     folder = write(tmp_path, relay=RELAY + "retry: {warn_after: 6 d}\n", a=COMPLETE)
     result = run("check", "--config", str(folder))
     assert result.exit_code == 0
@@ -66,7 +66,7 @@ def test_show_masks_the_password(tmp_path: Path) -> None:
         assert "hunter2" not in result.stdout
 
 
-def test_show_tells_value_and_origin(tmp_path: Path) -> None:
+def test_show_prints_each_value_with_its_origin(tmp_path: Path) -> None:
     result = run("show", "--config", str(write(tmp_path)), "--client", "1")
     assert result.exit_code == 0
     assert f"  original_pdf: false  ({tmp_path}/firms/a.yaml:4)\n" in result.stdout
@@ -74,12 +74,12 @@ def test_show_tells_value_and_origin(tmp_path: Path) -> None:
     assert "  smarthost: default  (default)\n" in result.stdout
 
 
-def test_show_of_an_unknown_client_is_no(tmp_path: Path) -> None:
+def test_show_of_an_unknown_client_ends_1(tmp_path: Path) -> None:
     result = run("show", "--config", str(write(tmp_path)), "--client", "9")
     assert (result.exit_code, result.stderr) == (1, "no client 9\n")
 
 
-def test_show_of_a_faulty_configuration(tmp_path: Path) -> None:
+def test_show_of_a_faulty_configuration_ends_78(tmp_path: Path) -> None:
     result = run("show", "--config", str(write(tmp_path, a="")))
     assert result.exit_code == 78
     assert "the file is empty" in result.stderr
@@ -100,7 +100,7 @@ def test_schema_of_both_files() -> None:
     assert json.loads(run("schema", "--file", "firm").stdout) == both["firm"]
 
 
-def test_show_tells_a_number_from_a_switch(tmp_path: Path) -> None:
+def test_show_prints_numbers_and_switches_differently(tmp_path: Path) -> None:
     write(tmp_path, relay=RELAY + "accept: {max_mails_per_minute_per_host: 0, max_recipients: 1}\n")
     said = run("show", "--config", str(tmp_path)).stdout.splitlines()
     assert "accept.max_mails_per_minute_per_host: 0" in said

@@ -58,7 +58,7 @@ def test_a_line_of_a_zone_file_has_no_string_that_dns_would_refuse(tmp_path: Pat
 
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
-def test_a_key_of_the_readme_s_command_is_taken(tmp_path: Path) -> None:
+def test_a_key_made_by_the_command_of_the_readme_is_accepted(tmp_path: Path) -> None:
     subprocess.run(["openssl", "genrsa", "-out", str(tmp_path / "k.pem"), "2048"], check=True, capture_output=True)
     place = str(folder(tmp_path, (tmp_path / "k.pem").read_bytes()))
     public = subprocess.run(
@@ -103,7 +103,7 @@ def test_the_key_alone_is_checked(tmp_path: Path) -> None:
         ("v=DKIM1; t=s:y; {p}", "t=y: the domain only tests DKIM, receivers may treat its mails as unsigned"),
     ],
 )
-def test_a_record_that_does_not_fit_is_told(tmp_path: Path, record: str, fault: str) -> None:
+def test_a_record_that_does_not_fit_is_reported_with_its_fault(tmp_path: Path, record: str, fault: str) -> None:
     record = record.replace("{p}", key("rsa").record().rpartition("; ")[2])
     place = str(folder(tmp_path, pem("rsa")))
     result = run("check", "-", "--config", place, given=record)
@@ -138,7 +138,7 @@ def test_what_receivers_also_take_fits() -> None:
     ],
 )
 @pytest.mark.parametrize("command", ["record", "check"])
-def test_a_key_that_cannot_be_used_is_told_with_its_place(
+def test_an_unusable_key_is_reported_with_its_position(
     tmp_path: Path, command: str, content: bytes | None, mode: int, words: str
 ) -> None:
     place = folder(tmp_path, content if content else pem("rsa"), mode)

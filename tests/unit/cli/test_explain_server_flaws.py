@@ -23,7 +23,7 @@ CASES = {
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_explain_says_what_the_server_refuses(name: str, tmp_path: Path) -> None:
+def test_explain_prints_what_the_server_would_reject(name: str, tmp_path: Path) -> None:
     raw, refusal = CASES[name]
     (tmp_path / "mail.eml").write_bytes(raw)
     more = ["--recipient", "one@export.relay.example", "--config", str(write(tmp_path))]

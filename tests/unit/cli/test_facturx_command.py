@@ -83,7 +83,7 @@ def test_a_name_in_an_invoice_cannot_drive_the_terminal(folder: Path) -> None:
     assert "\u009b" not in done.stdout.decode()
 
 
-def test_an_empty_folder_is_a_no(tmp_path: Path) -> None:
+def test_an_empty_folder_ends_1(tmp_path: Path) -> None:
     done = run(tmp_path, str(tmp_path))
     assert (done.returncode, done.stdout) == (1, b"")
     assert done.stderr

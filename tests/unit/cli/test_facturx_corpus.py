@@ -67,7 +67,7 @@ NAMES = [row["file"] for row in corpus.rows()]
 
 @pytest.mark.parametrize("french", ["warning", "error"])
 @pytest.mark.parametrize("name", NAMES)
-def test_full(name: str, french: str) -> None:
+def test_the_verdict_on_a_file_of_the_corpus_at_level_full(name: str, french: str) -> None:
     row, report = case(name), reports("full", french)[name]
     assert report["verdict"] == expected(row, french), report["findings"]
     assert report["kind"] == KINDS.get(row["kind"], row["kind"])
@@ -105,7 +105,7 @@ def test_the_rules_broken_are_those_of_the_oracles(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_structure_sees_all_but_the_business_rules(name: str) -> None:
+def test_level_structure_checks_all_but_the_business_rules(name: str) -> None:
     row, report = case(name), reports("structure", "warning")[name]
     only_rules = row["schematron_fatal"] and not row["container"] and name not in UNKNOWN_GUIDELINE
     wanted = expected(row, "warning")

@@ -8,25 +8,25 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.cli import messages
 from relay.cli.explain import explain
-from relay.cli.queue_view import clean, record_lines, table, unmoved
+from relay.cli.queue_view import clean, code_word, not_moved, record_lines, table
 from relay.inspection import Verdict
 from relay.lifecycle import step
+from relay.locale.catalogue import french_spacing, translate
 from relay.mime.message import MalformedMail
 from relay.mime.parser import parse
 from relay.model import Action, Delivery, Disposition, DocumentPart, Event, Retry, Role, State
 from relay.reasons import (
     DAMAGED,
-    SENTENCES,
+    PHRASES,
+    Detail,
     Reason,
     copy_of,
     defect,
+    describe,
     failure_fix,
     fix,
-    french,
-    french_spacing,
-    retold,
+    reason_text,
     sentence,
     two_clients,
 )
@@ -36,6 +36,7 @@ from relay.routing.trace_steps import SENTENCES as STEPS
 from relay.routing.trace_steps import Step
 from relay.spool.delivery_rules import ACTION_EVENTS
 from relay.spool.port import Record
+from tests.support.catalogue import entries, forms
 from tests.support.config_faults import write
 from tests.support.spooled import facturx, mail, plan
 
@@ -78,9 +79,8 @@ def record(reason: Reason, detail: str) -> Record:
         delivery(number=3, state=State.FAILED, detail=gave_up()),
         delivery(number=4, reason=Reason.MALFORMED_MAIL, detail=DAMAGED),
     )
-    told = sentence(reason, detail)
     history = [
-        Event(1.0, 2, "held", told),
+        Event(1.0, 2, "held", reason_text(reason, detail)),
         Event(1.0, 0, "message_corrupt", DAMAGED),
         Event(1.0, 2, "released", "", "anne"),
     ]
@@ -94,6 +94,10 @@ def gave_up() -> str:
     return step(old, Deferred(Reply(451, "4.3.0", ""), Stage.DATA), 10_000_000.0, Retry()).detail
 
 
+def links(count: int) -> str:
+    return str(Detail("links", {"count": count}))
+
+
 def bare(text: str) -> str:
     """`text` without what is no language: commands and keys in backquotes, addresses, codes that are typed back."""
     text = re.sub(rf"--\w+|\b({'|'.join(State)})\b", "", text)
@@ -102,7 +106,7 @@ def bare(text: str) -> str:
 
 
 @pytest.mark.parametrize("reason", Reason)
-def test_queue_show_in_french(reason: Reason) -> None:
+def test_queue_show_in_french_has_no_english_word(reason: Reason) -> None:
     shown = record(reason, "multipart/mixed" if reason is Reason.MALFORMED_MAIL else "")
     for told in [*record_lines(shown, "fr"), *(table([each], "fr")[0] for each in shown.deliveries)]:
         assert not ENGLISH.search(bare(told)), told
@@ -110,30 +114,35 @@ def test_queue_show_in_french(reason: Reason) -> None:
     assert "history" in english and sentence(reason, shown.deliveries[1].detail) in english
 
 
-def test_orders_that_do_not_apply_in_french() -> None:
+def test_why_an_order_does_not_apply_has_no_english_word_in_french() -> None:
     for each, verb in (
         (delivery(recipient=None), "release"),
         (delivery(state=State.ACTIVE), "hold"),
         (delivery(state=State.DELIVERED), "retry"),
     ):
-        assert not ENGLISH.search(bare(unmoved(each, verb, "fr"))), each
-        assert unmoved(each, verb, "en") != unmoved(each, verb, "fr")
+        assert not ENGLISH.search(bare(not_moved(each, verb, "fr"))), each
+        assert not_moved(each, verb, "en") != not_moved(each, verb, "fr")
 
 
 def test_every_code_that_is_shown_has_a_french_word() -> None:
     for closed in (Disposition, Role, DocumentPart, Action, Verdict):
         for code in closed:
-            assert messages.word(code.value, "fr") != code.value, code
-            assert messages.word(code.value, "en") == code.value
+            assert code_word(code.value, "fr") != code.value, code
+            assert code_word(code.value, "en") == code.value
     for what in (*State, *HISTORY, *ACTION_EVENTS.values(), "replanned", "message_corrupt", "withheld", "held"):
-        assert messages.word(what, "fr") != what, what
-    for english, said in messages._SENTENCES.values():
-        assert english.count("{}") == said.count("{}")
-        assert not ENGLISH.search(bare(said)), said
+        assert code_word(what, "fr") != what, what
 
 
-def test_a_mail_given_up_is_told_in_french() -> None:
-    assert french(gave_up()) == "abandonné après 900 tentatives en 2778 h\u202f; dernière réponse\u00a0: 451 4.3.0"
+def test_no_translation_holds_an_english_word() -> None:
+    for message in entries():
+        for text in forms(message) if not message.context else ():
+            assert not ENGLISH.search(bare(re.sub(r"\{\w+\}|\bdocument\b", "", text))), text
+
+
+def test_why_a_delivery_was_given_up_is_shown_in_french() -> None:
+    assert (
+        describe(gave_up(), "fr") == "abandonné après 900 tentatives en 2778 h\u202f; dernière réponse\u00a0: 451 4.3.0"
+    )
 
 
 MALFORMED = [
@@ -145,7 +154,7 @@ MALFORMED = [
 
 
 @pytest.mark.parametrize("raw", MALFORMED, ids=["empty", "long header", "many parts", "deep"])
-def test_what_cannot_be_read_is_told_in_both_languages(raw: bytes, tmp_path: Path) -> None:
+def test_why_a_message_cannot_be_read_is_shown_in_both_languages(raw: bytes, tmp_path: Path) -> None:
     with pytest.raises(MalformedMail) as caught:
         parse(raw)
     error = caught.value
@@ -163,37 +172,63 @@ def test_what_cannot_be_read_is_told_in_both_languages(raw: bytes, tmp_path: Pat
 
 
 @pytest.mark.parametrize("name", [*sorted(_AMBIGUOUS), DAMAGED, "multipart/mixed", "message/rfc822"])
-def test_each_defect_that_holds_a_mail_has_its_words(name: str) -> None:
+def test_each_defect_that_holds_a_message_has_its_words(name: str) -> None:
     english, said = sentence(Reason.MALFORMED_MAIL, name), sentence(Reason.MALFORMED_MAIL, name, "fr")
     assert english.endswith(defect(name)) and said.endswith(defect(name, "fr"))
     assert defect(name, "fr") != name != "" and not ENGLISH.search(bare(said.replace("Content-", "")))
 
 
 def test_links_are_counted_in_french() -> None:
-    assert sentence(Reason.NO_DOCUMENT, " (links: 2)", "fr").endswith("(liens\u00a0: 2)")
+    assert sentence(Reason.NO_DOCUMENT, links(2), "fr").endswith(" (liens\u00a0: 2)")
 
 
-def test_a_firm_called_message_is_no_media_type() -> None:
+def test_a_firm_named_message_is_not_read_as_a_media_type() -> None:
     assert sentence(Reason.AMBIGUOUS_CLIENT, "message/1, message/2", "fr").endswith("message/1, message/2")
 
 
 @given(st.sampled_from(list(Reason)), st.text(st.characters(codec="utf-8"), max_size=30))
-def test_a_sentence_of_the_history_is_retold(reason: Reason, detail: str) -> None:
-    kept = sentence(reason, detail)
-    assert retold(kept, "en") == kept
-    if not any(detail in each.en for each in SENTENCES.values()):
-        assert retold(kept, "fr") == sentence(reason, detail, "fr")
+def test_a_reason_in_a_history_is_shown_as_its_sentence(reason: Reason, detail: str) -> None:
+    for language in ("en", "fr"):
+        assert describe(reason_text(reason, detail), language) == sentence(reason, detail, language)
 
 
 @pytest.mark.parametrize("reason", Reason)
 @pytest.mark.parametrize("detail", ["", "7", "purchases", "a@x.example"])
-def test_a_sentence_with_a_usual_detail_is_retold(reason: Reason, detail: str) -> None:
-    assert retold(sentence(reason, detail), "fr") == sentence(reason, detail, "fr")
+def test_a_reason_with_a_usual_detail_is_shown_as_its_sentence(reason: Reason, detail: str) -> None:
+    assert describe(reason_text(reason, detail), "fr") == sentence(reason, detail, "fr")
 
 
-def test_what_an_operator_or_a_server_wrote_stays_as_it_is() -> None:
-    assert retold("ask Mme Martin first", "fr") == "ask Mme Martin first"
-    assert retold("550 5.1.1 no such user", "fr") == "550 5.1.1 no such user"
+@pytest.mark.parametrize(
+    "text",
+    [
+        "ask Mme Martin first",
+        "550 5.1.1 no such user",
+        "",
+        "{",
+        '{"id": ',
+        '{"id": "sold"}',
+        '{"id": "links", "values": {}}',
+        '{"id": "links", "values": [1]}',
+        '{"id": ["links"], "values": {}}',
+        '{"id": "unknown_identifier", "values": {"count": 2}}',
+        '{"id": "wrong_client", "values": {}}',
+        '{"id": "wrong_client", "values": {"detail": 7}}',
+        "gave up after 3 attempts in 9 h; the last answer was: 451 4.3.0",
+        "the connection does not transmit documents",
+    ],
+)
+def test_what_is_no_identifier_of_ours_stays_as_it_is(text: str) -> None:
+    """An operator's words, a server's, a sentence of an earlier version, an identifier of a later one."""
+    assert describe(text, "fr") == describe(text, "en") == text
+
+
+def test_a_phrase_and_a_reason_have_different_identifiers() -> None:
+    assert not PHRASES.keys() & set(Reason)
+
+
+def test_quotes_braces_and_surrogates_in_a_detail_come_back() -> None:
+    held = reason_text(Reason.UNKNOWN_CLIENT, 'a"\udce9{count}\\@x')
+    assert describe(held).endswith('for a"\udce9{count}\\@x')
 
 
 FILES = Path(__file__).parents[3]
@@ -202,22 +237,19 @@ BAD_SPACE = re.compile(r" [:;?!»](?!\S)|« ")
 
 
 def french_texts() -> list[str]:
-    """Every French sentence of the tables, and of what is rendered from them."""
-    texts = [text for each in SENTENCES.values() for text in (each.fr, each.fix_fr)]
+    """Every French sentence of the catalogue, and of what is rendered from it."""
+    texts = [translate(message.id, "fr") for message in entries() if isinstance(message.id, str)]
+    texts += [french_spacing(text) for message in entries() for text in forms(message)]
     texts += [sentence(reason, "x", "fr") for reason in Reason] + [fix(reason, "fr") for reason in Reason]
     texts += [Step(code, "x").text("fr") for code in STEPS]
-    texts += [
-        messages.say(key, "fr", *["x"] * english.count("{}")) for key, (english, _) in messages._SENTENCES.items()
-    ]
-    texts += [messages.word(term, "fr") for term in messages._FRENCH]
     texts += [defect(name, "fr", "9") for name in [*sorted(_AMBIGUOUS), DAMAGED, "empty", "multipart/mixed"]]
-    texts += [french(" (links: 2)"), french(gave_up()), french(two_clients("X-Dossier", "a/1", "siren", None))]
+    texts += [describe(each, "fr") for each in (links(2), gave_up(), two_clients("X-Dossier", "a/1", "siren", None))]
     texts += [failure_fix(reply, "fr") for reply in ("550 5.1.1 x", "554 5.7.1 x")]
     texts += [line for reason in Reason for line in record_lines(record(reason, ""), "fr")]
     return texts
 
 
-def test_french_has_the_spaces_of_its_typography() -> None:
+def test_every_french_sentence_has_the_spaces_of_its_typography() -> None:
     for text in french_texts():
         assert not BAD_SPACE.search(text), text
     assert any("\u00a0:" in text for text in french_texts()) and any("\u202f;" in text for text in french_texts())
@@ -240,7 +272,7 @@ def test_the_french_of_a_page_has_the_spaces_of_its_typography(page: str) -> Non
         ("`share_with_firm: true`, 10:30", "`share_with_firm: true`, 10:30"),
     ],
 )
-def test_french_spacing(text: str, spaced: str) -> None:
+def test_french_spacing_replaces_the_spaces_that_must_not_break(text: str, spaced: str) -> None:
     assert french_spacing(text) == french_spacing(spaced) == spaced
 
 
@@ -264,7 +296,7 @@ def test_french_spacing(text: str, spaced: str) -> None:
         "supprim",
     ],
 )
-def test_wording_that_was_replaced_is_gone(old: str) -> None:
+def test_replaced_french_wording_is_not_used_again(old: str) -> None:
     told = [
         *french_texts(),
         *((FILES / page).read_text(encoding="utf-8") for page in ("README.md", "config/README.md")),
@@ -289,12 +321,13 @@ def test_wording_that_was_replaced_is_gone(old: str) -> None:
         ),
     ],
 )
-def test_a_contradiction_in_french(detail: str, said: str) -> None:
+def test_a_contradiction_is_shown_in_french(detail: str, said: str) -> None:
     assert sentence(Reason.CONTRADICTION, detail, "fr").endswith(said)
-    assert retold(sentence(Reason.CONTRADICTION, detail), "fr") == sentence(Reason.CONTRADICTION, detail, "fr")
+    kept = reason_text(Reason.CONTRADICTION, detail)
+    assert describe(kept, "fr") == sentence(Reason.CONTRADICTION, detail, "fr")
 
 
-def test_a_terminal_shows_the_spaces_of_french() -> None:
+def test_clean_keeps_the_spaces_of_french_and_drops_control_characters() -> None:
     assert clean("a\u00a0: b\u202f; c\x07") == "a\u00a0: b\u202f; c?"
 
 
@@ -307,7 +340,7 @@ def test_a_copy_says_in_french_what_it_shares_with_the_first() -> None:
     ]
 
 
-def test_the_way_to_the_role_is_told_in_french() -> None:
+def test_the_identifier_behind_a_role_is_shown_in_french() -> None:
     given = mail(plan("a@x", role_by="elimination"), plan("b@x", role_by="BT-47 (0002)"))
     shown = [*record_lines(Record(given, (delivery(), delivery(number=2, plan=1)), ()), "fr")]
     assert "  rôle d'après élimination (aucun identifiant du client dans la facture)" in shown

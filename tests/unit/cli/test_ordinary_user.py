@@ -95,7 +95,7 @@ def told(done: subprocess.CompletedProcess[str]) -> None:
 
 
 @pytest.mark.parametrize("words", ON_SPOOL, ids=" ".join)
-def test_the_spool_of_another_user(host: Path, words: tuple[str, ...]) -> None:
+def test_commands_on_the_spool_of_another_user_say_which_user_may(host: Path, words: tuple[str, ...]) -> None:
     (host / "config").chmod(0o755)
     done = run_as(OTHER, host, *words)
     told(done)
@@ -104,7 +104,9 @@ def test_the_spool_of_another_user(host: Path, words: tuple[str, ...]) -> None:
 
 @pytest.mark.parametrize("words", (*ON_CONFIG, *ON_SPOOL), ids=" ".join)
 @pytest.mark.parametrize("mode", [0o700, 0o755], ids=["closed folder", "closed secrets"])
-def test_the_configuration_of_another_user(host: Path, words: tuple[str, ...], mode: int) -> None:
+def test_commands_on_the_configuration_of_another_user_say_which_user_may(
+    host: Path, words: tuple[str, ...], mode: int
+) -> None:
     """With an open folder, the secrets that relay.yaml names are closed all the same."""
     (host / "config").chmod(mode)
     done = run_as(OTHER, host, *(word.format(host=host) for word in words))
@@ -112,7 +114,7 @@ def test_the_configuration_of_another_user(host: Path, words: tuple[str, ...], m
     assert done.returncode == (78 if mode == 0o700 or words in ON_CONFIG else 2)
 
 
-def test_the_owner_is_told_nothing(host: Path) -> None:
+def test_the_owner_gets_no_hint(host: Path) -> None:
     (host / "config").chmod(0o700)
     for words, code in ((("config", "check"), 0), (("queue", "list"), 1), (("spool", "check"), 0)):
         done = run_as(OWNER, host, *words)
@@ -156,7 +158,9 @@ def may_execute_python() -> bool:
 
 
 @pytest.mark.parametrize(("mode", "code"), [(0o700, 78), (0o755, 78)], ids=["closed folder", "closed secrets"])
-def test_the_daemon_of_another_user(host: Path, mode: int, code: int) -> None:
+def test_the_daemon_with_the_configuration_of_another_user_says_which_user_may(
+    host: Path, mode: int, code: int
+) -> None:
     if not may_execute_python():
         pytest.skip("the interpreter, which reads the configuration in a process of its own, is closed to others")
     (host / "config").chmod(mode)
@@ -165,7 +169,7 @@ def test_the_daemon_of_another_user(host: Path, mode: int, code: int) -> None:
     assert done.returncode == code
 
 
-async def test_a_spool_of_another_user_is_told_at_start(host: Path) -> None:
+async def test_the_daemon_reports_a_spool_of_another_user_at_start(host: Path) -> None:
     settings = replace(
         Settings(terms=Terms("relay.example", ("*@export.example",))), spool=f"sqlite://{host}/spool/spool.db"
     )

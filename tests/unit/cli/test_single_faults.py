@@ -74,7 +74,7 @@ def test_a_fault_elsewhere_in_relay_yaml_is_a_warning(folder: Path, relay: str) 
     assert "warning: " in result.stderr
 
 
-def test_a_sound_configuration_is_no_warning(folder: Path) -> None:
+def test_a_sound_configuration_gives_no_warning(folder: Path) -> None:
     assert run(folder, "spool", "check").stderr == ""
 
 

@@ -17,7 +17,7 @@ def test_the_line_is_one_of_a_users_file() -> None:
 
 
 @pytest.mark.parametrize(("name", "given"), [("a:b", b"x\n"), ("a", b"\n"), ("a", b""), ("a", b"\xff\n")])
-def test_what_auth_could_not_give_is_wrong_usage(name: str, given: bytes) -> None:
+def test_a_name_or_password_that_auth_cannot_carry_is_wrong_usage(name: str, given: bytes) -> None:
     result = CliRunner().invoke(main, ["users", "add", name], input=given)
     assert result.exit_code == 2 and result.stdout == "" and "Traceback" not in result.output
 

@@ -58,7 +58,7 @@ def test_text_and_html_tell_the_same(language: str) -> None:
     assert "BR-FR-1<b>" in text
     assert "<b>" not in html
     assert message["Auto-Submitted"] == "auto-generated"
-    assert "12  " + {"fr": "messages acceptés", "en": "mails accepted"}[language] in text
+    assert "12  " + {"fr": "messages acceptés", "en": "messages accepted"}[language] in text
 
 
 def test_with_nothing_held_there_is_nothing_to_do() -> None:
@@ -176,9 +176,9 @@ async def test_a_firm_of_which_nothing_has_come_yet_gets_no_digest() -> None:
 @pytest.mark.parametrize(
     ("count", "french", "english"),
     [
-        (0, "0  message accepté\n", "0  mails accepted\n"),
-        (1, "1  message accepté\n", "1  mail accepted\n"),
-        (2, "2  messages acceptés\n", "2  mails accepted\n"),
+        (0, "0  message accepté\n", "0  messages accepted\n"),
+        (1, "1  message accepté\n", "1  message accepted\n"),
+        (2, "2  messages acceptés\n", "2  messages accepted\n"),
     ],
 )
 def test_figures_have_their_plurals(count: int, french: str, english: str) -> None:

@@ -51,7 +51,7 @@ def test_a_failure_is_reported_to_the_sender_from_the_null_sender() -> None:
     assert b"x@y.example" not in report.raw
 
 
-def test_a_delay_is_reported_as_such() -> None:
+def test_a_delay_is_reported_to_the_sender_as_delayed() -> None:
     (report,) = send(mail(), LATE)
     bounce = parse_dsn(report.raw)
     assert bounce is not None
@@ -73,11 +73,11 @@ def test_a_delay_is_reported_as_such() -> None:
         (mail(sender="", notify=frozenset({"SUCCESS"})), RELAYED),
     ],
 )
-def test_nobody_is_told_who_must_not_be(about: Message, transition: Transition) -> None:
+def test_no_status_notification_is_sent_where_none_may_be(about: Message, transition: Transition) -> None:
     assert send(about, transition) == ()
 
 
-def test_success_is_told_as_relayed_on_request() -> None:
+def test_success_is_reported_as_relayed_on_request() -> None:
     (report,) = send(mail(notify=frozenset({"SUCCESS", "FAILURE"})), RELAYED)
     bounce = parse_dsn(report.raw)
     assert bounce is not None
@@ -95,7 +95,9 @@ def test_success_is_told_as_relayed_on_request() -> None:
         ("p@x.example", {"SUCCESS"}, True, False),
     ],
 )
-def test_whether_success_is_to_be_told(sender: str, notify: set[str], own: bool, asked: bool) -> None:
+def test_success_is_reported_only_on_request_and_never_to_the_null_sender(
+    sender: str, notify: set[str], own: bool, asked: bool
+) -> None:
     assert mail(sender, frozenset(notify), own).wants_success_notice(0) == asked
 
 
@@ -116,7 +118,7 @@ def test_ret_full_returns_the_message(ret: str | None, whole: bool) -> None:
         ("smarthost of a@agiris.example is gone", None),
     ],
 )
-def test_the_codes_of_a_reply_are_told_and_not_its_text(reply: str, told: str | None) -> None:
+def test_a_status_notification_gives_the_codes_of_a_reply_and_not_its_text(reply: str, told: str | None) -> None:
     (report,) = send(mail(), replace(FAILED, reply=reply))
     message = message_from_bytes(report.raw, policy=policy.default)
     status = next(part for part in message.walk() if part.get_content_type() == "message/delivery-status")
@@ -141,7 +143,7 @@ def held(number: int, reason: Reason = Reason.WRONG_CLIENT) -> Item:
     )
 
 
-def test_a_thousand_held_mails_are_one_notice_that_can_be_read() -> None:
+def test_a_thousand_held_messages_make_one_short_notice() -> None:
     made = tell([held(number) for number in range(1000)])
     text = body(made)
     assert text.count("00012345") == MAX_LISTED
@@ -150,7 +152,7 @@ def test_a_thousand_held_mails_are_one_notice_that_can_be_read() -> None:
     assert message_from_bytes(made.raw, policy=policy.default)["Subject"] == "Cabinet Durand\u00a0: 1000 retenus"
 
 
-def test_each_cause_has_its_sentence_and_its_mend_in_both_languages() -> None:
+def test_each_cause_has_its_sentence_and_its_fix_in_both_languages() -> None:
     late = Item("late", delivery(queue_id="QL", state=State.DEFERRED, last_reply="451 4.4.1 no connection"))
     items = [held(1), held(2, Reason.UNKNOWN_CLIENT), late]
     french, english = body(tell(items)), body(tell(items, "en"))
@@ -189,14 +191,14 @@ def failed(reply: str) -> Item:
         ("552 5.2.2 mailbox full", False),
     ],
 )
-def test_the_fix_of_a_wrong_address_is_a_new_plan_for_retry_goes_to_the_old_one(reply: str, replan: bool) -> None:
+def test_the_fix_of_a_wrong_address_is_replan_and_of_another_cause_retry(reply: str, replan: bool) -> None:
     for language in ("fr", "en"):
         text = body(tell([failed(reply)], language))
         assert ("agiris-relay queue replan ID" in text, "agiris-relay queue retry ID" in text) == (replan, not replan)
         assert reply in text
 
 
-def test_a_notice_of_late_messages_only_asks_for_nothing() -> None:
+def test_a_notice_of_late_messages_alone_asks_for_nothing() -> None:
     late = Item("late", delivery(queue_id="QL", state=State.DEFERRED, last_reply="451 4.4.1 no connection"))
     for language, decide, wait in (
         ("fr", "Les pièces suivantes attendent votre décision.", "vous n'avez rien à faire."),

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from relay.model import Action, Disposition, Plan
-from relay.reasons import Reason
+from relay.reasons import Reason, describe
 from relay.routing.decision import Decision
 from tests.support.decisions import setting
 
@@ -41,7 +41,7 @@ def compare(plan: Plan, expected: Mapping[str, Any], decision: Decision) -> None
     seen = told(plan)
     assert {key: seen[key] for key in wanted} == wanted
     if detail is not None:
-        assert str(detail) in plan.detail
+        assert str(detail) in describe(plan.detail)
     assert set(steps) <= {step.code for step in decision.steps}
 
 

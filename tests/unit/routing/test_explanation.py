@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
+from relay.locale.catalogue import translate
 from relay.reasons import SENTENCES as REASONS
 from relay.reasons import Reason
 from relay.routing.explanation import as_json, lines
@@ -24,7 +25,7 @@ def explained(row: dict[str, Any], language: str = "en") -> dict[str, Any]:
     return told
 
 
-def test_the_contract_of_explain() -> None:
+def test_explain_as_json_has_the_keys_of_its_contract() -> None:
     told = explained({"mail": {"parts": PAIR}})
     assert told["client"] == {"firm": "durand", "dossier": "100", "by": "recipient", "name": "Boulangerie Martin"}
     assert (told["disposition"], told["reason"]) == ("relay", None)
@@ -37,19 +38,19 @@ def test_the_contract_of_explain() -> None:
     assert [step["step"] for step in told["steps"]][:1] == ["paired_by_content"]
 
 
-def test_what_is_held_is_explained_with_its_mend() -> None:
+def test_a_held_message_is_explained_with_its_fix() -> None:
     told = explained({"mail": {"to": ["box@export.test"], "parts": [{"pdf": {"name": "a.pdf"}}]}}, "fr")
     assert (told["client"], told["disposition"], told["reason"]) == (None, "hold", "unknown_client")
     assert "box@export.test" in told["text"]
     assert "replan" in told["mend"]
 
 
-def test_a_refusal_is_one() -> None:
+def test_a_rejected_message_has_the_disposition_refuse() -> None:
     told = explained({"mail": {"parts": [{"pdf": {}}]}, "settings": {"check": {"on_missing": "refuse"}}})
     assert (told["disposition"], told["reason"]) == ("refuse", "no_facturx")
 
 
-def test_the_gravest_of_several_mails_speaks_for_all() -> None:
+def test_of_several_messages_the_gravest_disposition_is_shown() -> None:
     parts = [{"facturx": {"name": "f.pdf"}}, {"file": {"name": "z.zip", "media_type": "application/zip"}}]
     told = explained({"mail": {"parts": parts}})
     assert (told["disposition"], told["reason"]) == ("hold", "attachment_type")
@@ -57,7 +58,7 @@ def test_the_gravest_of_several_mails_speaks_for_all() -> None:
 
 
 @pytest.mark.parametrize(("language", "words"), [("en", ["Factur-X, kept", "removed"]), ("fr", ["conservé", "retiré"])])
-def test_lines_for_a_person(language: str, words: list[str]) -> None:
+def test_the_lines_for_a_person_name_client_address_and_actions(language: str, words: list[str]) -> None:
     case = setting({"mail": {"parts": PAIR}})
     text = "\n".join(lines(case.decide(), case.directory, language))
     assert "durand/100 Boulangerie Martin" in text
@@ -78,7 +79,7 @@ def test_lines_for_a_person(language: str, words: list[str]) -> None:
         ({"lacks": ["vat"], "only": True}, "nothing that the invoice does not: 2 → 1", "rien d'autre que la facture"),
     ],
 )
-def test_the_evidence_for_a_removed_document_is_told_in_both_languages(
+def test_the_evidence_for_a_removed_document_is_shown_in_both_languages(
     fields: dict[str, object], en: str, fr: str
 ) -> None:
     original = {"pdf": {"name": "o.pdf", "mentions": ["F-1"], **fields}}
@@ -87,14 +88,26 @@ def test_the_evidence_for_a_removed_document_is_told_in_both_languages(
         assert words in "\n".join(lines(case.decide(), case.directory, language))
 
 
-def test_every_step_and_reason_is_told_in_both_languages() -> None:
-    for code, (english, french) in SENTENCES.items():
+def test_every_step_and_reason_has_a_sentence_in_both_languages() -> None:
+    for code in SENTENCES:
+        english, french = Step(code, "x").text("en"), Step(code, "x").text("fr")
         assert english and french and english != french, code
-        assert "{}" not in Step(code, "x").text("fr")
+        assert "{" not in english + french
     assert set(REASONS) == set(Reason)
-    for reason, sentence in REASONS.items():
-        assert ("{detail}" in sentence.en) == ("{detail}" in sentence.fr), reason
-        assert sentence.fix_en and sentence.fix_fr
+    for reason, source in REASONS.items():
+        assert ("{detail}" in source.text) == ("{detail}" in translate(source.text, "fr")), reason
+        assert source.fix and translate(source.fix, "fr") != source.fix
+
+
+def test_every_step_and_reason_is_used() -> None:
+    relay = Path(__file__).parents[3] / "relay"
+    code = "".join(
+        file.read_text("utf-8") for file in relay.rglob("*.py") if file.name not in ("reasons.py", "trace_steps.py")
+    )
+    for step in SENTENCES:
+        assert f'"{step}"' in code or step.startswith("identified_by_"), step
+    for reason in Reason:
+        assert f"Reason.{reason.name}" in code, reason
 
 
 def test_no_detail_holds_a_file_name() -> None:

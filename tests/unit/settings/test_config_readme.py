@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
+from relay.locale.catalogue import translate
 from relay.reasons import SENTENCES, Reason
 from relay.settings.json_schema import schemas
 from relay.settings.load import load
@@ -109,5 +110,5 @@ def test_every_reason_is_told_with_its_sentence_and_mend() -> None:
     table = {row[0].strip("`"): row[1:] for row in rows("## Why a document is held, withheld or refused")}
     assert set(table) == {reason.value for reason in Reason}
     for reason, text in SENTENCES.items():
-        expected = [f"{text.en}<br>{text.fr}", f"{text.fix_en}<br>{text.fix_fr}"]
+        expected = [f"{source}<br>{translate(source, 'fr')}" for source in (text.text, text.fix)]
         assert table[reason] == [each.replace("{detail}", "…").replace("|", "\\|") for each in expected], reason
