@@ -107,7 +107,7 @@ class Disposition(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """One outgoing mail as data (DESIGN rule 4): frozen at acceptance, the same octets at every attempt.
+    """One outgoing message as data: frozen at acceptance, the same octets at every attempt.
 
     to: RCPT TO of the outgoing mail; empty when no address is known (then it can only be held).
     cuts: octets of the raw mail that do not leave, ascending, disjoint. prepend: header fields put on top, CRLF lines.
@@ -116,7 +116,7 @@ class Plan:
     role_by: the identifier of the invoice that tells the role ("BT-47 (0002)"), "elimination", or "" for neither;
     of several invoices each way once, with commas.
     recodings: texts with 8-bit octets, ascending; they leave as they are wherever the next hop offers 8BITMIME.
-    destination, smarthost: names; what they mean is looked up at each attempt (rule 7).
+    destination, smarthost: names; what they mean is looked up at each attempt.
     """
 
     disposition: Disposition

@@ -1,6 +1,6 @@
 """Every answer we speak, every outcome of an attempt, and the failure table: one place decides what a failure means.
 
-Sources: RFC 5321 §4.2 (codes), RFC 3463 (enhanced codes), the table of shared/SMTP.md."""
+Sources: RFC 5321 §4.2 (codes), RFC 3463 (enhanced codes)."""
 
 import re
 from dataclasses import dataclass
@@ -106,7 +106,7 @@ _TRANSACTION = frozenset({Stage.MAIL, Stage.RCPT, Stage.DATA, Stage.BODY})
 # RFC 4954 §6: "authenticate first", "mechanism too weak", "wrong credentials", "encryption required".
 _CREDENTIALS = frozenset({530, 534, 535, 538})
 
-# Trouble -> (code, enhanced code, what an operator reads). Doubt is temporary (DESIGN rule 3): only what the message
+# Trouble -> (code, enhanced code, what an operator reads). Doubt is temporary: only what the message
 # itself makes impossible with this next hop is permanent.
 _TROUBLES: dict[ErrorKind, tuple[int, str, str]] = {
     ErrorKind.UNRESOLVED: (451, "4.4.3", "the name of the next hop cannot be resolved"),
@@ -332,7 +332,7 @@ def remote(code: int, text: str) -> Reply:
 def classify(stage: Stage, code: int, enhanced: str, text: str) -> Outcome:
     """What the next hop's reply means for the message, when it is not the reply that lets the dialogue go on.
 
-    `Delivered` only for a 2xx to the final dot. The table of shared/SMTP.md, read from top to bottom.
+    `Delivered` only for a 2xx to the final dot. The first failure that applies decides.
     """
     reply = Reply(code, enhanced, clean(text))
     if stage is Stage.BODY and reply.accepted:

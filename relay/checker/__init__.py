@@ -1,4 +1,4 @@
-"""The pool of limited processes in which PDFs are looked at (DESIGN rule 11: never trust a PDF)."""
+"""The pool of limited processes that read untrusted content: never the main process."""
 
 from relay.checker.pool import CheckerOverloaded, CheckerPool
 

@@ -64,7 +64,7 @@ def _lower(which: int, value: int) -> None:
 
 
 RETIRE_AFTER = 5000
-"""Documents; memory was steady over 12,480 (shared/FACTURX.md), a library update may change that."""
+"""Documents; memory was steady over 12,480, a library update may change that."""
 
 RETIRE_ABOVE = 700 * 1024 * 1024
 """Octets of resident size: a hostile document may have left it swollen."""

@@ -1,4 +1,4 @@
-"""The port of the spool: one verb per fact, one commit per verb (DESIGN §6).
+"""The port of the spool: one verb per fact, one commit per verb.
 
 Engines: `memory` (reference, for tests), `sqlite` (default). Every engine passes tests/spool. Nothing here knows of
 files, rows or processes: a lease is a time, a token is a random string, and any number of nodes may claim.

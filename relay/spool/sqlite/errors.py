@@ -1,7 +1,7 @@
 """What an error of SQLite means to the relay: no space for now, durability lost, or a defect of ours.
 
 A write that failed is rolled back and nothing was promised; an fsync that failed may have dropped pages which the
-kernel now calls clean, so a second fsync proves nothing (shared/FAULTS.md D3): only reading the spool again does."""
+kernel now calls clean, so a second fsync proves nothing: only reading the spool again does."""
 
 import errno
 import sqlite3

@@ -155,7 +155,7 @@ def octets(path: Path) -> int:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make new names in `folder` durable: without this a power cut can take the file itself (shared/FAULTS.md)."""
+    """Make new names in `folder` durable: without this a power cut can take the file itself."""
     fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(fd)
