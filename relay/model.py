@@ -4,10 +4,11 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 from relay.inspection import Report
 from relay.reasons import Reason
+from relay.setting_types import Duration, Factor, Meaning, Section, SmallCount
 
 
 class Span(NamedTuple):
@@ -287,15 +288,17 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True)
-class Retry:
-    """`retry:` of relay.yaml, in seconds. `attempts`: at least so many before giving up, whatever the clock says."""
+class Retry(Section):
+    """`retry:` of relay.yaml, in seconds."""
 
-    first: float = 60.0
-    factor: float = 2.0
-    ceiling: float = 3600.0
-    warn_after: float = 4 * 3600.0
-    give_up: float = 5 * 86400.0
-    attempts: int = 5
+    first: Annotated[Duration, Meaning("wait after the first failed attempt", "2 min")] = 60.0
+    factor: Annotated[Factor, Meaning("each wait is so many times the one before", 1.5)] = 2.0
+    ceiling: Annotated[Duration, Meaning("longest wait", "30 min")] = 3600.0
+    warn_after: Annotated[Duration, Meaning("sender and operator are told that the message is late", "2 h")] = (
+        4 * 3600.0
+    )
+    give_up: Annotated[Duration, Meaning("then it is failed, and both are told", "3 d")] = 5 * 86400.0
+    attempts: Annotated[SmallCount, Meaning("at least so many before giving up, whatever the clock says", 8)] = 5
 
 
 @dataclass(frozen=True, slots=True)

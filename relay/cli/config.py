@@ -12,9 +12,9 @@ from relay import serialization
 from relay.cli.context import CONFIG_FAULT, NO, OK, USAGE, Context, fail, options
 from relay.observability.systemd import acting_as, assumed_user, current_user
 from relay.routing.policy import Client, Firm
-from relay.settings.json_schema import schemas
+from relay.setting_parsers import as_duration, as_size
 from relay.settings.load import Loaded, load
-from relay.settings.parsers import as_duration, as_size
+from relay.settings.schema import schemas
 from relay.settings.settings import Settings
 
 SHOWN = (
@@ -120,7 +120,8 @@ def show(settings: Settings, directory: Path, as_json: bool, dossier: str | None
         if daemon:
             click.echo(json.dumps({"relay": daemon}, ensure_ascii=False))
         for client in clients:
-            click.echo(json.dumps(serialization.plain(client), ensure_ascii=False))
+            value = serialization.plain(client) | {"origins": dict(client.origins)}
+            click.echo(json.dumps(value, ensure_ascii=False))
         return OK
     if daemon:
         click.echo("\n".join(_flat(daemon)))

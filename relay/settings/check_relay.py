@@ -9,9 +9,8 @@ from pathlib import Path
 
 from relay.dsn.bounces import MAX_RETURN_PATH_LOCAL
 from relay.facturx.schematron import known_rules
+from relay.setting_parsers import LOCAL, Endpoint, overlap
 from relay.settings.issues import TOP, Position, did_you_mean
-from relay.settings.parsers import LOCAL, Endpoint, overlap
-from relay.settings.relay_schema import ListenYaml, RelayYaml, SmarthostYaml
 from relay.settings.secret_files import (
     check_certificate,
     check_credential,
@@ -21,59 +20,62 @@ from relay.settings.secret_files import (
     check_secret,
     check_users,
 )
+from relay.settings.settings import Listener, RelayFile, Smarthost
 from relay.settings.validate import File
 from relay.settings.yaml_tree import Mapping, find, nearest
 
 
-def check_smarthost(file: File, name: str, model: SmarthostYaml, doors: Iterable[Endpoint], directory: Path) -> None:
-    """doors: where this relay itself listens."""
+def check_smarthost(
+    file: File, name: str, smarthost: Smarthost, endpoints: Iterable[Endpoint], directory: Path
+) -> None:
+    """endpoints: where this relay itself listens."""
     node = find(file.root, "smarthosts", name)
     assert isinstance(node, Mapping)
-    _credentials(file, name, model, node)
+    _credentials(file, name, smarthost, node)
     for key, noun in (("password_file", "password"), ("token_file", "token")):
-        if (secret := getattr(model, key)) is not None:
-            _in_clear(file, model, node, noun)
+        if (secret := getattr(smarthost, key)) is not None:
+            _in_clear(file, smarthost, node, noun)
             check_credential(file, nearest(node, key), directory, secret, noun)
-    _exchangers(file, name, model, node)
-    for door in doors:
-        local = model.host in LOCAL and overlap(model.host, door.host)
-        if door.port == model.port and (model.host == door.host or local):
-            what = f'smarthost "{name}" is this relay itself ({door}): mail would loop'
+    _exchangers(file, name, smarthost, node)
+    for endpoint in endpoints:
+        local = smarthost.host in LOCAL and overlap(smarthost.host, endpoint.host)
+        if endpoint.port == smarthost.port and (smarthost.host == endpoint.host or local):
+            what = f'smarthost "{name}" is this relay itself ({endpoint}): mail would loop'
             file.error(nearest(node, "host"), what, "name the mail server that delivers")
 
 
-def _credentials(file: File, name: str, model: SmarthostYaml, node: Mapping) -> None:
-    if model.password_file is not None and model.token_file is not None:
+def _credentials(file: File, name: str, smarthost: Smarthost, node: Mapping) -> None:
+    if smarthost.password_file is not None and smarthost.token_file is not None:
         what = f'smarthost "{name}" has a password_file and a token_file'
         file.error(nearest(node, "token_file"), what, "keep one: a token is given by XOAUTH2, a password is not")
-    secret = model.password_file or model.token_file
-    if model.username is None and secret is not None:
+    secret = smarthost.password_file or smarthost.token_file
+    if smarthost.username is None and secret is not None:
         file.error(node.at, f'smarthost "{name}" has no "username"', "add username, or remove the other")
-    if model.username is not None and secret is None:
+    if smarthost.username is not None and secret is None:
         what = f'smarthost "{name}" has no "password_file"'
         file.error(node.at, what, "add password_file (or token_file), or remove the other")
 
 
-def _in_clear(file: File, model: SmarthostYaml, node: Mapping, noun: str) -> None:
-    if model.tls == "none":
+def _in_clear(file: File, smarthost: Smarthost, node: Mapping, noun: str) -> None:
+    if smarthost.tls == "none":
         what = f"the {noun} would be sent in clear"
         file.error(nearest(node, "tls"), what, "set tls: required (STARTTLS) or tls: implicit")
-    elif model.tls == "starttls":
+    elif smarthost.tls == "starttls":
         what = f"the {noun} would be sent in clear to a server that offers no STARTTLS"
         file.warning(nearest(node, "tls"), what, "set tls: required or tls: implicit")
 
 
-def _exchangers(file: File, name: str, model: SmarthostYaml, node: Mapping) -> None:
-    if not model.mx:
-        if model.mx_names:
+def _exchangers(file: File, name: str, smarthost: Smarthost, node: Mapping) -> None:
+    if not smarthost.mx:
+        if smarthost.mx_names:
             what = f'smarthost "{name}" has mx_names but no "mx"'
             file.error(nearest(node, "mx_names"), what, "add mx: true, or remove mx_names")
         return
-    if _is_address(model.host):
-        what = f"{model.host} is an address: it has no mail exchangers"
+    if _is_address(smarthost.host):
+        what = f"{smarthost.host} is an address: it has no mail exchangers"
         file.error(nearest(node, "mx"), what, "write a domain as host, or remove mx")
-    if "port" not in model.model_fields_set:
-        what = f'mail exchangers listen on port 25, and "{name}" is sent to on {model.port}'
+    if find(node, "port") is None:
+        what = f'mail exchangers listen on port 25, and "{name}" is sent to on {smarthost.port}'
         file.warning(nearest(node, "mx"), what, "add port: 25")
 
 
@@ -85,17 +87,17 @@ def _is_address(host: str) -> bool:
     return True
 
 
-def check_relay(file: File, relay: RelayYaml, directory: Path) -> None:
+def check_relay(file: File, relay: RelayFile, directory: Path) -> None:
     """Faults of a relay.yaml whose keys and values are sound one by one."""
     ListenerCheck(file, relay, directory).check()
-    doors = [listen.address for listen in relay.listen]
+    endpoints = [listen.address for listen in relay.listen]
     for name, smarthost in relay.smarthosts.items():
-        check_smarthost(file, name, smarthost, doors, directory)
-    if "hostname" not in relay.model_fields_set:
+        check_smarthost(file, name, smarthost, endpoints, directory)
+    if not file.says("hostname"):
         what = f'no "hostname": the relay introduces itself as {relay.hostname}'
         file.warning(TOP, what, "add hostname: <public name of this machine>")
     if not matcher(relay.accept.recipients).fullmatch(relay.return_path.lower()):
-        at = nearest(file.root, "return_path") if "return_path" in relay.model_fields_set else TOP
+        at = nearest(file.root, "return_path") if file.says("return_path") else TOP
         what = f"return_path {relay.return_path} is not among accept.recipients: late bounces would not come home"
         file.warning(at, what, "choose an address of accept.recipients")
     local = relay.return_path.rpartition("@")[0]
@@ -115,8 +117,8 @@ def check_relay(file: File, relay: RelayYaml, directory: Path) -> None:
         check_key(file, nearest(file.root, "dkim", "private_key"), directory, relay.dkim.private_key)
 
 
-def _severities(file: File, relay: RelayYaml) -> None:
-    if "severities" not in relay.check.model_fields_set:
+def _severities(file: File, relay: RelayFile) -> None:
+    if not file.says("check", "severities"):
         return
     given = find(file.root, "check", "severities")
     known = known_rules()
@@ -127,7 +129,7 @@ def _severities(file: File, relay: RelayYaml) -> None:
             file.warning(at, what, did_you_mean(rule, known, "The rules are"))
 
 
-def matcher(patterns: list[str]) -> re.Pattern[str]:
+def matcher(patterns: Iterable[str]) -> re.Pattern[str]:
     """One expression for the patterns of `accept.recipients`; match with the address in lower case."""
     return re.compile("|".join(".*".join(map(re.escape, pattern.split("*"))) for pattern in patterns))
 
@@ -135,7 +137,7 @@ def matcher(patterns: list[str]) -> re.Pattern[str]:
 class ListenerCheck:
     """`listen` and `http`."""
 
-    def __init__(self, file: File, relay: RelayYaml, directory: Path) -> None:
+    def __init__(self, file: File, relay: RelayFile, directory: Path) -> None:
         self._file, self._relay, self._directory = file, relay, directory
 
     def check(self) -> None:
@@ -143,20 +145,20 @@ class ListenerCheck:
             self._tls(index, listen)
             self._files(index, listen)
             self._open(index, listen)
-        doors: list[tuple[Position, Endpoint, str]] = [
+        endpoints: list[tuple[Position, Endpoint, str]] = [
             (nearest(self._file.root, "listen", index, "address"), listen.address, "listener")
             for index, listen in enumerate(self._relay.listen)
         ]
         if self._relay.http is not None:
-            doors.append((nearest(self._file.root, "http"), self._relay.http, "http"))
-        for at, door, _ in doors:
-            self._privileged(at, door)
-        for (first_at, first, _), (at, door, what) in combinations(doors, 2):
-            if first.port == door.port and overlap(first.host, door.host):
-                words = f"{what} {door} takes the port of {first} (line {first_at.line})"
+            endpoints.append((nearest(self._file.root, "http"), self._relay.http, "http"))
+        for at, endpoint, _ in endpoints:
+            self._privileged(at, endpoint)
+        for (first_at, first, _), (at, endpoint, what) in combinations(endpoints, 2):
+            if first.port == endpoint.port and overlap(first.host, endpoint.host):
+                words = f"{what} {endpoint} takes the port of {first} (line {first_at.line})"
                 self._file.error(at, words, "give it another port")
 
-    def _tls(self, index: int, listen: ListenYaml) -> None:
+    def _tls(self, index: int, listen: Listener) -> None:
         at = nearest(self._file.root, "listen", index, "tls")
         for key in ("certificate", "private_key"):
             if listen.tls != "none" and getattr(listen, key) is None:
@@ -167,7 +169,7 @@ class ListenerCheck:
             what = f"listener {listen.address} has users but tls: none: AUTH is offered over TLS only"
             self._file.error(at, what, "set tls: starttls, or remove users_file")
 
-    def _open(self, index: int, listen: ListenYaml) -> None:
+    def _open(self, index: int, listen: Listener) -> None:
         """Whether anyone on the Internet may submit messages here."""
         if listen.address.host in LOCAL and not listen.proxy_protocol:
             return
@@ -182,7 +184,7 @@ class ListenerCheck:
             fix = "name the networks of the platform, or demand AUTH: allow_networks: [] and users_file"
             self._file.warning(at, what, fix)
 
-    def _files(self, index: int, listen: ListenYaml) -> None:
+    def _files(self, index: int, listen: Listener) -> None:
         def at(key: str) -> Position:
             return nearest(self._file.root, "listen", index, key)
 
@@ -194,14 +196,14 @@ class ListenerCheck:
         if chain is not None and key is not None:
             check_pair(self._file, at("certificate"), chain, key)
         if chain is not None and listen.tls != "none":
-            hostname = self._relay.hostname if "hostname" in self._relay.model_fields_set else None
+            hostname = self._relay.hostname if self._file.says("hostname") else None
             check_certificate(self._file, at("certificate"), chain, hostname)
         if listen.users_file:
             check_users(self._file, at("users_file"), self._directory, listen.users_file)
 
-    def _privileged(self, at: Position, door: Endpoint) -> None:
-        if door.port < _first_free_port() and not _may_bind_low():
-            what = f"port {door.port} needs CAP_NET_BIND_SERVICE, which this process does not have"
+    def _privileged(self, at: Position, endpoint: Endpoint) -> None:
+        if endpoint.port < _first_free_port() and not _may_bind_low():
+            what = f"port {endpoint.port} needs CAP_NET_BIND_SERVICE, which this process does not have"
             self._file.warning(at, what, "AmbientCapabilities=CAP_NET_BIND_SERVICE in the unit, or a port above 1023")
 
 

@@ -16,7 +16,7 @@ from relay import serialization
 from relay.inspection import Severity
 from relay.routing.policy import Client
 from relay.settings.issues import ConfigIssue
-from relay.settings.settings import STATIC, Settings
+from relay.settings.settings import Settings, read_at_start
 
 TIMEOUT = 120.0
 LINE_LIMIT = 8 * 1024 * 1024
@@ -275,11 +275,13 @@ def _removal_allowed(directory: Path) -> bool:
 
 
 def _restart_needed(directory: Path, old: Settings, new: Settings) -> tuple[ConfigIssue, ...]:
-    changed = [key for key in STATIC if getattr(old, key) != getattr(new, key)]
-    if old.terms.hostname != new.terms.hostname:
-        changed.insert(0, "hostname")
     file, fix = str(directory / "relay.yaml"), "restart the daemon"
     return tuple(
         ConfigIssue(file, 0, 0, f'key "{key}" was changed: it takes a restart', fix, Severity.WARNING)
-        for key in changed
+        for key in read_at_start()
+        if _value(old, key) != _value(new, key)
     )
+
+
+def _value(settings: Settings, key: str) -> object:
+    return getattr(settings if hasattr(settings, key) else settings.terms, key)

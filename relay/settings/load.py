@@ -2,24 +2,27 @@
 
 import gc
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
+from typing import TypeVar
 
 from relay.inspection import Severity
+from relay.routing.policy import Client, Destination, Firm, Terms
+from relay.setting_parsers import InvalidValue, spool_url
+from relay.setting_types import Section
 from relay.settings import yaml_file, yaml_tree
-from relay.settings.check_clients import Clients, names
+from relay.settings.check_clients import ClientCheck
 from relay.settings.check_relay import check_relay
-from relay.settings.firm_file import FirmKept, FirmRead, FirmReader, parsed
+from relay.settings.firm_file import FirmKept, FirmRead, FirmReader, Layer, parsed
 from relay.settings.issues import TOP, ConfigIssue, ConfigIssues
-from relay.settings.parsers import InvalidValue, spool_url
-from relay.settings.relay_schema import RelayYaml
-from relay.settings.resolve import Layer, settings, spool_of
-from relay.settings.settings import Settings
+from relay.settings.settings import DaemonSettings, RelayFile, Settings, resolve_path
 from relay.settings.uniqueness import UniquenessCheck
 from relay.settings.validate import File
+
+S = TypeVar("S", bound=Section)
 
 RELAY, FIRMS = "relay.yaml", "firms"
 _SPOOL_LINE = re.compile(r"^spool:[ \t]*(\S+)", re.MULTILINE)
@@ -83,7 +86,7 @@ def load_spool_key(directory: Path) -> SpoolKey:
     if octets is None:
         return SpoolKey(None, faults.listed(str(directory)))
     file = parsed(octets, name, ConfigIssues())
-    at, value = TOP, RelayYaml.model_fields["spool"].default
+    at, value = TOP, next(setting.default for setting in RelayFile.settings() if setting.key == "spool")
     if file is not None:
         node = yaml_tree.find(file.root, "spool")
         if node is not None:
@@ -104,17 +107,16 @@ def _load(
     octets = yaml_file.octets(directory / RELAY, name, faults)
     relay_file = parsed(octets, name, faults) if octets is not None else None
     relay = _relay(relay_file) if relay_file else None
-    root = relay_file.root if relay_file else None
-    clients = Clients(relay, names(root, "destinations", "agiris"), names(root, "smarthosts"))
+    clients = ClientCheck(relay_file, relay)
     if relay_file and relay:
         check_relay(relay_file, relay, directory)
         clients.check_defaults(relay_file)
     top = Layer(RELAY, relay.defaults, yaml_tree.find(relay_file.root, "defaults")) if relay_file and relay else None
-    crossing = UniquenessCheck(clients.ours, faults, clients.served)
-    reader = FirmReader(directory, octets or b"", top, clients, crossing)
+    uniqueness = UniquenessCheck(clients.ours, faults, clients.served)
+    reader = FirmReader(directory, octets or b"", top, clients, uniqueness)
     places = _firm_files(directory, faults) if firms else []
     read = [reader.read(key, place, known.get(place), faults) for key, place in places]
-    crossing.finish()
+    uniqueness.finish()
     sound = [each for each in read if each is not None]
     if relay_file and relay and len(read) > 1 and relay.defaults.operator is None:
         at = yaml_tree.nearest(relay_file.root, "defaults")
@@ -123,7 +125,46 @@ def _load(
     if faults.errors or relay is None:
         return None, []
     found = (each for firm in sound for each in firm.clients or ())
-    return settings(directory, relay, (each.kept.firm for each in sound), found), sound
+    return _settings(directory, relay, (each.kept.firm for each in sound), found), sound
+
+
+def _settings(directory: Path, relay: RelayFile, firms: Iterable[Firm], clients: Iterable[Client]) -> Settings:
+    """The Settings of files that have no error: the files they name with absolute paths, names where they belong."""
+    daemon = {name: getattr(relay, name) for name in DaemonSettings.__dataclass_fields__}
+    smarthosts = relay.smarthosts.items()
+    daemon |= {
+        "listen": tuple(_with_paths(directory, listener) for listener in relay.listen),
+        "smarthosts": {name: replace(_with_paths(directory, smarthost), name=name) for name, smarthost in smarthosts},
+        "dkim": relay.dkim and _with_paths(directory, relay.dkim),
+        "spool": spool_of(directory, relay.spool),
+    }
+    terms = Terms(
+        hostname=relay.hostname,
+        recipients=relay.accept.recipients,
+        identify=relay.identify,
+        check=relay.check,
+        destinations={"agiris": Destination()}
+        | {name: replace(destination, name=name) for name, destination in relay.destinations.items()},
+        firms={firm.key: firm for firm in firms},
+        clients={client.key: client for client in clients},
+        return_path=relay.return_path,
+        kinds=relay.kinds,
+    )
+    return Settings(terms, relay.defaults.operator, **daemon)
+
+
+def _with_paths(directory: Path, section: S) -> S:
+    """`section` with an absolute path for each file it names."""
+    named = [setting.field for setting in section.settings() if setting.names_file]
+    given = {name: getattr(section, name) for name in named}
+    paths = {name: resolve_path(directory, value) for name, value in given.items() if value is not None}
+    return replace(section, **paths)  # type: ignore[type-var]  # every section is a dataclass
+
+
+def spool_of(directory: Path, url: str) -> str:
+    """`url` as relay.yaml in `directory` means it: with an absolute path."""
+    path = url.removeprefix("sqlite:")
+    return url if path.startswith("///") else f"sqlite://{(directory / path).absolute()}"
 
 
 def _signatures(directory: Path) -> dict[Path, tuple[int, ...]]:
@@ -142,9 +183,9 @@ def _changed(before: dict[Path, tuple[int, ...]], after: dict[Path, tuple[int, .
     return {path for path, _ in before.items() ^ after.items()}
 
 
-def _relay(file: File) -> RelayYaml | None:
-    file.tell_twice()
-    return file.read(RelayYaml, file.root, yaml_tree.plain(file.root))
+def _relay(file: File) -> RelayFile | None:
+    file.report_duplicate_keys()
+    return file.read(RelayFile, file.root)
 
 
 def _firm_files(directory: Path, faults: ConfigIssues) -> list[tuple[str, str]]:

@@ -4,10 +4,10 @@ import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from relay.settings.firm_schema import ClientYaml
+from relay.routing.policy import Addresses, Client
+from relay.setting_parsers import fold
 from relay.settings.issues import ConfigIssues, Position
-from relay.settings.parsers import fold
-from relay.settings.yaml_tree import Node, nearest
+from relay.settings.yaml_tree import Mapping, nearest
 
 DOSSIER, RECIPIENT, AGIRIS, SIREN, SIRET = "dossier", "recipient", "agiris", "siren", "siret"
 
@@ -26,23 +26,25 @@ class UniqueKey(NamedTuple):
         return Position(self.line, self.column)
 
 
-def claims(client: ClientYaml, node: Node, *, by_siren: bool) -> list[UniqueKey]:
+def unique_keys(client: Client, node: Mapping, *, by_siren: bool) -> list[UniqueKey]:
     """What `client`, which stands at `node`, claims. by_siren: clients are known by their SIREN at all."""
-    found = [UniqueKey(DOSSIER, client.dossier, client.dossier, *nearest(node, "dossier"))]
+    dossier, entries = client.dossier, node.entries
+    keys = [UniqueKey(DOSSIER, dossier, dossier, *entries["dossier"].node.at)]
     for index, address in enumerate(client.recipients):
-        found.append(UniqueKey(RECIPIENT, client.dossier, address, *nearest(node, "recipients", index)))
-    for key, address in _agiris(client).items():
-        found.append(UniqueKey(AGIRIS, client.dossier, address, *nearest(node, "agiris_address", key)))
+        keys.append(UniqueKey(RECIPIENT, dossier, address, *nearest(node, "recipients", index)))
+    for kind, address in _agiris(client.addresses).items():
+        keys.append(UniqueKey(AGIRIS, dossier, address, *nearest(node, "agiris_address", kind)))
     siren = client.siren or (client.siret or "")[:9]
     if siren and by_siren:
         kind = SIREN if client.siret is None else SIRET
-        found.append(UniqueKey(kind, client.dossier, siren, *nearest(node, "siren" if client.siren else "siret")))
-    return found
+        keys.append(UniqueKey(kind, dossier, siren, *nearest(node, "siren" if client.siren else "siret")))
+    return keys
 
 
-def _agiris(client: ClientYaml) -> dict[str, str]:
+def _agiris(to: Addresses) -> dict[str, str]:
     """Key -> address, each address under the first key that names it."""
-    to = client.agiris_address
+    if to.purchases is not None and to.purchases == to.sales == to.credit_notes == to.statements:
+        return {"purchases": to.purchases}
     given = {"purchases": to.purchases, "sales": to.sales, "credit_notes": to.credit_notes, "statements": to.statements}
     first: dict[str, str] = {}
     for key, address in given.items():

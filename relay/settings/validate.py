@@ -1,15 +1,16 @@
-"""A tree against its model: every fault with its place, in our words and never in pydantic's."""
+"""A tree against the declaration of its settings: every issue with its place, in our words and never in pydantic's."""
 
 from collections.abc import Iterable
 from functools import cache
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
-from pydantic import BaseModel, ValidationError
+from pydantic import TypeAdapter, ValidationError
 
+from relay.setting_parsers import InvalidValue
 from relay.settings.issues import ConfigIssues, Position, did_you_mean
-from relay.settings.yaml_tree import Mapping, Node, Scalar, Sequence, find, nearest
+from relay.settings.yaml_tree import Mapping, Node, Scalar, Sequence, find, nearest, plain
 
-M = TypeVar("M", bound=BaseModel)
+S = TypeVar("S")
 Path = tuple[str | int, ...]
 
 _SINGULAR = {
@@ -32,50 +33,53 @@ _SECRETS = frozenset({"password", "passwd", "secret", "token", "pass", "mot_de_p
 
 
 class File:
-    """One parsed file: where faults of it are told, and what its parts are called."""
+    """One parsed file: where its issues are collected, and what its parts are called."""
 
-    def __init__(self, file: str, root: Mapping, faults: ConfigIssues) -> None:
+    def __init__(self, file: str, root: Mapping, issues: ConfigIssues) -> None:
         self.file = file
         self.root = root
-        self._faults = faults
+        self._issues = issues
 
     def error(self, at: Position, what: str, fix: str = "") -> None:
-        self._faults.error(self.file, at, what, fix)
+        self._issues.error(self.file, at, what, fix)
 
     def warning(self, at: Position, what: str, fix: str = "") -> None:
-        self._faults.warning(self.file, at, what, fix)
+        self._issues.warning(self.file, at, what, fix)
 
-    def read(self, model: type[M], node: Node, data: Any, path: Path = ()) -> M | None:
-        """`data` (the plain form of `node`, which stands at `path`) as a `model`; None when it has faults."""
+    def says(self, *path: str | int) -> bool:
+        """Does the file itself give the key at `path`?"""
+        return find(self.root, *path) is not None
+
+    def read(self, kind: type[S], node: Node, path: Path = ()) -> S | None:
+        """The value of `node`, which stands at `path`, as a `kind`; None when it has errors."""
         try:
-            return model.model_validate(data)
+            value: S = _adapter(cast(Any, kind)).validate_python(plain(node))
+            return value
         except ValidationError as error:
             for each in error.errors(include_url=False, include_input=False):
-                self._explain(model, node, path, each)
+                self._explain(kind, node, path, each)
             return None
 
-    def _explain(self, model: type[BaseModel], node: Node, path: Path, error: Any) -> None:
+    def _explain(self, kind: type, node: Node, path: Path, error: Any) -> None:
         loc: Path = error["loc"]
-        kind, ctx = error["type"], error.get("ctx", {})
+        code, cause = error["type"], error.get("ctx", {}).get("error")
         full = (*path, *loc)
         key = str(next((step for step in reversed(loc) if isinstance(step, str) and step != "[key]"), ""))
         at = nearest(node, *loc)
-        if kind == "missing":
+        if code == "missing":
             below = nearest(node, *loc[:-1])
             self.error(below, f'{self.called((*path, *loc[:-1]))} has no "{key}"', _ADD.get(key, f"add {key}: …"))
-        elif kind == "extra_forbidden":
-            self._unknown(model, node, path, loc)
-        elif kind == "bad":
+        elif code == "extra_forbidden":
+            self._unknown(kind, node, path, loc)
+        elif isinstance(cause, InvalidValue):
             if "[key]" in loc:
                 at = self._key_place(node, loc[: loc.index("[key]")])
-            self.error(at, ctx["what"].replace("{key}", key), ctx["fix"])
-        elif kind == "too_short":
-            self.error(at, f'"{key}" is empty', "write at least one entry")
+            self.error(at, cause.what.replace("{key}", key), cause.fix)
         else:
             name = f'"{key}"' if key and not isinstance(full[-1], int) else self.called(full)
-            self.error(at, f"{name} takes {_wanted(kind)}, got {_got(find(node, *loc))}", _how(kind, key))
+            self.error(at, f"{name} takes {_wanted(code)}, got {_got(find(node, *loc))}", _how(code, key))
 
-    def _unknown(self, model: type[BaseModel], node: Node, path: Path, loc: Path) -> None:
+    def _unknown(self, kind: type, node: Node, path: Path, loc: Path) -> None:
         key, at = str(loc[-1]), self._key_place(node, loc)
         where = self.called((*path, *loc[:-1]))
         if key in _SECRETS:
@@ -88,7 +92,7 @@ class File:
         if ":" in key:
             self.error(at, f'unknown key "{key}" in {where}', 'put a space after ":"')
             return
-        known = _keys(model, loc[:-1])
+        known = _keys(kind, loc[:-1])
         self.error(at, f'unknown key "{key}" in {where}', did_you_mean(key, known, "The keys are"))
 
     @staticmethod
@@ -111,10 +115,10 @@ class File:
             return f'{_SINGULAR[str(path[0])]} "{name}"' + below
         return '"' + ".".join(str(step) for step in path) + '"'
 
-    def tell_twice(self) -> None:
+    def report_duplicate_keys(self) -> None:
         """Keys given twice, wherever they are."""
         for path, holder in _mappings(self.root, ()):
-            for key, at, first in holder.twice:
+            for key, at, first in holder.duplicates:
                 where = f" in {self.called(path)}" if path else ""
                 singular = _SINGULAR.get(str(path[0])) if len(path) == 1 else None
                 what = f'{singular} "{key}" is defined' if singular else f'key "{key}" is given'
@@ -124,7 +128,7 @@ class File:
 
 def _mappings(node: Node, path: Path) -> Iterable[tuple[Path, Mapping]]:
     if isinstance(node, Mapping):
-        if node.twice:
+        if node.duplicates:
             yield path, node
         for key, entry in node.entries.items():
             if type(entry.node) is not Scalar:
@@ -136,13 +140,19 @@ def _mappings(node: Node, path: Path) -> Iterable[tuple[Path, Mapping]]:
 
 
 @cache
-def _schema(model: type[BaseModel]) -> dict[str, Any]:
-    return model.model_json_schema()
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
 
 
-def _keys(model: type[BaseModel], path: Path) -> list[str]:
-    """The keys known at `path` of `model`, found by walking its JSON Schema."""
-    schema = _schema(model)
+@cache
+def json_schema(kind: Any) -> dict[str, Any]:
+    """JSON Schema of a section."""
+    return _adapter(kind).json_schema()
+
+
+def _keys(kind: type, path: Path) -> list[str]:
+    """The keys known at `path` of `kind`, found by walking its JSON Schema."""
+    schema = json_schema(kind)
     node: Any = schema
     for step in path:
         node = _resolve(schema, node)
@@ -163,13 +173,16 @@ def _resolve(schema: Any, node: Any) -> Any:
     return node
 
 
-def _wanted(kind: str) -> str:
-    known = {"list_type": "a list", "dict_type": "a map of keys", "model_type": "a map of keys"}
-    return known.get(kind, "another value")
+def _wanted(code: str) -> str:
+    return {"tuple_type": "a list", "list_type": "a list", "dict_type": "a map of keys"}.get(code, "another value")
 
 
-def _how(kind: str, key: str) -> str:
-    return f"write {key}: [ … ]" if kind == "list_type" else "write its keys on lines of their own, indented alike"
+def _how(code: str, key: str) -> str:
+    return (
+        f"write {key}: [ … ]"
+        if code in ("tuple_type", "list_type")
+        else "write its keys on lines of their own, indented alike"
+    )
 
 
 def _got(node: Node | None) -> str:

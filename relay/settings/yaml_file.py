@@ -11,6 +11,7 @@ from typing import Any, BinaryIO
 
 import yaml
 
+from relay.setting_parsers import INVISIBLE
 from relay.settings.issues import MOST, TOP, ConfigIssues, Position
 
 _NO_SPACE = re.compile(r"^\s*(?:- )?[\w.-]+:(?=[^\s/])")
@@ -96,7 +97,6 @@ def _indent(line: str) -> int:
 
 
 MAX_SIZE = 16 * 1024 * 1024
-INVISIBLE = "\u00a0\u00ad\u1680\u2000-\u200f\u2028-\u202f\u205f-\u2064\u2066-\u206f\u3000\ufeff"
 _TAB = re.compile(r"^[ ]*(\t)[^\S\n]*(?=\S)", re.MULTILINE)
 _ODD_INDENT = re.compile(rf"^[ ]*([{INVISIBLE}])", re.MULTILINE)
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\x80-\x84\x86-\x9f]|\r(?!\n)")

@@ -4,9 +4,8 @@ Built from libyaml's events, not by compose(): no recursion to crash on deep nes
 `12:30`), and anchors, aliases, merge keys, tags, complex keys and second documents are refused with their place."""
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, NoReturn, TypeAlias
 
 import yaml
 
@@ -40,78 +39,91 @@ class Entry(NamedTuple):
 
 @dataclass(slots=True)
 class Sequence:
+    """plain: the items as lists, dicts, texts, and None for a value left out."""
+
     at: Position
     items: list["Node"] = field(default_factory=list)
+    plain: list[Any] = field(default_factory=list)
 
 
 @dataclass(slots=True)
 class Mapping:
-    """twice: keys given again: (key, place, first line)."""
+    """plain: as of a Sequence. duplicates: keys given again: (key, place, first line)."""
 
     at: Position
     entries: dict[str, Entry] = field(default_factory=dict)
-    twice: list[tuple[str, Position, int]] = field(default_factory=list)
-    pending: tuple[str, Position] | None = None
+    plain: dict[str, Any] = field(default_factory=dict)
+    duplicates: list[tuple[str, Position, int]] = field(default_factory=list)
 
 
 Node: TypeAlias = Scalar | Sequence | Mapping
 
 
-class Refused(Exception):
+class Unreadable(Exception):
     """The rest of the file makes no sense."""
 
 
-def parse(text: str, file: str, faults: ConfigIssues) -> Mapping | None:
-    """The mapping at the top of `text`, or None with the faults told."""
-    builder = _Builder(file, faults)
+def parse(text: str, file: str, issues: ConfigIssues) -> Mapping | None:
+    """The mapping at the top of `text`, or None with the errors added to `issues`."""
+    builder = _Builder(file, issues)
     try:
-        for event in _events(text):
-            builder.take(event)
+        builder.build(text)
     except yaml.MarkedYAMLError as error:
-        faults.error(file, *explain(error, text))
+        issues.error(file, *explain(error, text))
         return None
     except yaml.YAMLError as error:
-        faults.error(file, Position(1, 1), f"not YAML: {error}", "correct the file")
+        issues.error(file, Position(1, 1), f"not YAML: {error}", "correct the file")
         return None
-    except Refused:
+    except Unreadable:
         return None
     return builder.root if not builder.refused and isinstance(builder.root, Mapping) else None
 
 
-def _events(text: str) -> Iterator[Any]:
-    return yaml.parse(text, Loader=yaml.CSafeLoader)
-
-
 class _Builder:
-    def __init__(self, file: str, faults: ConfigIssues) -> None:
+    """Makes the tree of libyaml's events. The scalars of a large file take most of the time: `_scalar` is terse."""
+
+    def __init__(self, file: str, issues: ConfigIssues) -> None:
         self.root: Node | None = None
         self.refused = False
         self._file = file
-        self._faults = faults
-        self._stack: list[Sequence | Mapping] = []
+        self._issues = issues
+        self._stack: list[tuple[Sequence | Mapping | None, tuple[str, Position] | None]] = []
+        self._holder: Sequence | Mapping | None = None
+        self._pending: tuple[str, Position] | None = None
         self._documents = 0
-        self._count = 0
 
-    def take(self, event: Any) -> None:
-        """One event of libyaml. Raises Refused when nothing after it makes sense."""
-        self._count += 1
-        if self._count > MAX_VALUES:
-            self._stop(_at(event), f"more than {MAX_VALUES:,} values", "split the file")
-        kind = type(event)
-        if kind is yaml.ScalarEvent:
-            self._scalar(event)
-        elif kind is yaml.MappingStartEvent:
+    def build(self, text: str) -> None:
+        """Take all events of `text`. Raises Unreadable, and YAMLError of libyaml."""
+        loader = yaml.CSafeLoader(text)
+        try:
+            next_event = loader.get_event
+            for _ in range(MAX_VALUES):
+                event = next_event()
+                kind = type(event)
+                if kind is yaml.ScalarEvent:
+                    self._scalar(event)
+                elif kind is yaml.StreamEndEvent:
+                    break
+                else:
+                    self._structure(kind, event)
+            else:
+                self._stop(_at(next_event()), f"more than {MAX_VALUES:,} values", "split the file")
+        finally:
+            loader.dispose()
+        if self.root is None:
+            self._stop(Position(1, 1), "the file holds no settings", "put the settings back")
+
+    def _structure(self, kind: type, event: Any) -> None:
+        if kind is yaml.MappingStartEvent:
             self._open(event, Mapping(_at(event)))
         elif kind is yaml.SequenceStartEvent:
             self._open(event, Sequence(_at(event)))
         elif kind in (yaml.MappingEndEvent, yaml.SequenceEndEvent):
-            self._stack.pop()
+            self._holder, self._pending = self._stack.pop()
         elif kind is yaml.AliasEvent:
             self._alias(event)
         elif kind is yaml.DocumentStartEvent:
             self._document(event)
-        elif kind is yaml.StreamEndEvent and self.root is None:
-            self._stop(Position(1, 1), "the file holds no settings", "put the settings back")
 
     def _document(self, event: Any) -> None:
         self._documents += 1
@@ -121,62 +133,73 @@ class _Builder:
             self._stop(_at(event), "%TAG is not allowed here", "remove the line")
 
     def _alias(self, event: Any) -> None:
-        at, holder = _at(event), self._stack[-1] if self._stack else None
+        at = _at(event)
         self._refuse(at, f'alias "*{event.anchor}" is not allowed here', "write the value out")
-        if isinstance(holder, Mapping) and holder.pending is None:
-            self._key(holder, f"*{event.anchor}", at, True)
+        if self._takes_key():
+            self._key(f"*{event.anchor}", at, True)
         else:
-            self._add(Scalar(at, "", False))
+            self._add(Scalar(at, "", False), "")
+
+    def _takes_key(self) -> bool:
+        return self._pending is None and type(self._holder) is Mapping
 
     def _scalar(self, event: Any) -> None:
-        at, text = _at(event), event.value
-        self._properties(event, at)
-        holder = self._stack[-1] if self._stack else None
-        if isinstance(holder, Mapping) and holder.pending is None:
-            self._key(holder, text, at, event.style is None or event.style == "")
+        mark, text, bare = event.start_mark, event.value, not event.style
+        at = tuple.__new__(Position, (mark.line + 1, mark.column + 1))
+        if event.anchor is not None or event.tag is not None:
+            self._properties(event, at)
+        if self._pending is None and type(self._holder) is Mapping:
+            self._key(text, at, bare)
             return
-        bare = not event.style
+        if not text.isascii() or not text.isprintable():
+            text = self._unusual(text, at, bare)
+        node = tuple.__new__(Scalar, (at, text, bare))
+        self._add(node, None if bare and text in NULLS else text)
+
+    def _unusual(self, text: str, at: Position, bare: bool) -> str:
+        """`text` once checked for characters that do not belong in a value."""
         if bare and text[:1] in _CURLY and text:
             self._error(at, f"the curly quotes are part of the text here: {text[0]}", 'use straight quotes: "…"')
-            text = text.strip(_CURLY + _CURLY_END) or "-"
-        elif _CONTROL.search(text):
-            name = holder.pending[0] if isinstance(holder, Mapping) and holder.pending else "the list"
+            return text.strip(_CURLY + _CURLY_END) or "-"
+        if _CONTROL.search(text):
+            name = self._pending[0] if self._pending else "the list"
             self._error(at, f'control character or line break in "{name}"', "write the value on one line")
-        self._add(Scalar(at, text, bare))
+        return text
 
-    def _key(self, holder: Mapping, key: str, at: Position, bare: bool) -> None:
+    def _key(self, key: str, at: Position, bare: bool) -> None:
         if bare and key == "<<":
             self._refuse(at, 'merge key "<<" is not allowed here', "write the values out")
-        holder.pending = (key, at)
+        self._pending = (key, at)
 
     def _open(self, event: Any, node: Sequence | Mapping) -> None:
         self._properties(event, node.at)
-        holder = self._stack[-1] if self._stack else None
-        if isinstance(holder, Mapping) and holder.pending is None:
+        if self._takes_key():
             self._stop(node.at, "a list or a map cannot be a key", "write a plain name before the colon")
         if len(self._stack) >= MAX_DEPTH:
             self._stop(node.at, f"nesting deeper than {MAX_DEPTH}", "flatten it")
-        if holder is None and isinstance(node, Sequence):
+        if self._holder is None and isinstance(node, Sequence):
             self._stop(node.at, 'expected "key: value" lines at the top, got a list', "begin with a key")
-        self._add(node)
-        self._stack.append(node)
+        self._add(node, node.plain)
+        self._stack.append((self._holder, None))
+        self._holder, self._pending = node, None
 
-    def _add(self, node: Node) -> None:
-        if not self._stack:
+    def _add(self, node: Node, value: Any) -> None:
+        holder = self._holder
+        if type(holder) is Mapping:
+            assert self._pending is not None
+            (key, at), self._pending = self._pending, None
+            if (first := holder.entries.get(key)) is not None:
+                holder.duplicates.append((key, at, first.at.line))
+            else:
+                holder.entries[key] = tuple.__new__(Entry, (at, node))
+                holder.plain[key] = value
+        elif type(holder) is Sequence:
+            holder.items.append(node)
+            holder.plain.append(value)
+        else:
             if isinstance(node, Scalar):
                 self._stop(node.at, 'expected "key: value" lines at the top, got a text', 'put a space after ":"')
             self.root = node
-            return
-        holder = self._stack[-1]
-        if isinstance(holder, Sequence):
-            holder.items.append(node)
-            return
-        assert holder.pending is not None
-        (key, at), holder.pending = holder.pending, None
-        if (first := holder.entries.get(key)) is not None:
-            holder.twice.append((key, at, first.at.line))
-        else:
-            holder.entries[key] = Entry(at, node)
 
     def _properties(self, event: Any, at: Position) -> None:
         if event.anchor is not None:
@@ -185,15 +208,15 @@ class _Builder:
             self._refuse(at, f'tag "{event.tag}" is not allowed here', "remove it; put the value in quotes")
 
     def _error(self, at: Position, what: str, fix: str) -> None:
-        self._faults.error(self._file, at, what, fix)
+        self._issues.error(self._file, at, what, fix)
 
     def _refuse(self, at: Position, what: str, fix: str) -> None:
         self.refused = True
         self._error(at, what, fix)
 
-    def _stop(self, at: Position, what: str, fix: str) -> None:
+    def _stop(self, at: Position, what: str, fix: str) -> NoReturn:
         self._error(at, what, fix)
-        raise Refused
+        raise Unreadable
 
 
 def _at(event: Any) -> Position:
@@ -205,10 +228,8 @@ def plain(node: Node) -> Any:
     """The tree as dicts, lists, texts, and None for a value left out."""
     if type(node) is Scalar:
         return None if node.null else node.text
-    if isinstance(node, Sequence):
-        return [plain(item) for item in node.items]
-    assert isinstance(node, Mapping)
-    return {key: plain(entry.node) for key, entry in node.entries.items()}
+    assert isinstance(node, Sequence | Mapping)
+    return node.plain
 
 
 def find(node: Node, *path: str | int) -> Node | None:

@@ -6,8 +6,8 @@ from pathlib import Path
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from relay import setting_parsers as parsers
 from relay.inspection import Severity
-from relay.settings import parsers
 from relay.settings.load import Loaded, load
 from tests.support.config_faults import FIRM, RELAY, write
 

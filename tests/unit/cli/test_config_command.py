@@ -6,7 +6,7 @@ from pathlib import Path
 from click.testing import CliRunner, Result
 
 from relay.cli.config import config
-from relay.settings.relay_schema import RelayYaml
+from relay.settings.settings import RelayFile
 from relay.settings.yaml_file import user
 from tests.support.config_faults import COMPLETE, FIRM, RELAY, write
 
@@ -94,8 +94,8 @@ def test_show_as_json_has_one_client_a_line(tmp_path: Path) -> None:
 def test_schema_of_both_files() -> None:
     both = json.loads(run("schema", "--json").stdout)
     assert set(both) == {"relay", "firm"}
-    assert set(both["relay"]["properties"]) == set(RelayYaml.model_fields)
-    assert both["relay"]["$defs"]["AcceptYaml"]["properties"]["max_mail_size"]["default"] == "50 MiB"
+    assert set(both["relay"]["properties"]) == {setting.key for setting in RelayFile.settings()}
+    assert both["relay"]["$defs"]["Accept"]["properties"]["max_mail_size"]["default"] == "50 MiB"
     assert both["relay"]["properties"]["http"]["default"] == "127.0.0.1:9525"
     assert json.loads(run("schema", "--file", "firm").stdout) == both["firm"]
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from relay.facturx.schematron import OWN, known_rules
+from relay.routing.policy import Check
 from relay.settings.load import load
-from relay.settings.relay_schema import CheckYaml
 from tests.support.config_faults import COMPLETE, FIRM, RELAY, write
 
 OPERATOR = "defaults: {operator: host@relay.test.example}\n"
@@ -67,7 +67,7 @@ def test_a_file_that_looks_like_a_firm_and_is_not_read_is_an_error(tmp_path: Pat
 
 
 def test_the_rules_that_severities_have_by_default_exist() -> None:
-    assert set(CheckYaml.model_construct().severities) <= known_rules()
+    assert set(Check().severities) <= known_rules()
 
 
 def test_every_rule_that_the_relay_names_itself_is_known() -> None:

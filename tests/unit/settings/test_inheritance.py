@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from relay.cli.config import config
 from relay.routing.policy import Client, Firm
-from relay.settings.firm_schema import DefaultsYaml
 from relay.settings.load import load
+from relay.settings.settings import Defaults
 from tests.support.config_faults import FIRM, RELAY, lines, told, write
 
 DEFAULTS = """\
@@ -58,7 +58,7 @@ def test_firm_connection_and_client_go_before_the_host(tmp_path: Path) -> None:
 def test_without_defaults_nothing_changes(tmp_path: Path) -> None:
     firm, client = found(tmp_path, RELAY)
     assert (firm.operator, set(firm.origins)) == (None, {"name"})
-    kept = DefaultsYaml()
+    kept = Defaults()
     for key in ("transmit_documents", "original_pdf", "destination", "smarthost", "share_with_firm"):
         assert getattr(client, key) == getattr(kept, key)
         assert key not in client.origins
@@ -85,7 +85,7 @@ def test_the_layer_nearest_to_the_client_wins(tmp_path: Path, said: dict[str, di
     file = {"defaults": "relay.yaml:", "connection": "firms/a.yaml:3", "client": "firms/a.yaml:"}
     for key, values in SETTINGS.items():
         winner = next((layer for layer in reversed(LAYERS) if key in said[layer]), None)
-        expected = said[winner][key] if winner else getattr(DefaultsYaml(), key)
+        expected = said[winner][key] if winner else getattr(Defaults(), key)
         assert getattr(client, key) == expected and expected in values
         assert client.origins.get(key, "").startswith(file[winner] if winner else "")
         assert (key in client.origins) is (winner is not None)

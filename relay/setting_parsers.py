@@ -1,11 +1,12 @@
-"""The types of a single value, read from the text as typed: no guessing, and every error says how to write it."""
+"""A setting's value from the text as typed: nothing is guessed, and every error says how to write the value."""
 
 import ipaddress
 import re
 import unicodedata
 from typing import NamedTuple
 
-from relay.settings.yaml_file import INVISIBLE
+INVISIBLE = "\u00a0\u00ad\u1680\u2000-\u200f\u2028-\u202f\u205f-\u2064\u2066-\u206f\u3000\ufeff"
+"""Characters that cannot be seen, for a character class."""
 
 _INVISIBLE = re.compile(f"[{INVISIBLE}]")
 _QUANTITY = re.compile(r"(-?[0-9]{1,9}(?:\.[0-9]{1,9})?)\s*([^\W\d]*)")
@@ -15,8 +16,8 @@ _GIVE_DURATION = "give a unit: s, min, h or d (for example 5 d)"
 _GIVE_SIZE = "give a unit: KiB, MiB or GiB (for example 50 MiB)"
 
 
-class InvalidValue(Exception):
-    """Not a value of this type. what, fix: as in a Fault."""
+class InvalidValue(ValueError):
+    """Not a value of this type. what, fix: as in a ConfigIssue; "{key}" in `what` stands for the key."""
 
     def __init__(self, what: str, fix: str) -> None:
         super().__init__(what)
@@ -318,3 +319,18 @@ def overlap(one: str, other: str) -> bool:
 
 def _foreign(value: str) -> str:
     return next((char for char in value if not char.isascii()), "")
+
+
+def header_name(value: str) -> str:
+    """Name of a header field (RFC 5322 §2.2), lower case."""
+    if value.isascii() and value.isprintable() and value and not set(value) & {":", " "}:
+        return value.lower()
+    raise InvalidValue(f'"{value}" is not the name of a header field', "write for example X-Dossier, without the colon")
+
+
+def media_type(value: str) -> str:
+    """`application/pdf`, lower case."""
+    kind, slash, subtype = value.lower().partition("/")
+    if slash and kind and subtype and value.isascii() and not set(value) & set(" ;,"):
+        return value.lower()
+    raise InvalidValue(f'"{value}" is not a media type', "write for example application/pdf")
