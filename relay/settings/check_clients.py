@@ -35,6 +35,7 @@ class ClientCheck:
         ways = {step.by for step in relay.identify} if relay else {"siren", "header"}
         self._by_header, self._by_siren = "header" in ways, "siren" in ways
         self._explicit = self._given("accept", "recipients")
+        self._return_path = fold(relay.return_path) if relay else None
 
     def _given(self, *path: str) -> bool:
         """Does a sound relay.yaml give the key at `path`?"""
@@ -86,7 +87,8 @@ class ClientCheck:
     def _recipients(self, file: File, client: Client, node: Node) -> None:
         for index, address in enumerate(client.recipients):
             at = nearest(node, "recipients", index)
-            if self._relay and fold(self._relay.return_path) in (fold(address), untagged(fold(address))[0]):
+            folded = fold(address)
+            if self._return_path in (folded, untagged(folded)[0]):
                 what = f"recipient {address} is the return_path of relay.yaml: its mail would be taken for a bounce"
                 file.error(at, what, "give the client another address")
             if self._explicit and self.ours is not None and not self.ours.fullmatch(address.lower()):

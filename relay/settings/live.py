@@ -60,7 +60,7 @@ class LoadResult:
 
 
 async def load_apart(directory: Path, before: Firms = NONE) -> LoadResult:
-    """As load.load(), the YAML work done in a child process. Never raises for a child that fails: that is a fault.
+    """As load.load(), the YAML work done in a child process. Never raises: a child that fails is a ConfigIssue.
 
     before: the firms of the settings in force.
     """
@@ -77,7 +77,7 @@ async def load_apart(directory: Path, before: Firms = NONE) -> LoadResult:
     assert process.stdin is not None and process.stdout is not None
     try:
         async with asyncio.timeout(TIMEOUT):
-            await _tell(process.stdin, before)
+            await _send(process.stdin, before)
             return await receive(process.stdout.readline, before)
     except (WorkerFailed, ValueError) as error:
         return _failed(directory, f"the process that reads the configuration failed: {error}")
@@ -87,9 +87,9 @@ async def load_apart(directory: Path, before: Firms = NONE) -> LoadResult:
         await _end(process)
 
 
-async def _tell(child: asyncio.StreamWriter, firms: Firms) -> None:
-    with suppress(ConnectionError):  # a child that is dead says no end either
-        for line in (line for told in firms.values() for line in told.lines):
+async def _send(child: asyncio.StreamWriter, firms: Firms) -> None:
+    with suppress(ConnectionError):  # a dead child sends no end either: `receive` reports it
+        for line in (line for snapshot in firms.values() for line in snapshot.lines):
             child.write(line)
             await child.drain()
         child.close()
@@ -107,7 +107,7 @@ async def receive(readline: ReadLine, before: Firms = NONE) -> LoadResult:
     settings = serialization.load(Settings, value)
     firms, reread = await _firms(readline, before)
     clients: dict[str, Client] = {}
-    for number, client in enumerate((client for told in firms.values() for client in told.clients), 1):
+    for number, client in enumerate((client for snapshot in firms.values() for client in snapshot.clients), 1):
         clients[client.key] = client
         if number % SLICE == 0:
             await asyncio.sleep(0)
@@ -116,7 +116,7 @@ async def receive(readline: ReadLine, before: Firms = NONE) -> LoadResult:
 
 async def _firms(readline: ReadLine, before: Firms) -> tuple[Firms, int]:
     firms: dict[str, FirmSnapshot] = {}
-    told, reread = FirmSnapshot(), 0
+    snapshot, reread = FirmSnapshot(), 0
     while True:
         word, value = await _line(readline)
         if word == b"end":
@@ -128,17 +128,34 @@ async def _firms(readline: ReadLine, before: Firms) -> tuple[Firms, int]:
                 raise WorkerFailed(f"{place} was not read before")
             firms[place] = before[place]
         elif word == b"firm":
-            told, reread = FirmSnapshot(), reread + 1
-            firms[json.loads(value)["place"]] = told
+            snapshot, reread = FirmSnapshot(), reread + 1
+            firms[json.loads(value)["place"]] = snapshot
         elif word == b"clients":
-            told.clients.extend(serialization.load(tuple[Client, ...], value))
+            snapshot.clients.extend(serialization.build(tuple[Client, ...], _shared(json.loads(value))))
         if word in KEPT:
-            told.lines.append(word + b" " + value)
+            snapshot.lines.append(word + b" " + value)
         await asyncio.sleep(0)
 
 
+SHARED = ("firm", "connection", "destination", "smarthost", "link_name")
+"""Fields of a client that have the same text as those of many others."""
+
+
+def _shared(clients: Any) -> Any:
+    """Decoded `clients` in which equal texts are one object: 100,000 clients take half the memory."""
+    for client in clients:
+        client |= {key: sys.intern(client[key]) for key in SHARED}
+        addresses: dict[str, str] = {}
+        client["addresses"] = {
+            kind: address and addresses.setdefault(address, address) for kind, address in client["addresses"].items()
+        }
+        origins = client["origins"]
+        client["origins"] = {key: sys.intern(text) if key != "line" else text for key, text in origins.items()}
+    return clients
+
+
 def _complete(end: bytes, firms: Firms, before: Firms) -> None:
-    read = sum(len(told.clients) for place, told in firms.items() if told is not before.get(place))
+    read = sum(len(snapshot.clients) for place, snapshot in firms.items() if snapshot is not before.get(place))
     if json.loads(end) != read:
         raise WorkerFailed("clients are missing")
 

@@ -1,26 +1,25 @@
 """The files that relay.yaml names: there, readable, of use, a secret's file closed to others, certificates valid."""
 
-import re
 import ssl
 import stat
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cryptography import x509
 
 from relay.dkim.signature import RSA_WANTED, BadKey, weak
 from relay.settings.issues import Position
 from relay.settings.settings import is_token, resolve_path
 from relay.settings.users import UsersFileError, read_users
-from relay.settings.validate import File
 from relay.settings.yaml_file import open_regular, read_whole, signature, unreadable
 
-_CONTEXT_0, _UTC_TIME, _GENERALIZED_TIME = 0xA0, 0x17, 0x18
-_EXTENSIONS, _OCTET_STRING, _DNS_NAME = 0xA3, 0x04, 0x82
-_SUBJECT_ALT_NAME = bytes.fromhex("0603551d11")  # OBJECT IDENTIFIER 2.5.29.17
-_TIME = re.compile(r"[0-9]{14}Z")
-_FIRST, _LAST = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"
+if TYPE_CHECKING:
+    from relay.settings.validate import File
+
+_FIRST, _LAST = b"-----BEGIN CERTIFICATE-----", b"-----END CERTIFICATE-----"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,78 +46,28 @@ def read_certificate(path: Path) -> Certificate:
 
     Raises OSError when it cannot be read, ValueError when it is none.
     """
-    text = read_whole(path).decode("ascii", errors="replace")
-    start, end = text.find(_FIRST), text.find(_LAST)
+    octets = read_whole(path)
+    start, end = octets.find(_FIRST), octets.find(_LAST)
     if start < 0 or end < start:
         raise ValueError(f"{path} holds no certificate")
     try:
-        return _certificate(ssl.PEM_cert_to_DER_cert(text[start : end + len(_LAST)]))
-    except (ValueError, IndexError) as error:
+        return _certificate(x509.load_pem_x509_certificate(octets[start : end + len(_LAST)]))
+    except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
         raise ValueError(f"{path} holds no certificate that can be read") from error
 
 
-def _certificate(der: bytes) -> Certificate:
-    _, certificate, _ = _element(der)
-    _, fields, _ = _element(certificate)
-    tag, _, after_version = _element(fields)
-    if tag == _CONTEXT_0:
-        fields = after_version
-    for _ in ("serialNumber", "signature", "issuer"):
-        _, _, fields = _element(fields)
-    _, validity, fields = _element(fields)
-    first_tag, first, rest = _element(validity)
-    last_tag, last, _ = _element(rest)
-    names = tuple(_names(fields))
-    return Certificate(_time(first_tag, first.decode("ascii")), _time(last_tag, last.decode("ascii")), names)
+def _certificate(certificate: x509.Certificate) -> Certificate:
+    try:
+        alternatives = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        names = alternatives.get_values_for_type(x509.DNSName)
+    except x509.ExtensionNotFound:
+        names = []
+    first, last = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    return Certificate(first.timestamp(), last.timestamp(), tuple(name.lower() for name in names))
 
 
-def _names(fields: bytes) -> Iterator[str]:
-    """The dNSName of subjectAltName (RFC 5280 §4.2.1.6) in what follows the validity."""
-    while fields:
-        tag, content, fields = _element(fields)
-        if tag != _EXTENSIONS:
-            continue
-        _, extensions, _ = _element(content)
-        while extensions:
-            _, extension, extensions = _element(extensions)
-            if not extension.startswith(_SUBJECT_ALT_NAME):
-                continue
-            _, _, rest = _element(extension)
-            tag, value, rest = _element(rest)
-            if tag != _OCTET_STRING:  # `critical` stands before it
-                _, value, _ = _element(rest)
-            _, names, _ = _element(value)
-            while names:
-                tag, name, names = _element(names)
-                if tag == _DNS_NAME:
-                    yield name.decode("ascii").lower()
-
-
-def _element(data: bytes) -> tuple[int, bytes, bytes]:
-    """Tag, content and what follows, of the first DER element of `data`."""
-    tag, length, start = data[0], data[1], 2
-    if length & 0x80:
-        start += length & 0x7F
-        length = int.from_bytes(data[2:start], "big")
-    if start + length > len(data):
-        raise ValueError("cut short")
-    return tag, data[start : start + length], data[start + length :]
-
-
-def _time(tag: int, text: str) -> float:
-    """RFC 5280 §4.1.2.5: years of two digits are 1950 to 2049."""
-    if tag == _UTC_TIME:
-        text = ("19" if text[:2] >= "50" else "20") + text
-    elif tag != _GENERALIZED_TIME:
-        raise ValueError("not a time")
-    if _TIME.fullmatch(text) is None:
-        raise ValueError("not a time")
-    year, month, day = int(text[:4]), int(text[4:6]), int(text[6:8])
-    return datetime(year, month, day, int(text[8:10]), int(text[10:12]), int(text[12:14]), tzinfo=UTC).timestamp()
-
-
-def check_file(file: File, at: Position, directory: Path, name: str) -> Path | None:
-    """The path of `name` if it is a file that can be read, else None with the fault told."""
+def check_file(file: "File", at: Position, directory: Path, name: str) -> Path | None:
+    """The path of `name` if it is a file that can be read, else None with the error reported."""
     path = Path(resolve_path(directory, name))
     try:
         with open_regular(path):
@@ -129,7 +78,7 @@ def check_file(file: File, at: Position, directory: Path, name: str) -> Path | N
         return None
 
 
-def check_secret(file: File, at: Position, directory: Path, name: str) -> Path | None:
+def check_secret(file: "File", at: Position, directory: Path, name: str) -> Path | None:
     """A file with a secret: not for others to read, not for the group to write.
 
     Its path, or None when it cannot be read.
@@ -148,7 +97,7 @@ def check_secret(file: File, at: Position, directory: Path, name: str) -> Path |
     return path
 
 
-def check_credential(file: File, at: Position, directory: Path, name: str, noun: str) -> None:
+def check_credential(file: "File", at: Position, directory: Path, name: str, noun: str) -> None:
     """A file with a password or an access token and nothing else, as a secret's file. noun: password | token."""
     path = check_secret(file, at, directory, name)
     octets = None if path is None else _read(file, at, path)
@@ -167,7 +116,7 @@ def check_credential(file: File, at: Position, directory: Path, name: str, noun:
         file.error(at, f"{path}: the {noun} is more than one line", f"write the {noun} to it on one line")
 
 
-def check_users(file: File, at: Position, directory: Path, name: str) -> None:
+def check_users(file: "File", at: Position, directory: Path, name: str) -> None:
     """A users file, as the listener reads it, as a secret's file."""
     path = check_secret(file, at, directory, name)
     if path is None:
@@ -182,7 +131,7 @@ def check_users(file: File, at: Position, directory: Path, name: str) -> None:
         file.error(at, f"{path}: {error}", fix)
 
 
-def _read(file: File, at: Position, path: Path) -> bytes | None:
+def _read(file: "File", at: Position, path: Path) -> bytes | None:
     try:
         return read_whole(path)
     except OSError as error:
@@ -191,12 +140,12 @@ def _read(file: File, at: Position, path: Path) -> bytes | None:
         return None
 
 
-def check_certificate(file: File, at: Position, path: Path, hostname: str | None) -> None:
+def check_certificate(file: "File", at: Position, path: Path, hostname: str | None) -> None:
     """Warnings on a certificate that TLS clients would not accept. hostname: of relay.yaml, None when it says none."""
     try:
         certificate = read_certificate(path)
     except (OSError, ValueError):
-        return  # `check_pair` tells it
+        return  # `check_pair` reports it
     now = time.time()
     if certificate.not_after < now:
         file.warning(at, f"{path}: the certificate expired on {_day(certificate.not_after)}", "renew it")
@@ -213,7 +162,7 @@ def _day(moment: float) -> str:
     return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%d")
 
 
-def check_pair(file: File, at: Position, certificate: Path, key: Path) -> None:
+def check_pair(file: "File", at: Position, certificate: Path, key: Path) -> None:
     """A certificate chain and its private key, as the listener loads them: PEM, and of each other."""
     before = signature(certificate), signature(key)
     try:
@@ -226,7 +175,7 @@ def check_pair(file: File, at: Position, certificate: Path, key: Path) -> None:
         what = f"{certificate} and {key} are no certificate and private key in PEM"
         file.error(at, what, "write the chain with its own certificate first, and its key without a password")
     except OSError:
-        return  # gone since it was checked: the listener tells it
+        return  # gone since it was checked: the listener reports it
     if (signature(certificate), signature(key)) != before:
         file.error(at, f"{certificate}: the file changed while it was read", "try again once it is saved")
 
@@ -236,7 +185,7 @@ def _no_password() -> str:
     return ""
 
 
-def check_key(file: File, at: Position, directory: Path, name: str) -> None:
+def check_key(file: "File", at: Position, directory: Path, name: str) -> None:
     """A private key that signs messages: RSA or Ed25519, as a secret's file."""
     path = check_secret(file, at, directory, name)
     if path is None:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from relay.routing.policy import Addresses, Client
 from relay.setting_parsers import fold
 from relay.settings.issues import ConfigIssues, Position
-from relay.settings.yaml_tree import Mapping, nearest
+from relay.settings.yaml_tree import Entry, Mapping, Node, Sequence, nearest
 
 DOSSIER, RECIPIENT, AGIRIS, SIREN, SIRET = "dossier", "recipient", "agiris", "siren", "siret"
 
@@ -30,15 +30,19 @@ def unique_keys(client: Client, node: Mapping, *, by_siren: bool) -> list[Unique
     """What `client`, which stands at `node`, claims. by_siren: clients are known by their SIREN at all."""
     dossier, entries = client.dossier, node.entries
     keys = [UniqueKey(DOSSIER, dossier, dossier, *entries["dossier"].node.at)]
-    for index, address in enumerate(client.recipients):
-        keys.append(UniqueKey(RECIPIENT, dossier, address, *nearest(node, "recipients", index)))
+    for address, item in zip(client.recipients, _items(entries.get("recipients")), strict=True):
+        keys.append(UniqueKey(RECIPIENT, dossier, address, *item.at))
     for kind, address in _agiris(client.addresses).items():
-        keys.append(UniqueKey(AGIRIS, dossier, address, *nearest(node, "agiris_address", kind)))
+        keys.append(UniqueKey(AGIRIS, dossier, address, *nearest(entries["agiris_address"].node, kind)))
     siren = client.siren or (client.siret or "")[:9]
     if siren and by_siren:
         kind = SIREN if client.siret is None else SIRET
-        keys.append(UniqueKey(kind, dossier, siren, *nearest(node, "siren" if client.siren else "siret")))
+        keys.append(UniqueKey(kind, dossier, siren, *entries["siren" if client.siren else "siret"].node.at))
     return keys
+
+
+def _items(entry: Entry | None) -> list[Node]:
+    return entry.node.items if entry is not None and isinstance(entry.node, Sequence) else []
 
 
 def _agiris(to: Addresses) -> dict[str, str]:
@@ -82,14 +86,14 @@ class UniquenessCheck:
     def take(self, file: str, claims: Iterable[UniqueKey]) -> None:
         """The claims of one firm's `file`; in the order of the files: the later of two is at fault."""
         for claim in claims:
-            seen = _Seen(file, claim)
-            if claim.kind == DOSSIER:
+            seen, kind = _Seen(file, claim), claim.kind
+            if kind == DOSSIER:
                 self._dossier(seen)
-            elif claim.kind == RECIPIENT:
+            elif kind == RECIPIENT:
                 self._recipient(seen)
-            elif claim.kind == AGIRIS:
+            elif kind == AGIRIS:
                 self._agiris.append(seen)
-            elif claim.kind in (SIREN, SIRET):
+            elif kind in (SIREN, SIRET):
                 self._siren(seen)
 
     def finish(self) -> None:

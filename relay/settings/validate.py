@@ -117,7 +117,7 @@ class File:
 
     def report_duplicate_keys(self) -> None:
         """Keys given twice, wherever they are."""
-        for path, holder in _mappings(self.root, ()):
+        for path, holder in _mappings(self.root, ()) if self.root.duplicates_below else ():
             for key, at, first in holder.duplicates:
                 where = f" in {self.called(path)}" if path else ""
                 singular = _SINGULAR.get(str(path[0])) if len(path) == 1 else None

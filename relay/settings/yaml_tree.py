@@ -48,12 +48,16 @@ class Sequence:
 
 @dataclass(slots=True)
 class Mapping:
-    """plain: as of a Sequence. duplicates: keys given again: (key, place, first line)."""
+    """plain: as of a Sequence. duplicates: keys given again: (key, place, first line).
+
+    duplicates_below: at the top of the file: are there such keys in it?
+    """
 
     at: Position
     entries: dict[str, Entry] = field(default_factory=dict)
     plain: dict[str, Any] = field(default_factory=dict)
     duplicates: list[tuple[str, Position, int]] = field(default_factory=list)
+    duplicates_below: bool = False
 
 
 Node: TypeAlias = Scalar | Sequence | Mapping
@@ -76,7 +80,7 @@ def parse(text: str, file: str, issues: ConfigIssues) -> Mapping | None:
         return None
     except Unreadable:
         return None
-    return builder.root if not builder.refused and isinstance(builder.root, Mapping) else None
+    return builder.tree()
 
 
 class _Builder:
@@ -91,6 +95,7 @@ class _Builder:
         self._holder: Sequence | Mapping | None = None
         self._pending: tuple[str, Position] | None = None
         self._documents = 0
+        self._duplicates = False
 
     def build(self, text: str) -> None:
         """Take all events of `text`. Raises Unreadable, and YAMLError of libyaml."""
@@ -112,6 +117,13 @@ class _Builder:
             loader.dispose()
         if self.root is None:
             self._stop(Position(1, 1), "the file holds no settings", "put the settings back")
+
+    def tree(self) -> Mapping | None:
+        """What was built; None when something in it is not allowed."""
+        if self.refused or not isinstance(self.root, Mapping):
+            return None
+        self.root.duplicates_below = self._duplicates
+        return self.root
 
     def _structure(self, kind: type, event: Any) -> None:
         if kind is yaml.MappingStartEvent:
@@ -190,6 +202,7 @@ class _Builder:
             (key, at), self._pending = self._pending, None
             if (first := holder.entries.get(key)) is not None:
                 holder.duplicates.append((key, at, first.at.line))
+                self._duplicates = True
             else:
                 holder.entries[key] = tuple.__new__(Entry, (at, node))
                 holder.plain[key] = value
