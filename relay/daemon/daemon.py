@@ -160,7 +160,7 @@ class Daemon:
             secret=secret,
         )
         hostname = settings.terms.hostname
-        self._door = SmtpServer(settings.listen, configuration.in_force.limits, intake, hostname, witness.door)
+        self._door = SmtpServer(settings.listen, configuration.in_force.limits, intake, hostname, witness.observe)
         self._watch = HealthMonitor(
             spool=spool,
             pool=pool,

@@ -1,12 +1,11 @@
-"""The SMTP door: open to the platform, closed to everything else. The only place that knows aiosmtpd.
+"""The SMTP server: takes messages from the platform. The only package that knows aiosmtpd.
 
-server.py       sockets, reload, drain                 post.py       one listener, and what all sessions share
-connection.py   octets, lines, TLS, time of one peer   conduct.py    the loop over commands, misconduct
-session.py      what each command answers              grammar.py    paths and parameters
-transfer.py     MAIL, RCPT, DATA, BDAT                 content.py    the octets of DATA, pure
-reception.py    reading a mail from the wire           chunking.py   the octets of BDAT, pure
-auth.py         PLAIN and LOGIN                        transaction.py
-limits.py       terms and counting                     allocator.py  memory of large mails
+server.py       sockets, reload, drain            listener.py   one listener's files; what all sessions share
+connection.py   octets, lines, TLS, PROXY, time   runner.py     runs a session on its connection
+session.py      one method for each command       states.py     which command is allowed when; replies
+transaction.py  from MAIL to the message's end    data.py       the content, by DATA and BDAT
+grammar.py      paths and parameters              auth.py       PLAIN and LOGIN
+limits.py       limits, counters, memory
 """
 
 from relay.settings.users import make_user_line

@@ -1,24 +1,20 @@
-"""The exchanges of AUTH PLAIN (RFC 4616) and LOGIN (draft-murchison-sasl-login): from lines to credentials."""
+"""The exchanges of AUTH PLAIN (RFC 4616) and LOGIN (draft-murchison-sasl-login): from lines to credentials.
+
+An exchange is a generator: it yields the text of a challenge (what follows `334`), is sent the client's line without
+its end, and returns the credentials or the refusal."""
 
 import base64
 import binascii
+from collections.abc import Generator
 from dataclasses import dataclass
-from typing import Protocol
 
 from relay.replies import Reply
 
 CANCELLED = Reply(501, "5.0.0", "authentication cancelled")
 NOT_BASE64 = Reply(501, "5.5.2", "cannot decode")
+INVALID = Reply(535, "5.7.8", "authentication credentials invalid")
 UNKNOWN_MECHANISM = Reply(504, "5.5.4", "unknown authentication mechanism")
 SYNTAX = Reply(501, "5.5.4", "syntax: AUTH mechanism [initial-response]")
-
-
-class Line(Protocol):
-    """Who can say a challenge and read the answer."""
-
-    def say(self, reply: Reply | str) -> None: ...
-
-    async def read_auth_line(self) -> bytes: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,25 +28,25 @@ class Credentials:
         return f"Credentials({self.name!r}, …)"
 
 
-async def exchange(client: Line, arg: str) -> Credentials | Reply:
-    """Name and password, or the refusal. Raises what `read_auth_line` raises."""
+def exchange(arg: str) -> Generator[str, bytes, Credentials | Reply]:
+    """The exchange that `AUTH arg` begins."""
     words = arg.split()
     if not 1 <= len(words) <= 2:
         return SYNTAX
     initial = words[1] if len(words) == 2 else None
     match words[0].upper():
         case "PLAIN":
-            return _plain(await _answer(client, "", initial))
+            return _plain((yield from _response("", initial)))
         case "LOGIN":
-            return await _login(client, initial)
+            return (yield from _login(initial))
     return UNKNOWN_MECHANISM
 
 
-async def _login(client: Line, initial: str | None) -> Credentials | Reply:
-    name = await _answer(client, "Username:", initial)
+def _login(initial: str | None) -> Generator[str, bytes, Credentials | Reply]:
+    name = yield from _response("Username:", initial)
     if isinstance(name, Reply):
         return name
-    password = await _answer(client, "Password:", None)
+    password = yield from _response("Password:", None)
     if isinstance(password, Reply):
         return password
     return _credentials(name, password)
@@ -60,8 +56,10 @@ def _plain(message: bytes | Reply) -> Credentials | Reply:
     if isinstance(message, Reply):
         return message
     parts = message.split(b"\0")
-    if len(parts) != 3 or (parts[0] and parts[0] != parts[1]):  # to act for another is not offered
-        return NOT_BASE64 if len(parts) != 3 else Reply(535, "5.7.8", "authentication credentials invalid")
+    if len(parts) != 3:
+        return NOT_BASE64
+    if parts[0] and parts[0] != parts[1]:  # to act for another is not offered
+        return INVALID
     return _credentials(parts[1], parts[2])
 
 
@@ -72,10 +70,11 @@ def _credentials(name: bytes, password: bytes) -> Credentials | Reply:
         return NOT_BASE64
 
 
-async def _answer(client: Line, challenge: str, initial: str | None) -> bytes | Reply:
+def _response(challenge: str, initial: str | None) -> Generator[str, bytes, bytes | Reply]:
+    """The client's response, decoded. initial: the response that came with the command, which needs no challenge."""
     if initial is None:
-        client.say("334 " + base64.b64encode(challenge.encode()).decode())
-        initial = (await client.read_auth_line()).rstrip(b"\r\n").decode("utf-8", "surrogateescape")
+        line = yield base64.b64encode(challenge.encode()).decode()
+        initial = line.decode("utf-8", "surrogateescape")
         if initial == "*":
             return CANCELLED
     elif initial == "=":  # an empty initial response, rfc4954#4

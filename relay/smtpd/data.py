@@ -1,16 +1,21 @@
-"""The octets of one DATA or of BDAT chunks: collected, terminated, unstuffed, checked. Pure (RFC 5321 §2.3.8,
-§4.5.2; RFC 3030 §2)."""
+"""The content of a message as the client sends it, by DATA or by BDAT: decoders, which are pure (RFC 5321 §2.3.8,
+§4.5.2; RFC 3030 §2), and readers, which keep the limits of size and memory."""
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from io import IncrementalNewlineDecoder
 
 from relay.mime.rewriting import find_dotted
 from relay.replies import Reply
+from relay.smtpd.limits import Limits, MemoryBudget
 
 TOO_LARGE = Reply(552, "5.3.4", "message message exceeds maximum size")
 BARE = Reply(554, "5.6.11", "bare CR or LF in the message: lines must end with CR LF")
 NUL = Reply(554, "5.6.11", "NUL in the message")
+NO_MEMORY = Reply(452, "4.3.1", "too much mail at once, try again later")
+
+Octets = bytes | bytearray | memoryview
 
 _END = b"\r\n.\r\n"
 _TAIL = len(_END) - 1
@@ -35,8 +40,8 @@ class DataDecoder:
         """Octets held."""
         return len(self._buffer)
 
-    def feed(self, chunk: bytes | bytearray) -> bytes | None:
-        """Add `chunk`. None while the end is not reached, else the octets that followed the end."""
+    def feed(self, chunk: Octets) -> bytes | None:
+        """Add `chunk`. None while the end is not reached, else the octets after the end."""
         start = max(len(self._buffer) - _TAIL, 0)
         self._buffer += chunk
         end = find_dotted(self._buffer, _END, start)
@@ -51,7 +56,7 @@ class DataDecoder:
         return rest
 
     def refuse(self, reply: Reply) -> None:
-        """Take no more, for a reason from outside; the end is still looked for."""
+        """Keep nothing more, for a reason from outside; the end is still searched for."""
         self.refusal = reply
         self._forget()
 
@@ -76,8 +81,8 @@ class DataDecoder:
 def repair(raw: bytes) -> bytes:
     """The message with a CR before each bare LF (`accept.bare_lf: repair`); a bare CR is never touched.
 
-    Left as it is, and so refused by `flaw`, when a line is but a dot: that is how one smuggles, and no honest client
-    sends it, for it would have doubled the dot of a line that it sees as one.
+    A message with a line of one dot alone is returned unchanged, and so refused by `flaw`: it is an attempt at SMTP
+    smuggling. A client that took it for a line would have doubled the dot.
     """
     if raw.count(b"\n") == raw.count(b"\r\n") or _LONE_DOT.search(raw):
         return raw
@@ -97,7 +102,7 @@ def flaw(raw: bytes) -> Reply | None:
 
 
 def _has_bare_end(raw: bytes) -> bool:
-    """Whether some line does not end with CR LF. Python's universal newlines note what they meet, and make no lines."""
+    """Does some line not end with CR LF? Python's newline decoder records the kinds of line ends in one fast pass."""
     seen = IncrementalNewlineDecoder(None, translate=False)
     for start in range(0, len(raw), _WINDOW):
         seen.decode(raw[start : start + _WINDOW].decode("latin-1"))
@@ -105,22 +110,19 @@ def _has_bare_end(raw: bytes) -> bool:
     return seen.newlines not in (None, "\r\n")
 
 
-SYNTAX = Reply(501, "5.5.4", "syntax: BDAT octets [LAST]")
-DATA_OR_BDAT = Reply(503, "5.5.1", "the mail is being sent by BDAT")
-
 _ARGUMENTS = re.compile(r"([0-9]{1,20})(?: +(LAST))?", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """What BDAT announced: so many octets follow; last: they are the end of the message."""
+    """What a BDAT command announces: the number of octets that follow; last: they end the message."""
 
     size: int
     last: bool
 
 
-def announced(arg: str) -> Chunk | None:
-    """What follows the verb BDAT; None: nobody can know how many octets follow."""
+def parse_bdat(arg: str) -> Chunk | None:
+    """The arguments of BDAT; None: bad syntax, the number of octets that follow is unknown."""
     match = _ARGUMENTS.fullmatch(arg)
     return None if match is None else Chunk(int(match[1]), match[2] is not None)
 
@@ -143,21 +145,160 @@ class BdatDecoder:
         if len(self._buffer) + size > self._limit:
             self.refuse(TOO_LARGE)
 
-    def feed(self, octets: bytes | bytearray) -> None:
+    def feed(self, octets: Octets) -> None:
         if self.refusal is None:
             self._buffer += octets
         else:
             self.discarded += len(octets)
 
     def refuse(self, reply: Reply) -> None:
-        """Take no more; the first reason stays."""
+        """Keep nothing more; the first reason stays."""
         self.refusal = self.refusal or reply
         self.discarded += len(self._buffer)
         self._buffer = bytearray()
 
     def take(self) -> bytes:
-        """The message, as DATA would have brought it: its last line is ended where the client did not end it."""
+        """The message as DATA would have brought it: a missing CR LF at its end is added."""
         buffer, self._buffer = self._buffer, bytearray()
         if buffer and not buffer.endswith(b"\r\n"):
             buffer += b"\r\n"
         return bytes(buffer)
+
+
+class EndlessMessage(Exception):
+    """A message far over its limit is not read to its end: the session answers `reply` and closes."""
+
+    def __init__(self, reply: Reply) -> None:
+        super().__init__()
+        self.reply = reply
+
+
+class MemoryReservation:
+    """The part of the shared memory budget that one message holds."""
+
+    def __init__(self, budget: MemoryBudget) -> None:
+        self._budget = budget
+        self._held = 0
+
+    def resize(self, octets: int) -> bool:
+        """Hold exactly `octets`. False: there is no room, and what was held is still held."""
+        more = octets - self._held
+        if more > 0 and not self._budget.reserve(more, held=self._held):
+            return False
+        if more < 0:
+            self._budget.release(-more)
+        self._held = octets
+        return True
+
+    def release(self) -> None:
+        self._budget.release(self._held)
+        self._held = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ReceivedMessage:
+    """A message as it came, un-stuffed. Its receiver releases `memory`."""
+
+    raw: bytes
+    memory: MemoryReservation
+
+
+class DataReader:
+    """Reads the content of one DATA. Over a limit the rest is discarded: at most twice the size limit and 1 MiB."""
+
+    def __init__(self, limits: Callable[[], Limits], budget: MemoryBudget) -> None:
+        self._limits = limits
+        self._discard_limit = _discard_limit(limits())
+        self._decoder = DataDecoder(limits().max_mail_size)
+        self._memory = MemoryReservation(budget)
+
+    def feed(self, octets: Octets) -> bytes | None:
+        """Add `octets`. None while the end is not reached, else the octets after the end. Raises EndlessMessage."""
+        decoder = self._decoder
+        rest = decoder.feed(octets)
+        if not self._memory.resize(len(decoder)):
+            decoder.refuse(NO_MEMORY)
+            self._memory.resize(len(decoder))
+        if rest is None and decoder.refusal is not None and decoder.discarded > self._discard_limit:
+            raise EndlessMessage(decoder.refusal)
+        return rest
+
+    def take(self) -> ReceivedMessage | Reply:
+        """After the end: the message, or why it is refused."""
+        refusal = self._decoder.refusal
+        if refusal is not None:
+            self._memory.release()
+            return refusal
+        return _received(self._decoder.take(), self._memory, self._limits())
+
+    def release(self) -> None:
+        """Discard what was read."""
+        self._decoder.refuse(NO_MEMORY)
+        self._memory.release()
+
+
+class BdatReader:
+    """Reads the chunks of one message, each announced by `begin`. refusal: discard all of them."""
+
+    def __init__(self, limits: Callable[[], Limits], budget: MemoryBudget, refusal: Reply | None = None) -> None:
+        self._limits = limits
+        self._discard_limit = _discard_limit(limits())
+        self._decoder = BdatDecoder(limits().max_mail_size)
+        self._memory = MemoryReservation(budget)
+        self._left = 0
+        if refusal is not None:
+            self._decoder.refuse(refusal)
+
+    @property
+    def refusal(self) -> Reply | None:
+        return self._decoder.refusal
+
+    @property
+    def missing(self) -> int:
+        """Octets of the current chunk that have not come."""
+        return self._left
+
+    def begin(self, size: int) -> None:
+        """`size` octets follow. Raises EndlessMessage when they are too many to discard."""
+        self._decoder.expect(size)
+        if self._decoder.refusal is not None and self._decoder.discarded + size > self._discard_limit:
+            raise EndlessMessage(self._decoder.refusal)
+        self._left = size
+
+    def feed(self, octets: Octets) -> bytes | None:
+        """Add `octets`. None while the chunk's end is not reached, else the octets after the end."""
+        chunk = octets[: self._left]
+        self._left -= len(chunk)
+        self._decoder.feed(chunk)
+        if not self._memory.resize(len(self._decoder)):
+            self._decoder.refuse(NO_MEMORY)
+            self._memory.release()
+        return None if self._left else bytes(octets[len(chunk) :])
+
+    def take(self) -> ReceivedMessage | Reply:
+        """After the last chunk: the message, or why it is refused."""
+        refusal = self._decoder.refusal
+        if refusal is not None:
+            self._memory.release()
+            return refusal
+        return _received(self._decoder.take(), self._memory, self._limits())
+
+    def release(self) -> None:
+        """Discard what was read."""
+        self._decoder.refuse(NO_MEMORY)
+        self._memory.release()
+
+
+def _discard_limit(limits: Limits) -> int:
+    return 2 * limits.max_mail_size + 1024 * 1024
+
+
+def _received(raw: bytes, memory: MemoryReservation, limits: Limits) -> ReceivedMessage | Reply:
+    if limits.bare_lf == "repair":
+        size = len(raw) + raw.count(b"\n") - raw.count(b"\r\n")
+        refusal = TOO_LARGE if size > limits.max_mail_size else None if memory.resize(size) else NO_MEMORY
+        if refusal is not None:
+            memory.release()
+            return refusal
+        raw = repair(raw)
+    return ReceivedMessage(raw, memory)

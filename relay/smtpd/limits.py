@@ -1,4 +1,4 @@
-"""What bounds the door: its terms as the configuration gives them, and the counting of peers."""
+"""The limits of the SMTP server as the configuration gives them, and what counts connections, failures and memory."""
 
 import functools
 import ipaddress
@@ -11,15 +11,15 @@ from relay.observability.events import RejectCause
 
 IpNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 
-ERROR_LIMIT = 20  # refused commands a session, as Postfix's smtpd_hard_error_limit
+ERROR_LIMIT = 20  # refused commands in a session, as Postfix's smtpd_hard_error_limit
 JUNK_LIMIT = 100  # commands that bring no message nearer, between two messages: smtpd_junk_command_limit
 SURPLUS_LIMIT = 1000  # recipients over the limit: a correct client may send them all in one group
 LINE_LIMIT = 2048  # octets of a command line: 512 plus what SIZE, BODY, SMTPUTF8, DSN add
 AUTH_LINE_LIMIT = 12288  # rfc4954#4
 
-GUESSES_SESSION = 3
-GUESSES_HOST = 10
-GUESSES_SECONDS = 600.0
+AUTH_FAILURES_PER_SESSION = 3
+AUTH_FAILURES_PER_HOST = 10
+AUTH_FAILURE_SECONDS = 600.0
 
 
 class Listener(Protocol):
@@ -49,7 +49,7 @@ class Listener(Protocol):
 
 
 class Limits(Protocol):
-    """Octets, counts, seconds. Asked for at each use: a reload is in force at once (`backlog`: read at the start).
+    """Octets, counts, seconds. Read at each use: a reload is in force at once (`backlog`: read at the start).
 
     max_mails_per_minute_per_host: 0 is no limit. bare_lf: refuse | repair.
     """
@@ -87,7 +87,7 @@ def _address(peer: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
 
 @functools.lru_cache(4096)
 def host_of(peer: str) -> str:
-    """What counts as one host: an IPv4 address, or the /64 of an IPv6 address, which one customer has to himself."""
+    """What counts as one host: an IPv4 address, or the /64 of an IPv6 address, which belongs to one customer."""
     address = _address(peer)
     if address is None:
         return peer
@@ -103,14 +103,14 @@ def allowed(peer: str, networks: Iterable[IpNetwork]) -> bool:
 
 
 class ConnectionCounter:
-    """Who is connected: in all, and by host."""
+    """Open connections: in all, and by host."""
 
     def __init__(self) -> None:
         self._hosts: Counter[str] = Counter()
         self.total = 0
 
     def enter(self, peer: str, limits: Limits) -> RejectCause | None:
-        """Count one in; or why that would be one too many: who is turned away takes nobody's place."""
+        """Count a connection, or say why it is rejected: a rejected one is not counted."""
         host = host_of(peer)
         if self._hosts.get(host, 0) >= limits.max_connections_per_host:
             return RejectCause.HOST_LIMIT
@@ -135,19 +135,20 @@ class AuthFailureLimiter:
         self._clock = clock
         self._failed: dict[str, list[float]] = {}
 
-    def failed(self, peer: str) -> int:
-        """Note one; how many the host now has."""
+    def record(self, peer: str) -> int:
+        """Record a failure; how many the host now has."""
         if len(self._failed) > 10_000:
             self._prune()
-        recent = [*self._recent(host_of(peer)), self._clock()][-GUESSES_HOST:]
+        recent = [*self._recent(host_of(peer)), self._clock()][-AUTH_FAILURES_PER_HOST:]
         self._failed[host_of(peer)] = recent
         return len(recent)
 
-    def barred(self, peer: str) -> bool:
-        return len(self._recent(host_of(peer))) >= GUESSES_HOST
+    def blocked(self, peer: str) -> bool:
+        """The host has failed too often to try again now."""
+        return len(self._recent(host_of(peer))) >= AUTH_FAILURES_PER_HOST
 
     def _recent(self, host: str) -> list[float]:
-        horizon = self._clock() - GUESSES_SECONDS
+        horizon = self._clock() - AUTH_FAILURE_SECONDS
         return [at for at in self._failed.get(host, ()) if at > horizon]
 
     def _prune(self) -> None:
@@ -159,40 +160,39 @@ class RateLimiter:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._spent: dict[str, tuple[float, float]] = {}  # host -> (messages not yet worked off, when)
+        self._spent: dict[str, tuple[float, float]] = {}  # host -> (messages that count, when that was computed)
 
-    def admit(self, peer: str, most: int) -> bool:
-        """May the host begin one more mail, of `most` a minute? It is counted if so. 0 is no limit."""
-        if not most:
+    def admit(self, peer: str, limit: int) -> bool:
+        """May the host begin one more message, of `limit` a minute? It is counted if so. 0 is no limit."""
+        if not limit:
             return True
         host, now = host_of(peer), self._clock()
         if len(self._spent) > 10_000:
-            self._spent = {each: found for each, found in self._spent.items() if now - found[1] < 60}
+            self._spent = {other: state for other, state in self._spent.items() if now - state[1] < 60}
         spent, at = self._spent.get(host, (0.0, now))
-        spent = max(0.0, spent - (now - at) * most / 60)
-        if spent + 1 > most:
+        spent = max(0.0, spent - (now - at) * limit / 60)
+        if spent + 1 > limit:
             return False
         self._spent[host] = (spent + 1, now)
         return True
 
 
 class MemoryBudget:
-    """Octets of messages being received, over all sessions: beyond `limit` a message is put off, not the process at
-    risk."""
+    """Octets of the messages being received in all sessions. Beyond `limit` a message is refused for now."""
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.used = 0
 
-    def take(self, octets: int, beside: int) -> bool:
-        """Reserve `octets` more for a message that holds `beside`; False when there is no room.
+    def reserve(self, octets: int, held: int) -> bool:
+        """Reserve `octets` more for a message that holds `held`; False: there is no room.
 
-        One message alone always has room: its own limit bounds it.
+        One message alone always has room: its own size limit bounds it.
         """
-        if self.used > beside and self.used + octets > self.limit:
+        if self.used > held and self.used + octets > self.limit:
             return False
         self.used += octets
         return True
 
-    def give(self, octets: int) -> None:
+    def release(self, octets: int) -> None:
         self.used -= octets

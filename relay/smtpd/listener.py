@@ -1,4 +1,4 @@
-"""A post: one listener with what its files held when last read. And the house: what all sessions share."""
+"""One listener with its certificate and users as last read, and what all sessions of a server share."""
 
 import asyncio
 import ipaddress
@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from relay.model import Envelope
+from relay.observability.events import Event, FinalReply, InternalError
 from relay.replies import Reply
 from relay.settings.users import Users, UsersFileError, read_users, verify
 from relay.settings.yaml_file import open_regular, signature, unreadable
+from relay.smtpd.connection import RECEIVE_BUFFER
 from relay.smtpd.limits import (
     AuthFailureLimiter,
     ConnectionCounter,
@@ -23,12 +25,11 @@ from relay.smtpd.limits import (
     MemoryBudget,
     RateLimiter,
 )
-
-FAULT = Reply(451, "4.3.0", "local error, try again later")
+from relay.smtpd.states import LOCAL_ERROR
 
 
 class ListenerConfigError(Exception):
-    """Files of listeners cannot be used: certificate, key or users. faults: one text for each, naming the file."""
+    """Certificates, keys or users files cannot be used. faults: one text for each, with the name of the file."""
 
     def __init__(self, *faults: str) -> None:
         super().__init__("\n".join(faults))
@@ -36,7 +37,7 @@ class ListenerConfigError(Exception):
 
 
 class BindError(OSError):
-    """A listener's address cannot be had: taken, not of this machine, not permitted. `listener` is the one."""
+    """The address of `listener` cannot be used: in use, not of this machine, not permitted."""
 
     def __init__(self, listener: Listener, error: OSError) -> None:
         super().__init__(error.errno, error.strerror)
@@ -47,18 +48,13 @@ class Intake(Protocol):
     """Who decides about recipients and takes the messages."""
 
     def room(self) -> Reply | None:
-        """None: a message can be kept now, else the refusal of MAIL: it need not be sent to learn that it is in
-        vain."""
+        """None: a message can be stored now, else the refusal of MAIL, before the message is sent in vain."""
 
     def recipient(self, address: str) -> Reply | None:
         """None: we relay for `address` ("postmaster" without domain is possible), else the refusal."""
 
     async def accept(self, envelope: Envelope, raw: bytes) -> Reply:
         """The reply to the final dot. Runs to its end even if the peer has gone."""
-
-
-class OnEvent(Protocol):
-    def __call__(self, name: str, /, **fields: Any) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +66,7 @@ class ListenerFiles:
 
 
 def read_files(listener: Listener) -> ListenerFiles:
-    """Read the files of `listener`. Blocks. Raises PostFault with every fault."""
+    """Read the files of `listener`. Blocks. Raises ListenerConfigError with every fault."""
     context: ssl.SSLContext | None = None
     users: Users = {}
     faults: list[str] = []
@@ -89,7 +85,7 @@ def read_files(listener: Listener) -> ListenerFiles:
 
 @dataclass(slots=True)
 class ListenerState:
-    """`context` and `users` are replaced whole by `use`; a session keeps what it began with."""
+    """`use` replaces what the files gave; a session reads it at each use."""
 
     listener: Listener
     networks: tuple[IpNetwork, ...] = ()
@@ -106,12 +102,12 @@ class ListenerState:
 
     @property
     def authenticates(self) -> bool:
-        """AUTH is possible here at all: it takes users, and TLS."""
+        """AUTH is offered: there are users, and TLS."""
         return bool(self.users) and self.context is not None
 
 
 def _networks(texts: Iterable[str]) -> tuple[IpNetwork, ...]:
-    return tuple(ipaddress.ip_network(each, strict=False) for each in texts)
+    return tuple(ipaddress.ip_network(text, strict=False) for text in texts)
 
 
 def _context(listener: Listener) -> ssl.SSLContext | None:
@@ -122,7 +118,7 @@ def _context(listener: Listener) -> ssl.SSLContext | None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
-    files = [Path(each) for each in (listener.certificate, listener.private_key) if each is not None]
+    files = [Path(file) for file in (listener.certificate, listener.private_key) if file is not None]
     before = _signatures(files)
     for file in files:
         try:
@@ -141,11 +137,11 @@ def _context(listener: Listener) -> ssl.SSLContext | None:
 
 
 def _signatures(files: Iterable[Path]) -> list[tuple[int, ...]]:
-    return [signature(each) for each in files]
+    return [signature(file) for file in files]
 
 
 def _no_password() -> str:
-    """Nobody is there to type one; without this OpenSSL asks on the terminal."""
+    """No password; without this function OpenSSL asks for one on the terminal."""
     return ""
 
 
@@ -162,41 +158,46 @@ def _users(listener: Listener) -> Users:
 
 @dataclass(slots=True)
 class ServerContext:
-    """What the sessions of one door share. auth_delay: seconds before a wrong password is answered."""
+    """What the sessions of one server share. auth_delay: seconds before a wrong password is answered."""
 
     hostname: str
     intake: Intake
     limits: Callable[[], Limits]
-    on_event: OnEvent
+    observe: Callable[[Event], None]
     memory: MemoryBudget
     auth_delay: float = 1.0
-    presence: ConnectionCounter = field(default_factory=ConnectionCounter)
-    guesses: AuthFailureLimiter = field(default_factory=AuthFailureLimiter)
-    pace: RateLimiter = field(default_factory=RateLimiter)
+    connections: ConnectionCounter = field(default_factory=ConnectionCounter)
+    auth_failures: AuthFailureLimiter = field(default_factory=AuthFailureLimiter)
+    rate: RateLimiter = field(default_factory=RateLimiter)
     draining: bool = False
+    receive_buffer: memoryview = field(default_factory=lambda: memoryview(bytearray(RECEIVE_BUFFER)))
     tasks: set[asyncio.Task[Any]] = field(default_factory=set)
     _verifier: ThreadPoolExecutor = field(
-        default_factory=lambda: ThreadPoolExecutor(1, thread_name_prefix="smtpd-auth")  # one: guesses queue, not CPU
+        default_factory=lambda: ThreadPoolExecutor(1, thread_name_prefix="smtpd-auth")  # one: guessing is slow
     )
 
     async def accept(self, envelope: Envelope, raw: bytes) -> Reply:
-        """Hand a message over. The session that does is in `tasks` meanwhile, and nobody cancels it (DESIGN §5.3)."""
-        session = asyncio.current_task()
-        assert session is not None
-        self.tasks.add(session)
+        """Hand a message to the intake. The task that does is in `tasks` meanwhile, and nobody cancels it."""
+        task = asyncio.current_task()
+        assert task is not None
+        self.tasks.add(task)
         begun = time.perf_counter()
         try:
             return await self.intake.accept(envelope, raw)
         except Exception as error:
-            self.on_event("internal_error", where="accept", error=error)
-            self.on_event("final_reply", code=FAULT.code, seconds=time.perf_counter() - begun)
-            return FAULT
+            self.observe(InternalError("accept", error))
+            self.observe(FinalReply(LOCAL_ERROR.code, time.perf_counter() - begun))
+            return LOCAL_ERROR
         finally:
-            self.tasks.discard(session)
+            self.tasks.discard(task)
 
     async def verify(self, users: Users, name: str, password: str) -> bool:
         """Check a password off the loop."""
         return await asyncio.get_running_loop().run_in_executor(self._verifier, verify, users, name, password)
+
+    def idle_timeout(self) -> float:
+        """Seconds that a client may say nothing, as of now."""
+        return self.limits().idle_timeout
 
     def close(self) -> None:
         self._verifier.shutdown(wait=False, cancel_futures=True)

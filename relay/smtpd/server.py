@@ -6,7 +6,8 @@ import functools
 import logging
 from collections.abc import Callable, Sequence
 
-from relay.smtpd.connection import CLOSING
+from relay.observability.events import Event
+from relay.smtpd.connection import Connection
 from relay.smtpd.limits import Limits, Listener, MemoryBudget
 from relay.smtpd.listener import (
     BindError,
@@ -14,16 +15,15 @@ from relay.smtpd.listener import (
     ListenerConfigError,
     ListenerFiles,
     ListenerState,
-    OnEvent,
     ServerContext,
     read_files,
 )
-from relay.smtpd.session import Session
-from relay.smtpd.transport import LineTransport
+from relay.smtpd.runner import SessionRunner
+from relay.smtpd.states import CLOSING
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
 LARGE = 1024 * 1024
-_TRIM = 16 * 1024 * 1024  # less, and a message of 600 KB has its pages fetched anew: half a millisecond
+_TRIM = 16 * 1024 * 1024  # with less, each message of 600 KB costs new page faults: half a millisecond
 
 
 def keep_large_blocks_apart() -> bool:
@@ -39,18 +39,13 @@ def keep_large_blocks_apart() -> bool:
     return bool(mallopt(_M_MMAP_THRESHOLD, LARGE)) and bool(mallopt(_M_TRIM_THRESHOLD, _TRIM))
 
 
-MEMORY = 96 * 1024 * 1024  # with the copies of check and spool: 300 MB in all under 20 messages of 25 MB
+MEMORY = 96 * 1024 * 1024  # with the copies for check and spool: 300 MB in all under 20 messages of 25 MB
 
 
 class SmtpServer:
     """Takes messages on every listener and hands them to `intake`.
 
-    limits: asked at each use. on_event: told of "connection", "connection_rejected" (`cause`: RejectCause),
-    "rejected" (a sender, a recipient or a message that the door refused; never what the intake answered: `stage`,
-    `cause`: TransactionRejectCause, `reply`, `sender`, `recipients`: addresses as far as they are known),
-    "final_reply" (the final dot was answered by the door, not by the intake: `code`, `seconds` since that dot),
-    "session_error", "authentication_failed" (fields `peer`, `why`) and "internal_error" (`where`,
-    `error`: the exception).
+    limits: asked at each use. observe: gets the events of sessions (relay.observability.events).
     memory: octets of messages being received at one time, over all sessions.
     auth_delay: seconds before a wrong password is answered.
     """
@@ -61,47 +56,47 @@ class SmtpServer:
         limits: Callable[[], Limits],
         intake: Intake,
         hostname: str,
-        on_event: OnEvent,
+        observe: Callable[[Event], None],
         *,
         memory: int = MEMORY,
         auth_delay: float = 1.0,
     ) -> None:
         logging.getLogger("mail.log").setLevel(logging.WARNING)  # aiosmtpd writes bodies of messages at DEBUG
-        self._house = ServerContext(hostname, intake, limits, on_event, MemoryBudget(memory), auth_delay)
-        self._posts = [ListenerState(listener) for listener in listeners]
+        self._context = ServerContext(hostname, intake, limits, observe, MemoryBudget(memory), auth_delay)
+        self._listeners = [ListenerState(listener) for listener in listeners]
         self._servers: list[asyncio.Server] = []
-        self._sessions: set[LineTransport] = set()
-        self._left = asyncio.Event()
+        self._sessions: set[SessionRunner] = set()
+        self._session_ended = asyncio.Event()
 
     async def start(self) -> None:
-        """Listen. Raises NotBound (address in use) or PostFault (certificate, users); then nothing listens."""
+        """Listen. Raises BindError (address in use) or ListenerConfigError; then nothing listens."""
         self.reload()
         keep_large_blocks_apart()
         try:
-            for post in self._posts:
-                self._servers.append(await self._bound(post))
+            for listener in self._listeners:
+                self._servers.append(await self._bind(listener))
         except BindError:
             self.close()
             raise
 
-    async def _bound(self, post: ListenerState) -> asyncio.Server:
-        listener, loop = post.listener, asyncio.get_running_loop()
-        session, backlog = functools.partial(self._session, post), self._house.limits().backlog
+    async def _bind(self, state: ListenerState) -> asyncio.Server:
+        listener, loop = state.listener, asyncio.get_running_loop()
+        connect, backlog = functools.partial(self._connect, state), self._context.limits().backlog
         try:
-            return await loop.create_server(session, listener.host, listener.port, backlog=backlog)
+            return await loop.create_server(connect, listener.host, listener.port, backlog=backlog)
         except OSError as error:
             raise BindError(listener, error) from error
 
     def read(self) -> tuple[ListenerFiles, ...]:
         """Read certificates, keys and users of every listener; nothing changes. Blocks.
 
-        Raises PostFault with the faults of all of them.
+        Raises ListenerConfigError with the faults of all of them.
         """
         files: list[ListenerFiles] = []
         faults: list[str] = []
-        for post in self._posts:
+        for state in self._listeners:
             try:
-                files.append(read_files(post.listener))
+                files.append(read_files(state.listener))
             except ListenerConfigError as error:
                 faults += error.faults
         if faults:
@@ -109,12 +104,12 @@ class SmtpServer:
         return tuple(files)
 
     def use(self, files: Sequence[ListenerFiles]) -> None:
-        """Put what `read` gave in force, on every listener."""
-        for post, each in zip(self._posts, files, strict=True):
-            post.use(each)
+        """Put what `read` returned in force, on every listener."""
+        for state, content in zip(self._listeners, files, strict=True):
+            state.use(content)
 
     def reload(self) -> None:
-        """`read`, then `use`. Raises PostFault; then every listener keeps what it had."""
+        """`read`, then `use`. Raises ListenerConfigError; then every listener keeps what it had."""
         self.use(self.read())
 
     @property
@@ -127,21 +122,28 @@ class SmtpServer:
         """Connections open now."""
         return len(self._sessions)
 
-    def _session(self, post: ListenerState) -> Session:
-        session = Session(post, self._house, self._ended)
+    def _connect(self, state: ListenerState) -> Connection:
+        context = self._context
+        connection = Connection(
+            context.receive_buffer,
+            clear_text=state.listener.tls != "implicit",
+            idle_timeout=context.idle_timeout,
+            session_timeout=context.limits().session_timeout,
+        )
+        connection.session = session = SessionRunner(connection, state, context, self._ended)
         self._sessions.add(session)
-        return session
+        return connection
 
-    def _ended(self, session: LineTransport) -> None:
+    def _ended(self, session: SessionRunner) -> None:
         self._sessions.discard(session)
-        self._left.set()
+        self._session_ended.set()
 
     async def drain(self, timeout: float) -> None:
-        """Take no new connection, 421 to idle sessions, let messages in hand end; after `timeout` seconds cut the rest.
+        """Accept no connection, answer 421 to idle sessions, let messages in hand end; cut the rest after `timeout`.
 
-        A message already handed to the intake is waited for and never cancelled.
+        A message already handed to the intake is waited for and never cancelled. timeout: seconds.
         """
-        self._house.draining = True
+        self._context.draining = True
         self._stop_listening()
         for session in list(self._sessions):
             if session.idle:
@@ -149,25 +151,24 @@ class SmtpServer:
         try:
             async with asyncio.timeout(timeout):
                 while self._sessions:
-                    self._left.clear()
-                    await self._left.wait()
+                    self._session_ended.clear()
+                    await self._session_ended.wait()
         except TimeoutError:
-            self._cut()
-        if self._house.tasks:
-            await asyncio.wait(list(self._house.tasks))
+            self._abort_all()
+        if self._context.tasks:
+            await asyncio.wait(list(self._context.tasks))
         self.close()
 
     def close(self) -> None:
         """At once: stop listening, cut every session."""
         self._stop_listening()
-        self._cut()
-        self._house.close()
+        self._abort_all()
+        self._context.close()
 
     def _stop_listening(self) -> None:
         for server in self._servers:
             server.close()
 
-    def _cut(self) -> None:
+    def _abort_all(self) -> None:
         for session in list(self._sessions):
-            if session.transport is not None:
-                session.transport.abort()
+            session.abort()

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.smtpd.data import TOO_LARGE, BdatDecoder, DataDecoder, announced, flaw, repair
+from relay.smtpd.data import TOO_LARGE, BdatDecoder, DataDecoder, flaw, parse_bdat, repair
 
 PIECES = [b"\r", b"\n", b".", b"\r\n", b"\r\n.", b"a", b"\0", b"\r\n.\r\n", b"..", b"QUIT\r\n"]
 MAIL = st.lists(st.sampled_from(PIECES), max_size=30).map(b"".join)
@@ -49,7 +49,7 @@ def test_the_limit_is_the_same(mail: bytes, cuts: list[int]) -> None:
 
 @given(st.text(max_size=30) | st.from_regex(r"[0-9]{1,22} ?(LAST|last|LASTX)?", fullmatch=True))
 def test_only_a_number_tells_how_much_follows(arg: str) -> None:
-    chunk = announced(arg)
+    chunk = parse_bdat(arg)
     words = arg.split(" ")
     if chunk is not None:
         assert words[0].isascii() and int(words[0]) == chunk.size

@@ -3,6 +3,7 @@
 import asyncio
 import random
 
+from relay.observability.events import InternalError
 from tests.support.smtp_fuzz import faults, mutated, replies
 from tests.support.smtp_server import Events, Limits, Listener, Recorder, SmtpServer
 
@@ -18,7 +19,7 @@ async def test_no_dialogue_surprises_the_door() -> None:
             for _ in range(SESSIONS):
                 stream = mutated(random_, b"c@export.example")
                 assert faults(await replies(door.addresses[0], stream, random_)) == [], stream
-        assert events.named("internal_error") == []
+        assert events.of(InternalError) == []
         assert recorder.mails, "the mutation is too wild to test anything"
     finally:
         await door.drain(5.0)

@@ -13,13 +13,16 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 from relay import serialization
 from relay.demo.stage import Stage, free_port
 from relay.model import Envelope
+from relay.observability.events import Event
 from relay.replies import Reply
 from relay.smtpd import SmtpServer, make_user_line
+
+E = TypeVar("E", bound=Event)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,16 +83,16 @@ class Recorder:
 
 
 class Events:
-    """What the door told."""
+    """An observer that keeps the events of the server."""
 
     def __init__(self) -> None:
-        self.seen: list[tuple[str, dict[str, Any]]] = []
+        self.all: list[Event] = []
 
-    def __call__(self, name: str, /, **fields: Any) -> None:
-        self.seen.append((name, fields))
+    def __call__(self, event: Event) -> None:
+        self.all.append(event)
 
-    def named(self, name: str) -> list[dict[str, Any]]:
-        return [fields for each, fields in self.seen if each == name]
+    def of(self, kind: type[E]) -> list[E]:
+        return [event for event in self.all if isinstance(event, kind)]
 
 
 def self_signed(directory: Path) -> tuple[str, str]:
@@ -141,15 +144,15 @@ async def _main(listeners: list[Listener], limits: Limits) -> None:
     recorder, stop = Recorder(), asyncio.Event()
     recorder.go_on.set()
 
-    def tell(name: str, /, **fields: Any) -> None:
-        print(json.dumps({"event": name, **{key: repr(value) for key, value in fields.items()}}), file=sys.stderr)
+    def observe(event: Event) -> None:
+        print(event, file=sys.stderr)
 
-    door = SmtpServer(listeners, lambda: limits, recorder, "door.example", tell, auth_delay=0.0)
-    await door.start()
+    server = SmtpServer(listeners, lambda: limits, recorder, "door.example", observe, auth_delay=0.0)
+    await server.start()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-    print(json.dumps({"ready": door.addresses}), flush=True)
+    print(json.dumps({"ready": server.addresses}), flush=True)
     await stop.wait()
-    await door.drain(5.0)
+    await server.drain(5.0)
     for envelope, raw in recorder.mails:
         print(json.dumps({"envelope": serialization.plain(envelope), "size": len(raw)}))
 

@@ -36,7 +36,7 @@ class Daemon:
 
     def in_force(self) -> list[object]:
         """What a session or a delivery would get now."""
-        configuration, posts = self.configuration, self.door._posts
+        configuration, posts = self.configuration, self.door._listeners
         listeners = [value for post in posts for value in (post.context, dict(post.users))]
         address = configuration.settings.terms.clients["a/1"].addresses
         return [configuration.settings, configuration.in_force.directory, address, *listeners]

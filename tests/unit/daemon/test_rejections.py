@@ -141,10 +141,12 @@ async def dialled() -> AsyncIterator[Any]:
     opened: list[SmtpServer] = []
 
     async def dial(metrics: Metrics, limits: Limits, others: int = 0) -> tuple[Any, Any]:
-        door = SmtpServer([Listener()], lambda: limits, Recorder(), "door.example", Observer(metrics).door, memory=1000)
+        door = SmtpServer(
+            [Listener()], lambda: limits, Recorder(), "door.example", Observer(metrics).observe, memory=1000
+        )
         opened.append(door)
         await door.start()
-        door._house.memory.used = others  # octets that other sessions are receiving
+        door._context.memory.used = others  # octets that other sessions are receiving
         reader, writer = await asyncio.open_connection(*door.addresses[0])
         await reply(reader)
         return reader, writer

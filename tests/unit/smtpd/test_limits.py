@@ -4,7 +4,7 @@ import pytest
 
 from relay.observability.events import RejectCause
 from relay.smtpd.limits import (
-    GUESSES_HOST,
+    AUTH_FAILURES_PER_HOST,
     AuthFailureLimiter,
     ConnectionCounter,
     MemoryBudget,
@@ -53,21 +53,21 @@ def test_presence_counts_by_host_and_in_all_but_not_who_is_turned_away() -> None
 def test_guesses_are_forgotten() -> None:
     now = 0.0
     guesses = AuthFailureLimiter(lambda: now)
-    for _ in range(GUESSES_HOST):
-        assert not guesses.barred("2001:db8::1")
-        guesses.failed("2001:db8::1")
-    assert guesses.barred("2001:db8::2")
+    for _ in range(AUTH_FAILURES_PER_HOST):
+        assert not guesses.blocked("2001:db8::1")
+        guesses.record("2001:db8::1")
+    assert guesses.blocked("2001:db8::2")
     now = 601.0
-    assert not guesses.barred("2001:db8::1")
+    assert not guesses.blocked("2001:db8::1")
 
 
 def test_memory_puts_off_the_second_mail_but_never_the_only_one() -> None:
     memory = MemoryBudget(100)
-    assert memory.take(500, beside=0)
-    assert memory.take(500, beside=500)
-    assert not memory.take(1, beside=0)
-    memory.give(1000)
-    assert memory.used == 0 and memory.take(60, beside=0) and not memory.take(50, beside=0)
+    assert memory.reserve(500, held=0)
+    assert memory.reserve(500, held=500)
+    assert not memory.reserve(1, held=0)
+    memory.release(1000)
+    assert memory.used == 0 and memory.reserve(60, held=0) and not memory.reserve(50, held=0)
 
 
 def test_a_host_has_so_many_mails_a_minute_and_no_more_in_any_minute() -> None:

@@ -13,7 +13,15 @@ from typing import Any
 import pytest
 
 from relay.model import Envelope, Recipient
-from relay.smtpd import ListenerConfigError, data_reader, make_user_line
+from relay.observability.events import (
+    AuthenticationFailed,
+    ConnectionOpened,
+    ConnectionRejected,
+    InternalError,
+    SessionError,
+    TransactionRejected,
+)
+from relay.smtpd import ListenerConfigError, data, make_user_line
 from tests.support.smtp_server import Events, Limits, Listener, Recorder, SmtpServer, self_signed
 
 
@@ -150,7 +158,7 @@ async def test_connections_are_limited_by_host_and_in_all(stage: Stage) -> None:
     assert (await first.ask("QUIT")).startswith("221")
     await first.gone()
     await stage.dial()
-    assert len(stage.events.named("connection_rejected")) == 1
+    assert len(stage.events.of(ConnectionRejected)) == 1
 
 
 async def test_a_new_limit_is_in_force_at_once(stage: Stage) -> None:
@@ -183,13 +191,13 @@ async def test_what_a_client_sent_ahead_is_not_obeyed_once_it_has_gone(stage: St
     ahead = b"MAIL FROM:<a@sender.example>\r\nRCPT TO:<c@export.example>\r\nDATA\r\ny\r\n.\r\n"
     peer.writer.write(b"x\r\n.\r\n" + ahead)
     await stage.recorder.arrived.wait()
-    (session,) = stage.door._house.tasks
+    (session,) = stage.door._context.tasks
     peer.reset()
     await stage.nobody()
     stage.recorder.go_on.set()
     await asyncio.wait([session])
     assert [raw for _, raw in stage.recorder.mails] == [b"x\r\n"]
-    assert stage.events.named("internal_error") == []
+    assert stage.events.of(InternalError) == []
 
 
 async def test_a_mail_cut_short_is_not_taken(stage: Stage) -> None:
@@ -200,7 +208,7 @@ async def test_a_mail_cut_short_is_not_taken(stage: Stage) -> None:
     peer.writer.write_eof()
     await peer.gone()
     assert stage.recorder.mails == []
-    assert stage.events.named("session_error")
+    assert stage.events.of(SessionError)
 
 
 async def test_drain_dismisses_the_idle_and_finishes_the_busy(stage: Stage) -> None:
@@ -272,7 +280,7 @@ async def test_who_reads_no_reply_is_cut_off(stage: Stage) -> None:
         await stage.nobody()
         sending.cancel()
         await asyncio.gather(sending, return_exceptions=True)
-    assert [fields["why"] for fields in stage.events.named("session_error")] == ["timeout"]
+    assert [error.why for error in stage.events.of(SessionError)] == ["timeout"]
 
 
 async def test_a_session_has_an_end_whatever_it_does(stage: Stage) -> None:
@@ -289,7 +297,7 @@ async def test_too_much_mail_at_once_is_put_off_and_the_dialogue_stays_in_step(s
     await first.mail_to()
     first.writer.write(b"x" * 900 + b"\r\n" * 1 + (b"y" * 900 + b"\r\n") * 60)
     async with asyncio.timeout(15):
-        while stage.door._house.memory.used < 50_000:
+        while stage.door._context.memory.used < 50_000:
             await asyncio.sleep(0)
     await second.mail_to()
     assert (await second.ask(("z" * 900 + "\r\n") * 60 + ".")).startswith("452 4.3.1")
@@ -297,7 +305,7 @@ async def test_too_much_mail_at_once_is_put_off_and_the_dialogue_stays_in_step(s
     assert (await first.ask(".")).startswith("250")
     await second.mail_to()
     assert (await second.ask(("z" * 900 + "\r\n") * 60 + ".")).startswith("250")
-    assert stage.door._house.memory.used == 0
+    assert stage.door._context.memory.used == 0
 
 
 async def test_a_fault_is_told_to_us_and_not_to_the_client(stage: Stage) -> None:
@@ -305,8 +313,8 @@ async def test_a_fault_is_told_to_us_and_not_to_the_client(stage: Stage) -> None
     peer = await stage.dial()
     await peer.mail_to("fault")
     assert await peer.ask("x\r\n.") == "451 4.3.0 local error, try again later"
-    [fault] = stage.events.named("internal_error")
-    assert isinstance(fault["error"], RuntimeError)
+    [fault] = stage.events.of(InternalError)
+    assert isinstance(fault.error, RuntimeError)
 
 
 async def test_a_client_that_reads_nothing_does_not_grow_us(stage: Stage) -> None:
@@ -382,9 +390,9 @@ async def test_a_broken_handshake_leaves_nothing_behind(stage: Stage, certificat
             await peer.reader.read()
             while stage.door.sessions:
                 await asyncio.sleep(0)
-    assert stage.door._house.presence.total == 0
-    assert len(stage.events.named("session_error")) == 3
-    assert stage.events.named("internal_error") == []
+    assert stage.door._context.connections.total == 0
+    assert len(stage.events.of(SessionError)) == 3
+    assert stage.events.of(InternalError) == []
 
 
 @pytest.mark.parametrize("tls", ["starttls", "implicit"])
@@ -406,8 +414,8 @@ async def test_a_connection_lost_during_the_handshake_leaves_nothing_behind(
             peer.reset()
         while stage.door.sessions:
             await asyncio.sleep(0)
-    assert stage.door._house.presence.total == 0
-    assert stage.events.named("internal_error") == []
+    assert stage.door._context.connections.total == 0
+    assert stage.events.of(InternalError) == []
 
 
 async def test_a_proxy_may_send_its_header_and_the_handshake_in_one_packet(
@@ -432,7 +440,7 @@ async def test_a_proxy_may_send_its_header_and_the_handshake_in_one_packet(
                 writer.write(outgoing.read())
     writer.close()
     assert said == b"220 door.example ESMTP\r\n"
-    assert stage.events.named("connection")[0]["peer"] == "127.0.0.9"
+    assert stage.events.of(ConnectionOpened)[0].peer == "127.0.0.9"
 
 
 async def test_a_large_mail_passes_through_tls(stage: Stage, certificate: tuple[str, str]) -> None:
@@ -497,12 +505,12 @@ async def test_a_guessing_host_is_shut_out(stage: Stage, certificate: tuple[str,
             if last.startswith("421"):
                 break
     assert last == "421 4.7.0 too many wrong passwords from your address"
-    assert len(stage.events.named("authentication_failed")) == 10
+    assert len(stage.events.of(AuthenticationFailed)) == 10
 
 
 async def test_what_bdat_holds_is_given_back_however_it_ends(stage: Stage) -> None:
     await stage.open(memory=1000)
-    memory = stage.door._house.memory
+    memory = stage.door._context.memory
     for end in ("RSET", "EHLO x", "BDAT 0 LAST", "QUIT"):
         peer = await stage.dial()
         await peer.mail_to_bdat()
@@ -556,7 +564,7 @@ async def test_a_host_that_sends_too_many_mails_is_put_off(stage: Stage) -> None
         assert (await peer.ask("MAIL FROM:<a@b.example>")).startswith("250")
         await peer.ask("RSET")
     assert (await peer.ask("MAIL FROM:<a@b.example>")).startswith("450 4.7.1")
-    assert stage.events.named("rejected")[0]["reply"].startswith("450 4.7.1")
+    assert str(stage.events.of(TransactionRejected)[0].reply).startswith("450 4.7.1")
 
 
 async def test_a_bare_lf_is_repaired_where_the_operator_says_so(stage: Stage) -> None:
@@ -574,7 +582,7 @@ async def test_a_bare_lf_is_repaired_where_the_operator_says_so(stage: Stage) ->
         peer.writer.write(content)
         assert (await peer.reply()).startswith(answer), content
     assert [raw for _, raw in stage.recorder.mails] == [b"a\r\nb\r\n"]
-    assert stage.door._house.memory.used == 0
+    assert stage.door._context.memory.used == 0
 
 
 async def test_each_refusal_is_told_once_and_never_what_the_intake_answers(stage: Stage) -> None:
@@ -584,13 +592,13 @@ async def test_each_refusal_is_told_once_and_never_what_the_intake_answers(stage
     assert (await peer.ask("x\r\n.")).startswith("451 4.3.2")
     await peer.mail_to("fault")
     assert (await peer.ask("x\r\n.")).startswith("451 4.3.0")
-    assert stage.events.named("rejected") == []
+    assert stage.events.of(TransactionRejected) == []
     await peer.mail_to()
     assert (await peer.ask("x\ny\r\n.")).startswith("554 5.6.11")
     await peer.ask("MAIL FROM:<a@b.example> SIZE=99999999")
     await peer.ask("MAIL FROM:<a@b.example>")
     await peer.ask("RCPT TO:<c@elsewhere.example>")
-    told = [each["reply"][:10].rstrip() for each in stage.events.named("rejected")]
+    told = [str(rejection.reply)[:10].rstrip() for rejection in stage.events.of(TransactionRejected)]
     assert told == ["554 5.6.11", "552 5.3.4", "550 5.7.1"]
 
 
@@ -603,7 +611,7 @@ async def test_a_connection_turned_away_has_a_cause(stage: Stage) -> None:
     await (await stage.dial(greeted=False)).gone_after("421 4.7.0")
     stage.limits = Limits(max_connections=0)
     await (await stage.dial(greeted=False)).gone_after("421 4.7.0")
-    causes = [each["cause"] for each in stage.events.named("connection_rejected")]
+    causes = [rejection.cause for rejection in stage.events.of(ConnectionRejected)]
     assert causes == ["network", "protocol", "host_limit", "server_limit"]
 
 
@@ -623,7 +631,7 @@ async def test_the_proxy_and_its_client_are_judged_each_by_its_own_networks(
     client = await stage.dial(greeted=False)
     client.writer.write(header)
     assert (await client.reply()).startswith("220")
-    assert stage.events.named("connection")[0]["peer"] == peer
+    assert stage.events.of(ConnectionOpened)[0].peer == peer
 
 
 class Faulty:
@@ -652,8 +660,8 @@ async def test_a_fault_amid_the_content_ends_the_session(
     stage: Stage, monkeypatch: pytest.MonkeyPatch, what: str, verb: str
 ) -> None:
     """What is left of the message must not be obeyed: it may hold commands, and this peer's are trusted."""
-    real = getattr(data_reader, what)
-    monkeypatch.setattr(data_reader, what, lambda limit: Faulty(real(limit)))
+    real = getattr(data, what)
+    monkeypatch.setattr(data, what, lambda limit: Faulty(real(limit)))
     stage.limits = Limits(max_mail_size=1_000_000)
     await stage.open()
     peer = await stage.dial()
@@ -669,6 +677,6 @@ async def test_a_fault_amid_the_content_ends_the_session(
         await peer.gone()
     await stage.nobody()
     assert stage.recorder.mails == []
-    assert stage.door._house.memory.used == 0
-    (fault,) = stage.events.named("internal_error")
-    assert isinstance(fault["error"], MemoryError)
+    assert stage.door._context.memory.used == 0
+    (fault,) = stage.events.of(InternalError)
+    assert isinstance(fault.error, MemoryError)
