@@ -10,10 +10,10 @@ from relay.mime.rewriting import find_dotted
 from relay.replies import Reply
 from relay.smtpd.limits import Limits, MemoryBudget
 
-TOO_LARGE = Reply(552, "5.3.4", "message message exceeds maximum size")
+TOO_LARGE = Reply(552, "5.3.4", "message exceeds maximum size")
 BARE = Reply(554, "5.6.11", "bare CR or LF in the message: lines must end with CR LF")
 NUL = Reply(554, "5.6.11", "NUL in the message")
-NO_MEMORY = Reply(452, "4.3.1", "too much mail at once, try again later")
+NO_MEMORY = Reply(452, "4.3.1", "too many messages at once, try again later")
 
 Octets = bytes | bytearray | memoryview
 

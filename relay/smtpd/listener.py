@@ -158,7 +158,11 @@ def _users(listener: Listener) -> Users:
 
 @dataclass(slots=True)
 class ServerContext:
-    """What the sessions of one server share. auth_delay: seconds before a wrong password is answered."""
+    """What the sessions of one server share.
+
+    auth_delay: seconds before a wrong password is answered. tasks: those in which the intake has a message.
+    receive_buffer: where each connection's octets arrive, one connection at a time.
+    """
 
     hostname: str
     intake: Intake
@@ -177,10 +181,7 @@ class ServerContext:
     )
 
     async def accept(self, envelope: Envelope, raw: bytes) -> Reply:
-        """Hand a message to the intake. The task that does is in `tasks` meanwhile, and nobody cancels it."""
-        task = asyncio.current_task()
-        assert task is not None
-        self.tasks.add(task)
+        """Hand a message to the intake. The caller's task is in `tasks`, and nobody cancels it."""
         begun = time.perf_counter()
         try:
             return await self.intake.accept(envelope, raw)
@@ -188,8 +189,6 @@ class ServerContext:
             self.observe(InternalError("accept", error))
             self.observe(FinalReply(LOCAL_ERROR.code, time.perf_counter() - begun))
             return LOCAL_ERROR
-        finally:
-            self.tasks.discard(task)
 
     async def verify(self, users: Users, name: str, password: str) -> bool:
         """Check a password off the loop."""

@@ -200,6 +200,9 @@ class SessionRunner:
         """Read nothing more until `work` is done."""
         self._connection.stop_waiting()
         self._task = asyncio.get_running_loop().create_task(self._supervise(work))
+        if self._session.state is State.ACCEPTING:
+            self._context.tasks.add(self._task)
+            self._task.add_done_callback(self._context.tasks.discard)
 
     async def _supervise(self, work: Work) -> None:
         error: Exception | None = None

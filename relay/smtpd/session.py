@@ -173,7 +173,7 @@ class Session(SMTP):
         if verb in states.JUNK:
             self._junk += 1
             if self._junk > JUNK_LIMIT:
-                self.session_error("too many commands without a mail")
+                self.session_error("too many commands without a message")
                 self.end(states.TOO_MANY_ERRORS)
 
     def _refuse(self, reply: Reply) -> None:

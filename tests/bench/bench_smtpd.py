@@ -29,7 +29,7 @@ from relay.demo.receiver import Receiver
 from relay.demo.stage import Stage
 from tests.support.parallel_sessions import GREETING, MIB, Peak, crowd, good_mail, poured
 from tests.support.smtp_fuzz import resident
-from tests.support.smtp_server import several_doors
+from tests.support.smtp_server import six_listeners
 
 LINE = b"x" * 76 + b"\r\n"
 ENDLESS = {
@@ -48,7 +48,7 @@ async def running(accept: str) -> AsyncIterator[Stage]:
         await receiver.start()
         stage = Stage(Path(folder), receiver.port)
         stage.prepare()
-        several_doors(stage, Path(folder), {}, accept)
+        six_listeners(stage, Path(folder), {}, accept)
         try:
             assert await stage.start(), stage.log.read_text(encoding="utf-8")
             yield stage

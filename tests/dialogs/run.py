@@ -20,7 +20,7 @@ from tests.dialogs.script import Mismatch, Script, Step, play, read
 from tests.support.postfix import Postfix
 
 SHIPPED = {
-    "myhostname": "door.example",
+    "myhostname": "mx.example",
     "mynetworks": "192.0.2.0/24",
     "relay_domains": "export.example",
     "message_size_limit": "100000",
@@ -47,9 +47,9 @@ HARDENED = SHIPPED | {
 """What its manual offers against odd clients."""
 
 ELSEWHERE = {
-    "a-fault-at-rcpt-is-451-and-in-step",
-    "our-own-fault-is-451-and-tells-nothing",
-    "the-intake-may-say-later",
+    "an-internal-error-at-rcpt-is-451-and-in-step",
+    "an-internal-error-is-451-and-reveals-nothing",
+    "a-451-of-the-intake-is-passed-on",
 }
 """Scripts that need the recording intake."""
 

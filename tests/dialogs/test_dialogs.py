@@ -1,4 +1,4 @@
-"""Every dialogue of this folder, against the door in its own process. `run.py` plays them with other servers."""
+"""Every dialogue of this folder, against the SMTP server in its own process. `run.py` plays them with other servers."""
 
 import json
 import subprocess
@@ -19,7 +19,7 @@ SCRIPTS = [read(path) for path in sorted(HERE.glob("**/*.dlg"))]
 
 @pytest.fixture(scope="module")
 def addresses(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, tuple[str, int]]]:
-    folder = tmp_path_factory.mktemp("door")
+    folder = tmp_path_factory.mktemp("server")
     certificate, key = self_signed(folder)
     users = folder / "users"
     users.write_text(make_user_line("jefacture", "correct horse") + "\n")
@@ -50,6 +50,6 @@ def test_the_runner_for_other_servers_finds_no_difference_here(addresses: dict[s
 
 
 def test_the_runner_tells_what_differs(addresses: dict[str, tuple[str, int]]) -> None:
-    script = read(HERE / "a-mail-is-taken.dlg")
+    script = read(HERE / "a-message-is-accepted.dlg")
     said = answer(script, addresses["outside"])
-    assert said.startswith("a-mail-is-taken.dlg:") and "got '530 " in said
+    assert said.startswith("a-message-is-accepted.dlg:") and "got '530 " in said

@@ -10,17 +10,17 @@ import pytest_asyncio
 from relay.demo.scenes import FIRM_YAML
 from relay.demo.stage import Stage, free_port
 from tests.dialogs.script import Script, play, read
-from tests.support.smtp_server import several_doors
+from tests.support.smtp_server import six_listeners
 
 HERE = Path(__file__).parent
 SCRIPTS = [read(path) for path in sorted(HERE.glob("**/*.dlg"))]
 ACCEPT = "  max_mail_size: 100000 B\n  max_recipients: 5\n"
 
 OTHERWISE = {
-    "a-fault-at-rcpt-is-451-and-in-step": "the recording intake fails on purpose",
-    "an-empty-mail-ends-at-once": "the intake has no use for a mail without a header: 554 5.6.0",
-    "our-own-fault-is-451-and-tells-nothing": "the recording intake fails on purpose",
-    "the-intake-may-say-later": "the recording intake is busy on purpose",
+    "an-internal-error-at-rcpt-is-451-and-in-step": "the recording intake fails on purpose",
+    "an-empty-message-ends-at-once": "the intake has no use for a mail without a header: 554 5.6.0",
+    "an-internal-error-is-451-and-reveals-nothing": "the recording intake fails on purpose",
+    "a-451-of-the-intake-is-passed-on": "the recording intake is busy on purpose",
 }
 """Scripts that need the recording intake of tests.support.smtp_server."""
 
@@ -32,10 +32,10 @@ async def addresses(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[d
     firm = firm.replace("@export.relay.example", "@export.example")
     stage = Stage(folder, free_port(), firms={"cabinet-demo": firm})
     stage.prepare()
-    found = several_doors(stage, folder, {"jefacture": "correct horse"}, ACCEPT)
+    found = six_listeners(stage, folder, {"jefacture": "correct horse"}, ACCEPT)
     path = stage.config / "relay.yaml"
     text = path.read_text(encoding="utf-8")
-    text = text.replace("relay.demo.example", "door.example").replace("export.relay.example", "export.example")
+    text = text.replace("relay.demo.example", "mx.example").replace("export.relay.example", "export.example")
     path.write_text(text, encoding="utf-8")
     try:
         assert await stage.start(), stage.log.read_text(encoding="utf-8")

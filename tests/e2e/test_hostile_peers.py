@@ -11,14 +11,14 @@ from relay.demo.receiver import Receiver
 from relay.demo.stage import Stage
 from tests.support.parallel_sessions import GREETING, MARTIN, MIB, Peak, crowd, good_mail, poured
 from tests.support.smtp_fuzz import faults, mutated, replies, resident
-from tests.support.smtp_server import several_doors
+from tests.support.smtp_server import six_listeners
 
 
 @pytest.fixture
 async def make(stages: Callable[..., Stage], receiver: Receiver, tmp_path: Path) -> Callable[[str], Stage]:
     def prepared(accept: str) -> Stage:
         stage = stages(receiver.port)
-        several_doors(stage, tmp_path, {"jefacture": "correct horse"}, accept)
+        six_listeners(stage, tmp_path, {"jefacture": "correct horse"}, accept)
         return stage
 
     return prepared

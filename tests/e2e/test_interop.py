@@ -18,7 +18,7 @@ from relay.demo.stage import Stage, free_port
 from relay.facturx.sample_pdf import facturx_pdf
 from relay.facturx.samples import invoice_xml
 from tests.support.postfix import Postfix
-from tests.support.smtp_server import self_signed, several_doors
+from tests.support.smtp_server import self_signed, six_listeners
 
 MARTIN, SENDER = "martin@export.relay.example", "noreply@jefacture.example"
 NAME, PASSWORD = "jefacture", "correct horse"
@@ -54,7 +54,7 @@ def good_mail(number: str) -> bytes:
 @pytest.fixture
 async def opened(stages: Callable[..., Stage], receiver: Receiver, tmp_path: Path) -> AsyncIterator[Open]:
     stage = stages(receiver.port)
-    doors = several_doors(stage, tmp_path, {NAME: PASSWORD}, "")
+    doors = six_listeners(stage, tmp_path, {NAME: PASSWORD}, "")
     mail = tmp_path / "mail.eml"
     mail.write_bytes(good_mail("INTEROP-1"))
     assert await stage.start(), stage.log.read_text(encoding="utf-8")

@@ -58,9 +58,9 @@ def test_only_a_number_tells_how_much_follows(arg: str) -> None:
 
 @given(MAIL)
 def test_repair_adds_cr_and_nothing_else(mail: bytes) -> None:
-    mended = repair(mail)
-    assert mended.replace(b"\r\n", b"\n") == mail.replace(b"\r\n", b"\n")
-    assert mended == mail or mended.count(b"\n") == mended.count(b"\r\n")
+    repaired = repair(mail)
+    assert repaired.replace(b"\r\n", b"\n") == mail.replace(b"\r\n", b"\n")
+    assert repaired == mail or repaired.count(b"\n") == repaired.count(b"\r\n")
     # No line becomes a lone dot by it: a server that ends a message there would take what follows for commands.
-    if mended != mail:
-        assert b"\n.\r\n" not in mended and not mended.startswith(b".\r\n")
+    if repaired != mail:
+        assert b"\n.\r\n" not in repaired and not repaired.startswith(b".\r\n")

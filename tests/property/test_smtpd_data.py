@@ -1,4 +1,4 @@
-"""Whatever the chunks, the door reads what a slow reader by the letter of RFC 5321 would read."""
+"""However the octets are cut, the decoder reads what a slow reader by the letter of RFC 5321 would read."""
 
 import itertools
 import re

@@ -20,7 +20,7 @@ PIECES = st.lists(
 
 
 @given(st.one_of(OCTETS, PIECES), st.booleans())
-def test_mail_is_never_surprised(text: str, extended: bool) -> None:
+def test_any_mail_argument_gives_a_command_or_a_reply(text: str, extended: bool) -> None:
     found = grammar.mail("FROM:" + text, extended=extended, auth=True)
     if isinstance(found, Reply):
         assert found.code in (501, 553, 555) and found.enhanced.startswith("5.")
@@ -32,7 +32,7 @@ def test_mail_is_never_surprised(text: str, extended: bool) -> None:
 
 
 @given(st.one_of(OCTETS, PIECES), st.booleans(), st.booleans())
-def test_rcpt_is_never_surprised(text: str, extended: bool, smtputf8: bool) -> None:
+def test_any_rcpt_argument_gives_a_recipient_or_a_reply(text: str, extended: bool, smtputf8: bool) -> None:
     found = grammar.rcpt("TO:" + text, extended=extended, smtputf8=smtputf8)
     if isinstance(found, Recipient):
         assert found.address == "postmaster" or _clean(found.address)
@@ -51,7 +51,7 @@ DOMAIN = st.from_regex(r"[a-z0-9]{1,10}(-[a-z0-9]{1,5})?(\.[a-z]{2,10}){0,3}", f
 
 
 @given(LOCAL, DOMAIN)
-def test_every_plain_address_is_taken_as_it_is(local: str, domain: str) -> None:
+def test_every_plain_address_is_kept_as_it_is(local: str, domain: str) -> None:
     address = f"{local}@{domain}"
     sender = grammar.mail(f"FROM:<{address}> SIZE=10", extended=True)
     assert isinstance(sender, grammar.MailCommand) and (sender.sender, sender.size) == (address, 10)

@@ -1,6 +1,6 @@
-"""The door in a process of its own, with an intake that records: `python -m tests.support.smtp_server [--tls MODE] …`.
+"""The SMTP server in its own process, its intake records: `python -m tests.support.smtp_server [--tls MODE] …`.
 
-Prints one JSON line `{"ready": [[host, port], …]}` on stdout, then one for each mail taken; SIGTERM drains.
+Prints one JSON line `{"ready": [[host, port], …]}` on stdout, then one for each message accepted; SIGTERM drains.
 Recipients: anything @export.example, and postmaster. Local part "fault": the intake raises. "busy": 451. "slow": waits.
 """
 
@@ -52,7 +52,7 @@ class Limits:
 
 
 class Recorder:
-    """An intake that takes what is for export.example and remembers it."""
+    """An intake that accepts what is for export.example and keeps it."""
 
     def __init__(self) -> None:
         self.mails: list[tuple[Envelope, bytes]] = []
@@ -109,10 +109,10 @@ def self_signed(directory: Path) -> tuple[str, str]:
     return str(certificate), str(key)
 
 
-def several_doors(stage: Stage, folder: Path, users: Mapping[str, str], accept: str = "") -> dict[str, tuple[str, int]]:
-    """Give a prepared daemon the same six listeners as the door has here; where each of them will be.
+def six_listeners(stage: Stage, folder: Path, users: Mapping[str, str], accept: str = "") -> dict[str, tuple[str, int]]:
+    """Give a prepared daemon the same six listeners as the server has here; return the address of each.
 
-    accept: what stands under `accept:` in place of the demo's (indented by two blanks).
+    accept: what stands under `accept:` in place of the demo's (indented by two spaces).
     """
     certificate, key = self_signed(folder)
     (folder / "users").write_text("".join(f"{make_user_line(*each)}\n" for each in users.items()), encoding="utf-8")
@@ -147,7 +147,7 @@ async def _main(listeners: list[Listener], limits: Limits) -> None:
     def observe(event: Event) -> None:
         print(event, file=sys.stderr)
 
-    server = SmtpServer(listeners, lambda: limits, recorder, "door.example", observe, auth_delay=0.0)
+    server = SmtpServer(listeners, lambda: limits, recorder, "mx.example", observe, auth_delay=0.0)
     await server.start()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     print(json.dumps({"ready": server.addresses}), flush=True)

@@ -142,7 +142,7 @@ async def dialled() -> AsyncIterator[Any]:
 
     async def dial(metrics: Metrics, limits: Limits, others: int = 0) -> tuple[Any, Any]:
         door = SmtpServer(
-            [Listener()], lambda: limits, Recorder(), "door.example", Observer(metrics).observe, memory=1000
+            [Listener()], lambda: limits, Recorder(), "mx.example", Observer(metrics).observe, memory=1000
         )
         opened.append(door)
         await door.start()

@@ -36,32 +36,32 @@ def test_networks() -> None:
     assert not allowed("198.51.100.1", networks) and not allowed("", networks) and not allowed("x", networks)
 
 
-def test_presence_counts_by_host_and_in_all_but_not_who_is_turned_away() -> None:
-    presence, limits = ConnectionCounter(), Limits(max_connections=3, max_connections_per_host=2)
-    assert presence.enter("192.0.2.1", limits) is None
-    assert presence.enter("192.0.2.1", limits) is None
-    assert presence.enter("192.0.2.1", limits) is RejectCause.HOST_LIMIT
-    assert presence.enter("192.0.2.2", limits) is None
-    assert presence.enter("192.0.2.3", limits) is RejectCause.SERVER_LIMIT
-    assert presence.total == 3
-    presence.leave("192.0.2.1")
-    presence.leave("192.0.2.2")
-    assert presence.total == 1
-    assert presence.enter("192.0.2.1", limits) is None
+def test_connections_are_counted_by_host_and_in_all_but_rejected_ones_are_not() -> None:
+    counter, limits = ConnectionCounter(), Limits(max_connections=3, max_connections_per_host=2)
+    assert counter.enter("192.0.2.1", limits) is None
+    assert counter.enter("192.0.2.1", limits) is None
+    assert counter.enter("192.0.2.1", limits) is RejectCause.HOST_LIMIT
+    assert counter.enter("192.0.2.2", limits) is None
+    assert counter.enter("192.0.2.3", limits) is RejectCause.SERVER_LIMIT
+    assert counter.total == 3
+    counter.leave("192.0.2.1")
+    counter.leave("192.0.2.2")
+    assert counter.total == 1
+    assert counter.enter("192.0.2.1", limits) is None
 
 
-def test_guesses_are_forgotten() -> None:
+def test_wrong_passwords_are_forgotten_after_ten_minutes() -> None:
     now = 0.0
-    guesses = AuthFailureLimiter(lambda: now)
+    limiter = AuthFailureLimiter(lambda: now)
     for _ in range(AUTH_FAILURES_PER_HOST):
-        assert not guesses.blocked("2001:db8::1")
-        guesses.record("2001:db8::1")
-    assert guesses.blocked("2001:db8::2")
+        assert not limiter.blocked("2001:db8::1")
+        limiter.record("2001:db8::1")
+    assert limiter.blocked("2001:db8::2")
     now = 601.0
-    assert not guesses.blocked("2001:db8::1")
+    assert not limiter.blocked("2001:db8::1")
 
 
-def test_memory_puts_off_the_second_mail_but_never_the_only_one() -> None:
+def test_memory_budget_refuses_a_second_message_but_never_the_only_one() -> None:
     memory = MemoryBudget(100)
     assert memory.reserve(500, held=0)
     assert memory.reserve(500, held=500)
@@ -70,13 +70,13 @@ def test_memory_puts_off_the_second_mail_but_never_the_only_one() -> None:
     assert memory.used == 0 and memory.reserve(60, held=0) and not memory.reserve(50, held=0)
 
 
-def test_a_host_has_so_many_mails_a_minute_and_no_more_in_any_minute() -> None:
+def test_host_may_send_its_limit_and_no_more_in_any_minute() -> None:
     now = [0.0]
-    pace = RateLimiter(lambda: now[0])
-    assert [pace.admit("192.0.2.1", 3) for _ in range(4)] == [True, True, True, False]
-    assert pace.admit("192.0.2.2", 3)
+    rate = RateLimiter(lambda: now[0])
+    assert [rate.admit("192.0.2.1", 3) for _ in range(4)] == [True, True, True, False]
+    assert rate.admit("192.0.2.2", 3)
     now[0] = 20.0
-    assert [pace.admit("192.0.2.1", 3) for _ in range(2)] == [True, False]
+    assert [rate.admit("192.0.2.1", 3) for _ in range(2)] == [True, False]
     now[0] = 3600.0
-    assert [pace.admit("192.0.2.1", 3) for _ in range(4)] == [True, True, True, False]
-    assert all(pace.admit("192.0.2.1", 0) for _ in range(100))
+    assert [rate.admit("192.0.2.1", 3) for _ in range(4)] == [True, True, True, False]
+    assert all(rate.admit("192.0.2.1", 0) for _ in range(100))
