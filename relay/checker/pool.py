@@ -10,8 +10,8 @@ from typing import Any
 from relay import serialization
 from relay.checker import protocol
 from relay.checker.process import Worker
-from relay.facturx.encoding import decode_document
 from relay.inspection import Candidate, Finding, Kind, Octets, Options, Report, Severity, Verdict
+from relay.mime.transfer_decoder import decode_document
 
 MAX_WAITING = 512
 """Requests that may wait for a worker, one a session; beyond, the door answers 451 and the sender tries again."""

@@ -5,8 +5,8 @@ from email.message import EmailMessage
 from email.policy import SMTP
 from hashlib import sha256
 
-from relay.facturx.sample_pdf import facturx_pdf, original_pdf
-from relay.facturx.samples import invoice_xml
+from relay.demo.sample_pdf import facturx_pdf, original_pdf
+from relay.demo.samples import invoice_xml
 from relay.reasons import Reason
 
 BAKERY, GARAGE, ARTISAN = "732829320", "356000000", "552100554"

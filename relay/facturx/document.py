@@ -8,8 +8,7 @@ from typing import Any
 
 from lxml import etree
 
-from relay.facturx import active_content, container, pdf, schematron, xml
-from relay.facturx import container as facturx_container
+from relay.facturx import active_content, container, identifiers, pdf, schematron, xml
 from relay.facturx.container import NAME
 from relay.facturx.invoice import Invoice, Profile
 from relay.facturx.invoice import read as read_invoice
@@ -31,12 +30,12 @@ class Embedded:
     invoice: Invoice | None
 
 
-def invoices(container: Container) -> list[Embedded]:
+def invoices(pdf_container: Container) -> list[Embedded]:
     """The invoices in the PDF, `factur-x.xml` first. An order beside one is a supporting document, not a second."""
-    found = [each for each in map(_embedded, container.attachments) if each is not None]
-    found.sort(key=lambda each: each.attachment.name != NAME)
-    proper = [each for each in found if each.invoice is None or each.invoice.kind is not Kind.ORDERX]
-    return proper or found[:1]
+    embedded = [invoice for invoice in map(_embedded, pdf_container.attachments) if invoice is not None]
+    embedded.sort(key=lambda item: item.attachment.name != NAME)
+    proper = [item for item in embedded if item.invoice is None or item.invoice.kind is not Kind.ORDERX]
+    return proper or embedded[:1]
 
 
 def _embedded(attachment: Attachment) -> Embedded | None:
@@ -80,7 +79,7 @@ def _pdf(blank: Report, data: bytes, options: Options) -> Report:
     if isinstance(opened, pdf.Unreadable):
         return replace(blank, kind=Kind.PDF, openable=False, encrypted=opened.encrypted, findings=(opened.finding,))
     facts: dict[str, Any] = {"incomplete": opened.incomplete, "active": _active(opened.findings, options)}
-    claims = facturx_container.read(opened.xmp) if opened.xmp else None
+    claims = container.read(opened.xmp) if opened.xmp else None
     several = invoices(opened)
     if not several:
         return _without_invoice(replace(blank, **facts), opened, claims)
@@ -116,7 +115,7 @@ def _invoice(first: Embedded, findings: list[Finding], options: Options) -> bool
     finished = True
     if options.level == "full" and not breaches:
         finished = _rules(first.root, invoice, profile, findings, options)
-    findings += xml.identifiers(invoice)
+    findings += identifiers.check_digits(invoice.seller, invoice.buyer, invoice.ibans)
     return finished
 
 
@@ -153,24 +152,24 @@ def _seller_is_french(root: etree._Element, invoice: Invoice) -> bool:
     return root.find(".//{*}SellerTradeParty/{*}SpecifiedLegalOrganization/{*}ID[@schemeID='0002']") is not None
 
 
-def _without_invoice(blank: Report, opened: pdf.Container, claims: facturx_container.Xmp | None) -> Report:
+def _without_invoice(blank: Report, opened: pdf.Container, claims: container.Xmp | None) -> Report:
     """A claim without an invoice is a broken Factur-X; without a claim it is an ordinary PDF."""
     if _claimed(claims):
         lacking = _error("FX-NO-XML", "pdf", "the XMP claims a Factur-X, but no invoice is embedded")
         unread = [each.problem for each in opened.attachments if each.problem is not None]
         findings = (*opened.findings, *unread, lacking)
         return replace(blank, kind=Kind.FACTURX, verdict=Verdict.INVALID, findings=findings, claimed=True)
-    kinds = {facturx_container.ORDERX: Kind.ORDERX, facturx_container.ZUGFERD1: Kind.ZUGFERD1}
+    kinds = {container.ORDERX: Kind.ORDERX, container.ZUGFERD1: Kind.ZUGFERD1}
     kind = kinds.get(claims.namespace or "", Kind.PDF) if claims is not None else Kind.PDF
     return _foreign(blank, kind, opened.findings, {})
 
 
-def _claimed(claims: facturx_container.Xmp | None) -> bool:
+def _claimed(claims: container.Xmp | None) -> bool:
     return claims is not None and claims.claims_facturx
 
 
 def _foreign(blank: Report, kind: Kind, findings: Sequence[Finding], facts: dict[str, Any]) -> Report:
-    """Not ours to judge: what was seen stays as a remark."""
+    """Not a Factur-X: its findings stay as remarks."""
     remarks = tuple(
         replace(each, severity=Severity.INFO) if each.severity is Severity.ERROR else each for each in findings
     )

@@ -7,7 +7,7 @@ import re
 from collections.abc import Collection, Iterator, Sequence
 from enum import StrEnum
 
-from relay.facturx.page_text import DATE, Page
+from relay.facturx.page_text import DATE, PageText
 from relay.inspection import CREDIT_NOTES
 
 MAX_LINES = 400
@@ -142,7 +142,7 @@ _LABELLED = re.compile(
 )
 
 
-def kind_of(page: Page, names: Collection[str] = ()) -> Heading | None:
+def kind_of(page: PageText, names: Collection[str] = ()) -> Heading | None:
     """By the first line in which the name of a kind of document stands at the start, after a dash, or in capitals.
 
     None when there is no such line. names: folded, of the parties; what stands behind one stands at the start.
@@ -161,24 +161,24 @@ def kind_of_type(type_code: str | None) -> Heading:
     return Heading.DEPOSIT if type_code in DEPOSITS else Heading.INVOICE
 
 
-def dunning(page: Page) -> frozenset[str]:
+def dunning(page: PageText) -> frozenset[str]:
     """The sentences and headings, wherever they stand, with which a document says that it is no invoice."""
     return frozenset(match.group() for line in page.lines for match in _DUNNED.finditer(line))
 
 
-def names_another(page: Page, kinds: Collection[Heading]) -> bool:
+def names_another(page: PageText, kinds: Collection[Heading]) -> bool:
     """Is a kind of document that is none of `kinds` named anywhere, in whatever connection?"""
     own = [pattern for kind, pattern in ((Heading.CREDIT_NOTE, _CREDIT), (Heading.DEPOSIT, _DEPOSIT)) if kind in kinds]
     found = (match.group() for line in page.lines for match in _ANYWHERE.finditer(line))
     return any(not any(re.match(pattern, each) for pattern in own) for each in found)
 
 
-def announced(page: Page) -> tuple[str, ...]:
+def announced(page: PageText) -> tuple[str, ...]:
     """The numbers that lines of the form `Facture n° F-1` give the document, each with what follows it."""
     return tuple(_numbers((_ANNOUNCED,), page.lines[:MAX_LINES]))
 
 
-def labelled(page: Page) -> tuple[str, ...]:
+def labelled(page: PageText) -> tuple[str, ...]:
     """What stands behind `N° de facture`, `Invoice number` and the like, anywhere."""
     return tuple(_numbers((_LABELLED,), page.lines[:MAX_LINES]))
 

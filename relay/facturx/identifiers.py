@@ -1,22 +1,30 @@
-"""Which SIREN an identifier of a party tells, by its place in the invoice and its scheme (ISO 6523 ICD, UNTDID 1153).
+"""The identifiers of a party: which SIREN one of them names, by its place in the invoice and its scheme (ISO 6523 ICD,
+UNTDID 1153), and their check digits.
 
-Spaces are removed by the caller. Pure, and total: what tells no SIREN is None, never an exception.
+Spaces are removed by the caller. Pure, and total: what names no SIREN is None, never an exception.
 """
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
-from stdnum import luhn
+from stdnum import iban, luhn
+from stdnum.fr import siren as siren_number
 from stdnum.fr import siret as siret_number
 from stdnum.fr import tva
 
-from relay.inspection import Identifier
+from relay.inspection import Finding, Identifier, Party, Severity
 
 _DIGITS = re.compile(r"([0-9]{9})(?:[0-9]{5})?")
 _VAT = re.compile(r"FR[0-9A-Z]{2}([0-9]{9})")
 _VAT_WITHOUT_COUNTRY = re.compile(r"[0-9]{2}([0-9]{9})")
 _LA_POSTE = "356000000"  # its establishments have no Luhn key
+
+# The clients and their suppliers come again and again.
+_siren_holds, _siret_holds, _vat_holds, _iban_holds = (
+    lru_cache(4096)(number.is_valid) for number in (siren_number, siret_number, tva, iban)
+)
 
 _OF_DIGITS = frozenset({"0002", "0009", "0225", "0231", "SIREN", "SIRET", "FR:SIRENE", "FR:SIREN", "FR:SIRET"})
 """SIREN, SIRET, French electronic address, single taxable company; the codes before ISO 6523 were of the same form."""
@@ -56,7 +64,7 @@ Pairs = Sequence[tuple[str, str]]
 def identifiers(
     places: Places, *, registrations: Pairs, others: Pairs, taxes: Pairs, addresses: Pairs
 ) -> tuple[Identifier, ...]:
-    """All that tell a SIREN, the surest first. taxes: scheme VA or VAT for a VAT number, else a local tax number."""
+    """All that name a SIREN, the surest first. taxes: scheme VA or VAT for a VAT number, else a local tax number."""
     known = list[Identifier]()
     _add(known, places.registration, registrations, _registered)
     _add(known, places.identifier, others, _identified)
@@ -69,7 +77,7 @@ def identifiers(
 
 
 def siren_of(scheme: str, value: str) -> str | None:
-    """The SIREN that an identifier of a known scheme tells. An electronic address may have a suffix after `_`."""
+    """The SIREN that an identifier of a known scheme names. An electronic address may have a suffix after `_`."""
     scheme = scheme.upper()
     if scheme in _OF_VAT:
         return _vat(value)
@@ -89,7 +97,7 @@ def sirets(pairs: Iterable[tuple[str, str]]) -> list[str]:
 
 
 def _add(known: list[Identifier], place: Place, pairs: Pairs, read_siren: Callable[[str, str], str | None]) -> None:
-    """Those of one place that tell a SIREN, to `known`."""
+    """Those of one place that name a SIREN, to `known`."""
     for scheme, value in pairs:
         siren = read_siren(scheme, value)
         if siren is not None:
@@ -130,3 +138,26 @@ def _vat(value: str) -> str | None:
 
 def _is_vat(scheme: str) -> bool:
     return scheme.upper() in ("VA", "VAT")
+
+
+def check_digits(seller: Party, buyer: Party, ibans: Iterable[str]) -> list[Finding]:
+    """Check digits of SIREN, SIRET, French VAT and IBAN. Warnings only: official samples fail them too."""
+    findings = [*_failed_keys("seller", seller), *_failed_keys("buyer", buyer)]
+    if any(not _iban_holds(number) for number in ibans):
+        findings.append(_warning("IBAN-KEY", "an IBAN (BT-84) does not have the right check digits"))
+    return findings
+
+
+def _failed_keys(role: str, party: Party) -> Iterator[Finding]:
+    if party.siren and not _siren_holds(party.siren):
+        yield _warning("SIREN-KEY", f"the SIREN of the {role} fails its check digit (Luhn)")
+    if party.siret and not _siret_holds(party.siret) and not party.siret.startswith(_LA_POSTE):
+        yield _warning("SIRET-KEY", f"the SIRET of the {role} fails its check digit (Luhn)")
+    if party.siret and party.siren and not party.siret.startswith(party.siren):
+        yield _warning("SIRET-SIREN", f"the SIRET of the {role} is not one of its SIREN")
+    if party.vat and party.vat.startswith("FR") and not _vat_holds(party.vat):
+        yield _warning("VAT-KEY", f"the VAT number of the {role} fails its key")
+
+
+def _warning(rule: str, text: str) -> Finding:
+    return Finding(rule, Severity.WARNING, "identifiers", text)

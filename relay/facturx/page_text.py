@@ -66,7 +66,7 @@ def _plain(text: str) -> str:
 
 
 @dataclass(frozen=True)
-class Page:
+class PageText:
     """Folded text. lines: each without blanks at its ends and between words more than one; none empty.
 
     capitals: the same lines with `~` for each word that has a small letter; headings are often set in capitals.
@@ -76,7 +76,7 @@ class Page:
     capitals: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, text: str) -> "Page":
+    def of(cls, text: str) -> "PageText":
         """Of a text as it was read, its first MAX_CHARACTERS."""
         raw = [words for line in _plain(text[:MAX_CHARACTERS]).splitlines() if (words := line.split())]
         capitals = (" ".join("~" if each != each.upper() else each.casefold() for each in words) for words in raw)

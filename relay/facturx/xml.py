@@ -1,15 +1,12 @@
-"""XML without entities and network, the XSD of each profile, and the check digits of identifiers."""
+"""XML without entities and network, and the XSD of each profile."""
 
 import re
-from collections.abc import Iterator
-from functools import cache, lru_cache, partial
+from functools import cache, partial
 
 from lxml import etree
-from stdnum import iban
-from stdnum.fr import siren, siret, tva
 
-from relay.facturx.invoice import Invoice, Profile, rules_folder
-from relay.inspection import Finding, Party, Severity
+from relay.facturx.invoice import Profile, rules_folder
+from relay.inspection import Finding, Severity
 
 _DOCTYPE = re.compile(rb"<!DOCTYPE|<\x00!\x00D\x00O\x00C\x00T|\x00<\x00!\x00D\x00O\x00C\x00T", re.IGNORECASE)
 _BEGINS = re.compile(
@@ -77,10 +74,6 @@ def _doctype() -> Finding:
 
 
 MAX_XSD_FINDINGS = 20
-_LA_POSTE = "356000000"  # its establishments have no Luhn key
-
-# The clients and their suppliers come again and again.
-_is_siren, _is_siret, _is_vat, _is_iban = (lru_cache(4096)(each.is_valid) for each in (siren, siret, tva, iban))
 
 _KINDS = {
     "SCHEMAV_CVC_DATATYPE_VALID_1_2_1": "its value is not of the type asked for",
@@ -108,25 +101,6 @@ def xsd(root: etree._Element, profile: Profile) -> list[Finding]:
     return list(seen.values())[:MAX_XSD_FINDINGS]
 
 
-def identifiers(invoice: Invoice) -> list[Finding]:
-    """Check digits of SIREN, SIRET, French VAT and IBAN. Warnings only: official samples fail them too."""
-    found = [*_party("seller", invoice.seller), *_party("buyer", invoice.buyer)]
-    if any(not _is_iban(each) for each in invoice.ibans):
-        found.append(_warning("IBAN-KEY", "an IBAN (BT-84) does not have the right check digits"))
-    return found
-
-
-def _party(role: str, party: Party) -> Iterator[Finding]:
-    if party.siren and not _is_siren(party.siren):
-        yield _warning("SIREN-KEY", f"the SIREN of the {role} fails its check digit (Luhn)")
-    if party.siret and not _is_siret(party.siret) and not party.siret.startswith(_LA_POSTE):
-        yield _warning("SIRET-KEY", f"the SIRET of the {role} fails its check digit (Luhn)")
-    if party.siret and party.siren and not party.siret.startswith(party.siren):
-        yield _warning("SIRET-SIREN", f"the SIRET of the {role} is not one of its SIREN")
-    if party.vat and party.vat.startswith("FR") and not _is_vat(party.vat):
-        yield _warning("VAT-KEY", f"the VAT number of the {role} fails its key")
-
-
 def _element(message: str) -> str:
     match = re.match(r"Element '(?:\{[^}]*\})?([^']*)'", message)
     return match.group(1) if match else "document"
@@ -137,7 +111,3 @@ def _what(type_name: str, message: str) -> str:
         said = re.sub(r"\{[^}]*\}", "", message.partition(": ")[2])
         return re.sub(r"Character content .*", "text is not allowed here", said)
     return _KINDS.get(type_name, type_name.removeprefix("SCHEMAV_").lower().replace("_", " "))
-
-
-def _warning(rule: str, text: str) -> Finding:
-    return Finding(rule, Severity.WARNING, "identifiers", text)

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import pybase64
 
+from relay.inspection import Candidate, Finding, Severity
 from relay.mime.file_type import SNIFF
 
 IDENTITY = frozenset({"7bit", "8bit", "binary"})
@@ -49,6 +50,23 @@ class Problem(StrEnum):
 class Decoded(NamedTuple):
     octets: bytes
     problem: Problem | None = None
+
+
+_FINDINGS = {
+    Problem.DAMAGED: ("ENCODING-DAMAGED", "the transfer encoding of the document is damaged"),
+    Problem.MISLABELED: ("ENCODING-MISLABELED", "the octets of the document contradict its Content-Transfer-Encoding"),
+    Problem.AMBIGUOUS: ("ENCODING-AMBIGUOUS", "the document can be decoded in two ways"),
+    Problem.UNKNOWN: ("ENCODING-UNKNOWN", "the document has an unknown Content-Transfer-Encoding"),
+}
+
+
+def decode_document(candidate: Candidate) -> tuple[bytes, Finding | None]:
+    """The document decoded as mail programs do (rfc2045#6.8), and a warning when its encoding has a problem."""
+    octets, problem = decode(candidate.content, candidate.encoding)
+    if problem is None:
+        return octets, None
+    rule, text = _FINDINGS[problem]
+    return octets, Finding(rule, Severity.WARNING, "pdf", text)
 
 
 def decode(content: bytes | memoryview, encoding: str) -> Decoded:

@@ -1,4 +1,4 @@
-"""Who is the client? By recipient, header and SIREN in the order of `identify:`; told for sure or not told at all.
+"""Who is the client? By recipient, header and SIREN in the order of `identify:`; certain, or unknown.
 
 Each way gives a set of clients. The first set counts, the later ones narrow it: an empty intersection is a
 contradiction, more than one client left is ambiguous; both are held."""
@@ -15,7 +15,7 @@ from relay.routing.policy import Client
 
 @dataclass(frozen=True, slots=True)
 class Identified:
-    """The client, and the way that told it: recipient | header | siren."""
+    """The client, and what identified it: recipient | header | siren."""
 
     client: Client
     by: str
@@ -28,7 +28,8 @@ class Identified:
 
 @dataclass(frozen=True, slots=True)
 class Unidentified:
-    """Why no client is told. firm, dossier: of the first answer when it is one, so that its operator is told."""
+    """Why no client is identified. firm, dossier: of the first answer if it is one: its operator is
+    notified."""
 
     reason: Reason
     detail: str
@@ -41,7 +42,7 @@ class _Answer:
     by: str
     clients: Clients
     way: str
-    """What told it: recipient, tag, the name of the header field, siren."""
+    """What it comes from: recipient, tag, the name of the header field, siren."""
 
 
 def identify(
@@ -65,8 +66,8 @@ def identify(
 
 
 def unknown_recipient(recipient: str, directory: Directory) -> bool:
-    """Is it certain, before any content is seen, that no client is told for `recipient`? Only where nothing but the
-    recipient tells clients."""
+    """Is it certain, before any content is seen, that `recipient` has no client? Only where clients are
+    identified by recipient alone."""
     if any(step.by != "recipient" for step in directory.terms.identify) or directory.is_postmaster(recipient):
         return False
     return not any(_by_recipient(recipient, directory))
@@ -109,7 +110,7 @@ def contradicted(report: Report, client: Client, directory: Directory) -> str:
     if "siren" not in [step.by for step in directory.terms.identify]:
         return ""
     parties = _parties(report, directory)
-    if not parties or client.key in [each.key for each in parties]:
+    if not parties or client.key in [party.key for party in parties]:
         return ""
     return two_clients("message", client.key, "siren", _named_to(client.firm, parties))
 

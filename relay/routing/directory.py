@@ -36,14 +36,14 @@ def split_tag(address: str) -> tuple[str, str]:
 
 
 def digits(identifier: str | None) -> str:
-    """A SIREN or SIRET without its spaces, "" for None (DESIGN §7: spaces are removed before comparing)."""
+    """A SIREN or SIRET without its spaces, "" for None."""
     if not identifier:
         return ""
     return identifier if identifier.isdigit() else "".join(identifier.split())
 
 
 class Directory:
-    """The clients of `terms`, found by recipient, tag, header or SIREN, and the addresses the door accepts.
+    """The clients of `terms`, by recipient, tag, header or SIREN, and the addresses the server accepts.
 
     A look-up answers with every client that matches, none being no answer: to choose among several is `identify`'s.
     """
@@ -92,7 +92,7 @@ class Directory:
 
     def _patterns(self, terms: Terms) -> None:
         patterns = [pattern.casefold() for pattern in terms.recipients]
-        self._domains = {each[2:] for each in patterns if each.startswith("*@") and "*" not in each[1:]}
+        self._domains = {item[2:] for item in patterns if item.startswith("*@") and "*" not in item[1:]}
         self._addresses = {each for each in patterns if "*" not in each and "?" not in each}
         self._globs = [each for each in patterns if "*" in each and each[2:] not in self._domains]
         bounce = folded_key(terms.return_path)
@@ -127,7 +127,7 @@ class Directory:
 
     def by_party(self, party: Party) -> Clients:
         """Clients whose SIREN this party bears: the surest of its identifiers that is a client's counts alone."""
-        return next((found for siren in party.sirens if (found := self.by_siren(siren, party.siret))), ())
+        return next((clients for siren in party.sirens if (clients := self.by_siren(siren, party.siret))), ())
 
     def is_return_path(self, address: str) -> bool:
         """Is it `return_path`, plain or with a tag of ours (a late bounce that comes home)?"""
@@ -142,7 +142,7 @@ class Directory:
         return (local or domain) == "postmaster" and (not local or domain in self._served)
 
     def accepts(self, address: str) -> bool:
-        """May the door take mail for `address`? Anything else would make us an open relay."""
+        """May the server accept mail for `address`? Anything else would make it an open relay."""
         key = folded_key(address)
         local, at, domain = key.rpartition("@")
         if self.is_postmaster(address):
@@ -158,8 +158,8 @@ class Directory:
 
 
 def _put(index: dict[str, Clients], key: str, client: Client) -> None:
-    found = index.get(key)
-    if found is None:
+    clients = index.get(key)
+    if clients is None:
         index[key] = (client,)
-    elif found[-1] is not client:
-        index[key] = (*found, client)
+    elif clients[-1] is not client:
+        index[key] = (*clients, client)

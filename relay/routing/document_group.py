@@ -16,7 +16,7 @@ from relay.routing.trace_steps import Step
 
 @dataclass(frozen=True, slots=True)
 class RuleResult:
-    """What becomes of a unit and why. RELAY has no reason."""
+    """What becomes of a group of documents and why. RELAY has no reason."""
 
     disposition: Disposition = Disposition.RELAY
     reason: Reason | None = None
@@ -45,24 +45,24 @@ def by_policy(policy: Policy, reason: Reason, detail: str = "") -> RuleResult:
 class DocumentGroup:
     """Numbers are indexes of message.attachments.
 
-    core: travel in one message or not at all. loose: come along, in a message of their own if they do not fit.
-    removed: documents of this unit that do not leave. role_by: as of a Plan.
+    required: travel in one message or not at all. optional: come along, in a message of their own if they do not fit.
+    removed: documents of this group that do not leave. role_by: as of a Plan.
     """
 
-    core: tuple[int, ...]
-    loose: tuple[int, ...] = ()
+    required: tuple[int, ...]
+    optional: tuple[int, ...] = ()
     removed: tuple[int, ...] = ()
     role: Role = Role.UNKNOWN
     to: str | None = None
-    ruling: RuleResult = RELAY
+    result: RuleResult = RELAY
     role_by: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class DecisionContext:
-    """One message under decision: what was received, what was found in it, and the terms in force.
+    """One message under decision: what was received, what it contains, and the terms in force.
 
-    checked: is a verdict to be expected at all? documents: all attachments but those of the letter itself.
+    checked: is a verdict to be expected at all? documents: all attachments but those of the message text itself.
     """
 
     envelope: Envelope
@@ -73,17 +73,17 @@ class DecisionContext:
     received: bytes
     entities: tuple[Entity, ...]
     checked: bool
-    sorting: Classification
+    classification: Classification
     parts: dict[int, DocumentPart]
     documents: tuple[int, ...]
 
 
-def parts_of(sorting: Classification, xml: frozenset[int]) -> dict[int, DocumentPart]:
-    """The part each document plays. `xml`: bare XML invoices among the others."""
-    parts = {index: DocumentPart.XML if index in xml else DocumentPart.OTHER for index in sorting.others}
-    for split in sorting.split:
+def parts_of(classification: Classification, xml: frozenset[int]) -> dict[int, DocumentPart]:
+    """The part of each document. `xml`: bare XML invoices among the others."""
+    parts = {index: DocumentPart.XML if index in xml else DocumentPart.OTHER for index in classification.others}
+    for split in classification.split:
         parts |= {split.xml: DocumentPart.XML} | dict.fromkeys(split.pdfs, DocumentPart.OTHER)
-    for invoice in sorting.invoices:
+    for invoice in classification.invoices:
         parts |= dict.fromkeys(invoice.others, DocumentPart.OTHER)
         parts |= dict.fromkeys(invoice.xml, DocumentPart.XML)
         parts |= dict.fromkeys(invoice.originals, DocumentPart.ORIGINAL)
@@ -93,13 +93,13 @@ def parts_of(sorting: Classification, xml: frozenset[int]) -> dict[int, Document
 
 def rules(report: Report) -> str:
     """Ids of the first errors: never the content of the invoice."""
-    errors = list(dict.fromkeys(each.rule for each in report.findings if each.severity is Severity.ERROR))
+    errors = list(dict.fromkeys(finding.rule for finding in report.findings if finding.severity is Severity.ERROR))
     return ", ".join(errors[:3]) + (" …" if len(errors) > 3 else "") or report.verdict.value
 
 
-def role_steps(case: DecisionContext, report: Report, role: KnownRole | NoRole, address: Address) -> Iterable[Step]:
+def role_steps(context: DecisionContext, report: Report, role: KnownRole | NoRole, address: Address) -> Iterable[Step]:
     if isinstance(role, NoRole):
-        if role.reason is Reason.WRONG_CLIENT and case.directory.terms.check.on_wrong_client == "relay":
+        if role.reason is Reason.WRONG_CLIENT and context.directory.terms.check.on_wrong_client == "relay":
             yield Step("wrong_client_relayed", role.detail)
     else:
         yield Step("role", role.role.value)
@@ -120,13 +120,13 @@ def address_steps(address: Address) -> Iterable[Step]:
         yield Step("address", address.to)
 
 
-def verdict_steps(case: DecisionContext, report: Report, index: int) -> Iterable[Step]:
-    check = case.directory.terms.check
-    if case.checked and report.active and check.on_active_content == "relay":
+def verdict_steps(context: DecisionContext, report: Report, index: int) -> Iterable[Step]:
+    check = context.directory.terms.check
+    if context.checked and report.active and check.on_active_content == "relay":
         yield Step("active_relayed", f"{index + 1} ({', '.join(report.active)})")
-        if {each.rule for each in report.findings if each.severity is Severity.ERROR} <= {*report.active}:
+        if {finding.rule for finding in report.findings if finding.severity is Severity.ERROR} <= {*report.active}:
             return
-    if not case.checked or report.verdict is Verdict.VALID:
+    if not context.checked or report.verdict is Verdict.VALID:
         return
     if report.verdict is Verdict.UNDETERMINED:
         if check.on_undetermined == "relay":
@@ -135,20 +135,26 @@ def verdict_steps(case: DecisionContext, report: Report, index: int) -> Iterable
         yield Step("invalid_relayed", rules(report))
 
 
-def others_steps(case: DecisionContext, units: Sequence[DocumentGroup], role: Role, address: Address) -> Iterable[Step]:
-    """For documents of no invoice, `units` being those of the invoices."""
-    if units:
+def others_steps(
+    context: DecisionContext, groups: Sequence[DocumentGroup], role: Role, address: Address
+) -> Iterable[Step]:
+    """For documents of no invoice, `groups` being those of the invoices."""
+    if groups:
         return
-    check = case.directory.terms.check
+    check = context.directory.terms.check
     active = [
-        f"{index + 1} ({', '.join(broken)})" for index in case.sorting.others if (broken := case.reports[index].active)
+        f"{index + 1} ({', '.join(broken)})"
+        for index in context.classification.others
+        if (broken := context.reports[index].active)
     ]
-    if case.checked and active and check.on_active_content == "relay":
+    if context.checked and active and check.on_active_content == "relay":
         yield Step("active_relayed", "; ".join(active))
-    unread = [index for index in case.sorting.others if case.reports[index].verdict is Verdict.UNDETERMINED]
-    if case.checked and unread and check.on_undetermined == "relay":
+    unread = [
+        index for index in context.classification.others if context.reports[index].verdict is Verdict.UNDETERMINED
+    ]
+    if context.checked and unread and check.on_undetermined == "relay":
         yield Step("undetermined_relayed", ", ".join(str(index + 1) for index in unread))
-    elif not case.documents:
+    elif not context.documents:
         if check.on_no_document == "relay":
             yield Step("no_document_relayed")
     elif check.on_missing == "relay":

@@ -1,4 +1,4 @@
-"""Which attachment is the Factur-X, which an invoice in two parts, which the original PDF, which only comes along.
+"""Which attachment is the Factur-X, a copy of it, its original PDF, an invoice in two parts, or only comes along.
 By content, never by file name alone."""
 
 import re
@@ -13,7 +13,7 @@ from relay.mime.file_type import PDF, SNIFF, file_type
 from relay.mime.file_type import is_pdf as is_pdf_by_octets
 from relay.mime.message import Entity, MimeMessage, is_document
 from relay.mime.transfer_decoder import head
-from relay.routing.pairing import is_that_invoice, pair, stem
+from relay.routing.originals import is_that_invoice, pair, stem
 from relay.routing.policy import Kinds
 from relay.routing.role import is_statement
 from relay.routing.trace_steps import Step
@@ -38,7 +38,7 @@ _XML_TYPES = frozenset({"application/xml", "text/xml"})
 
 
 def is_body(message: MimeMessage, entity: Entity, report: Report) -> bool:
-    """Is it part of the letter and not a document: text, a report, a signature, an image that decorates the text?
+    """Is it part of the message text and not a document: text, a report, a signature, an image that decorates the text?
 
     By its octets, too: what begins as a document is none of these, whatever it is called.
     """
@@ -67,7 +67,7 @@ def is_pdf(message: MimeMessage | None, entity: Entity, report: Report) -> bool:
 
 def is_container(report: Report) -> bool:
     """Does it hold a PDF within another format (ZIP, PKCS #7, a message, HTML …)? It is no PDF, and no body either."""
-    return any(each.rule == PDF_WITHIN for each in report.findings)
+    return any(finding.rule == PDF_WITHIN for finding in report.findings)
 
 
 def is_xml(message: MimeMessage, entity: Entity, report: Report) -> bool:
@@ -98,7 +98,7 @@ def allowed(media_type: str, types: tuple[str, ...]) -> bool:
 
 @lru_cache(maxsize=64)
 def _any_of(patterns: tuple[str, ...]) -> re.Pattern[str]:
-    return re.compile("|".join(translate(each.lower()) for each in patterns))
+    return re.compile("|".join(translate(pattern.lower()) for pattern in patterns))
 
 
 def _says_pdf(entity: Entity) -> bool:
@@ -123,12 +123,13 @@ def _decoded(message: MimeMessage, entity: Entity, limit: int) -> bytes:
 class SplitInvoice:
     """Numbers are indexes of message.attachments. xml: XML of an invoice. pdfs: those to be judged with it.
 
-    told: the only PDF is that invoice by its text, so that the XML may be left out where the destination takes none.
+    text_matches: the only PDF is that invoice by its text, so that the XML may be removed where the destination accepts
+    none.
     """
 
     xml: int
     pdfs: tuple[int, ...]
-    told: bool = False
+    text_matches: bool = False
 
     @property
     def members(self) -> tuple[int, ...]:
@@ -148,20 +149,20 @@ def split_invoices(
     pdfs = [index for index in others if reports[index].kind is Kind.PDF]
     groups: dict[int, list[int]] = {}
     for pdf in pdfs:
-        mine = [index for index in xml if _tells(reports[pdf], reports[index], names[pdf], names[index])]
+        mine = [index for index in xml if _belongs_to(reports[pdf], reports[index], names[pdf], names[index])]
         owners = mine or (xml if alone else [])
         if len(owners) == 1:
             groups.setdefault(owners[0], []).append(pdf)
-    return tuple(SplitInvoice(index, tuple(of), _is_told(of, index, reports)) for index, of in groups.items())
+    return tuple(SplitInvoice(index, tuple(of), _text_matches(of, index, reports)) for index, of in groups.items())
 
 
-def _is_told(pdfs: Sequence[int], xml: int, reports: Sequence[Report]) -> bool:
+def _text_matches(pdfs: Sequence[int], xml: int, reports: Sequence[Report]) -> bool:
     """The only PDF is headed as an invoice of this number, and its text says nothing else than the XML: one that only
     mentions the number (a delivery note, a reminder) never stands for the XML."""
     if len(pdfs) != 1:
         return False
-    evidence = [each for each in reports[pdfs[0]].evidence if each.facturx == reports[xml].sha256]
-    return any(is_that_invoice(each) or _is_headed_so(each) for each in evidence)
+    evidence = [item for item in reports[pdfs[0]].evidence if item.facturx == reports[xml].sha256]
+    return any(is_that_invoice(item) or _is_headed_so(item) for item in evidence)
 
 
 def _is_headed_so(evidence: TextEvidence) -> bool:
@@ -169,7 +170,7 @@ def _is_headed_so(evidence: TextEvidence) -> bool:
     return headed and evidence.announced and not evidence.contradicted
 
 
-def _tells(pdf: Report, xml: Report, pdf_name: str, xml_name: str) -> bool:
+def _belongs_to(pdf: Report, xml: Report, pdf_name: str, xml_name: str) -> bool:
     """The text holds the invoice number (one of four characters at least: shorter ones stand in any text), or there is
     no such text and both files have one name."""
     number = (xml.number or "").strip()
@@ -183,7 +184,7 @@ class Invoice:
     """One invoice of the message; numbers are indexes of message.attachments.
 
     originals: its original PDF, or further copies of the same XML. xml: the same invoice as bare XML. others: what
-    clearly belongs to it without being its original. rivals: PDFs with the same number and another XML: a conflict.
+    clearly belongs to it without being its original. conflicting: PDFs with the same number and another XML.
     """
 
     facturx: int
@@ -195,7 +196,7 @@ class Invoice:
 
 @dataclass(frozen=True, slots=True)
 class Classification:
-    """All attachments sorted. others: documents of no invoice. body: text, signatures, images of the letter.
+    """All attachments by what they are. others: documents of no invoice. body: text, signatures, decorative images.
 
     split: invoices in two parts, PDF and XML.
     """
@@ -214,7 +215,7 @@ def classify_documents(
     checked: bool = True,
     kinds: Kinds = Kinds(),  # noqa: B008 (frozen)
 ) -> Classification:
-    """Sort message.attachments by their `reports` (aligned). `always_paired`: see terms.Check.
+    """What each of message.attachments is, by its report (`reports` is aligned). `always_paired`: see policy.Check.
 
     `checked` False: the check is off by configuration, and no verdict is expected. `kinds`: a bank statement names the
     invoices it pays and is the original of none.
@@ -228,11 +229,11 @@ def classify_documents(
         report = reports[index]
         (body if is_body(message, entity, report) else candidates if _is_facturx(report) else rest).append(index)
     invoices = _invoices(candidates, reports)
-    plain = [each for each in rest if is_plain(reports[each], checked) and not is_statement(names[each], kinds)]
+    plain = [index for index in rest if is_plain(reports[index], checked) and not is_statement(names[index], kinds)]
     pairs, steps = pair(invoices, plain, reports, names, always_paired)
     xml = _xml_of(invoices, [index for index in rest if is_xml(message, entities[index], reports[index])], reports)
     broken = _broken(invoices, [index for index in rest if _is_broken(reports[index])], reports)
-    found = [
+    complete = [
         Invoice(
             invoice.facturx,
             originals=invoice.originals + pairs.get(invoice.facturx, ()),
@@ -242,14 +243,14 @@ def classify_documents(
         )
         for invoice in invoices
     ]
-    found += [Invoice(index) for index in broken.get(None, ())]
-    taken = {each for invoice in found for each in members(invoice)}
-    others = tuple([index for index in rest if index not in taken])
-    split = split_invoices(message, reports, names, others, alone=not found)
-    taken = {each for invoice in split for each in invoice.members}
-    others = tuple([index for index in others if index not in taken])
-    told = [*steps, *_named(message, others, reports)]
-    return Classification(tuple(found), others, tuple(body), tuple(told), split)
+    complete += [Invoice(index) for index in broken.get(None, ())]
+    of_invoices = {index for invoice in complete for index in members(invoice)}
+    others = tuple([index for index in rest if index not in of_invoices])
+    split = split_invoices(message, reports, names, others, alone=not complete)
+    of_split_invoices = {index for invoice in split for index in invoice.members}
+    others = tuple([index for index in others if index not in of_split_invoices])
+    all_steps = (*steps, *_named(message, others, reports))
+    return Classification(tuple(complete), others, tuple(body), all_steps, split)
 
 
 def members(invoice: Invoice) -> tuple[int, ...]:
@@ -270,7 +271,7 @@ def is_plain(report: Report, checked: bool = True) -> bool:
 
 
 def can_stand_alone(report: Report, checked: bool) -> bool:
-    """May the original go, this Factur-X staying? Not when it is broken, incomplete, locked, unreadable or unjudged.
+    """May the original go, this Factur-X staying? Not when it is broken, incomplete, locked, unreadable or unchecked.
 
     `checked` False: the check is off by configuration, and no verdict is expected.
     """
@@ -307,10 +308,10 @@ def _invoices(candidates: Sequence[int], reports: Sequence[Report]) -> list[Invo
 
 
 def _invoice(group: Sequence[int], reports: Sequence[Report]) -> Invoice:
-    """Same XML: copies, the valid one is the Factur-X and the others originals. Another XML: rivals."""
-    best = next((each for each in group if reports[each].verdict is Verdict.VALID), group[0])
-    copies = [each for each in group if each != best and _same_xml(reports[each], reports[best])]
-    conflicting = [each for each in group if each != best and each not in copies]
+    """Same XML: copies, the valid one is the Factur-X and the others originals. Another XML: conflicting."""
+    best = next((index for index in group if reports[index].verdict is Verdict.VALID), group[0])
+    copies = [index for index in group if index != best and _same_xml(reports[index], reports[best])]
+    conflicting = [index for index in group if index != best and index not in copies]
     return Invoice(best, originals=tuple(copies), conflicting=tuple(conflicting))
 
 
@@ -322,27 +323,27 @@ def _same_xml(one: Report, other: Report) -> bool:
 
 def _xml_of(invoices: Iterable[Invoice], xml: Iterable[int], reports: Sequence[Report]) -> dict[int, tuple[int, ...]]:
     """Bare XML beside the Factur-X: of the same invoice when it is the same XML, or the same number and seller."""
-    found: dict[int, tuple[int, ...]] = {}
+    by_facturx: dict[int, tuple[int, ...]] = {}
     for index in xml:
         for invoice in invoices:
             report, facturx = reports[index], reports[invoice.facturx]
             same = report.number is not None and _identity(index, report) == _identity(invoice.facturx, facturx)
             if same or report.sha256 == facturx.xml_sha256:
-                found[invoice.facturx] = (*found.get(invoice.facturx, ()), index)
+                by_facturx[invoice.facturx] = (*by_facturx.get(invoice.facturx, ()), index)
                 break
-    return found
+    return by_facturx
 
 
 def _broken(
     invoices: Sequence[Invoice], broken: Iterable[int], reports: Sequence[Report]
 ) -> dict[int | None, tuple[int, ...]]:
     """A broken Factur-X whose text names one good invoice of the message goes with it; else (None) it stands alone."""
-    found: dict[int | None, tuple[int, ...]] = {}
+    by_facturx: dict[int | None, tuple[int, ...]] = {}
     for index in broken:
-        named = [each.facturx for each in invoices if reports[each.facturx].number in reports[index].mentions]
+        named = [invoice.facturx for invoice in invoices if reports[invoice.facturx].number in reports[index].mentions]
         key = named[0] if len(named) == 1 else None
-        found[key] = (*found.get(key, ()), index)
-    return found
+        by_facturx[key] = (*by_facturx.get(key, ()), index)
+    return by_facturx
 
 
 def _named(message: MimeMessage, others: Iterable[int], reports: Sequence[Report]) -> Iterable[Step]:

@@ -1,4 +1,4 @@
-"""Messages whose documents cannot be recognized, or that have none: what is not seen is not judged, and does not
+"""Messages whose documents cannot be recognised, or that have none. What cannot be seen cannot be checked, and does not
 leave."""
 
 import re
@@ -25,25 +25,25 @@ _URL = re.compile(r"https?://[^\s\"'<>\\^`{|}\x00-\x20\x7f]{4,500}", re.IGNORECA
 _DOCUMENT = re.compile(
     r"\.(?:pdf|xml|zip)(?:$|[?#])|t[ée]l[ée]charge|download|factur|invoice|document|pi[eè]ces?-?jointes?", re.IGNORECASE
 )
-MOST = 5
-READ = 256 * 1024
+MAX_LINKS = 5
+MAX_READ = 256 * 1024
 
 
 def document_links(message: MimeMessage) -> tuple[str, ...]:
-    """Up to five links of the letter's text that seem to lead to a document, without their query (it may be a key)."""
-    found: dict[str, None] = {}
+    """Up to five links of the message text that seem to lead to a document, without their query (it may be a key)."""
+    links: dict[str, None] = {}
     for entity in message.entities:
         if entity.media_type not in ("text/plain", "text/html") or entity.children:
             continue
-        for url in _URL.findall(body_text(message, entity, READ)):
+        for url in _URL.findall(body_text(message, entity, MAX_READ)):
             host, _, path = url.partition("://")[2].partition("/")
             if _DOCUMENT.search(path):
-                found.setdefault(f"{host}/{re.split('[?#]', path)[0]}"[:120])
-    return tuple(list(found)[:MOST])
+                links.setdefault(f"{host}/{re.split('[?#]', path)[0]}"[:120])
+    return tuple(list(links)[:MAX_LINKS])
 
 
 def why_no_document(message: MimeMessage) -> str:
-    """What a message without a document is, as the detail of its reason; "" when nothing tells."""
+    """What a message without a document is, as the detail of its reason; "" when it is not known."""
     if kind := automatic_kind(message):
         return str(Detail(kind.replace(" ", "_")))
     return str(Detail("links", {"count": len(links)})) if (links := document_links(message)) else ""
@@ -68,22 +68,22 @@ _ENCODING_FLAWS = {
 }
 
 
-def sealed_by(case: DecisionContext) -> RuleResult | None:
-    """What keeps us from seeing all documents of the message, as a ruling to hold it; None when all can be seen."""
-    message = case.message
+def why_opaque(context: DecisionContext) -> RuleResult | None:
+    """What hides documents of the message, as a result that holds it; None when all can be seen."""
+    message = context.message
     if is_partial(message):
         return hold(Reason.PARTIAL_MAIL)
     if is_encrypted(message) or (is_signed(message) and message.root.media_type in _PKCS7):
         return hold(Reason.ENCRYPTED_MAIL)
     if has_tnef(message):
         return hold(Reason.TNEF_MAIL)
-    if is_report(message) and case.directory.terms.check.on_no_document is Policy.HOLD:
-        return hold(Reason.NO_DOCUMENT, why_no_document(message))  # a returned invoice is not one that was sent to us
-    if unknown := next((each for each in message.entities if _is_undecoded(each)), None):
+    if is_report(message) and context.directory.terms.check.on_no_document is Policy.HOLD:
+        return hold(Reason.NO_DOCUMENT, why_no_document(message))  # a returned invoice was not sent to this relay
+    if unknown := next((entity for entity in message.entities if _is_undecoded(entity)), None):
         return hold(Reason.UNKNOWN_ENCODING, single_line(unknown.encoding)[:40] or "?")
-    defects = [each for each in message.defects if each in _AMBIGUOUS]
+    defects = [defect for defect in message.defects if defect in _AMBIGUOUS]
     defects += [entity.media_type for entity in message.entities if _unseen(entity)]
-    defects += [flaw for report in case.reports for flaw in _encoding_flaws(report)]
+    defects += [flaw for report in context.reports for flaw in _encoding_flaws(report)]
     defects += undeclared(message) if not defects else ()
     return hold(Reason.MALFORMED_MAIL, defects[0]) if defects else None
 
@@ -93,7 +93,7 @@ def _is_undecoded(entity: Entity) -> bool:
 
 
 def _unseen(entity: Entity) -> bool:
-    """A multipart that could not be divided, a forwarded mail that was not looked into (the second level, or coded), a
+    """A multipart that could not be divided, a forwarded message that was not read (the second level, or encoded), a
     reference to a body elsewhere (message/external-body)."""
     if entity.children:
         return False
@@ -103,4 +103,4 @@ def _unseen(entity: Entity) -> bool:
 
 
 def _encoding_flaws(report: Report) -> list[str]:
-    return [_ENCODING_FLAWS[each.rule] for each in report.findings if each.rule in _ENCODING_FLAWS]
+    return [_ENCODING_FLAWS[finding.rule] for finding in report.findings if finding.rule in _ENCODING_FLAWS]

@@ -1,4 +1,4 @@
-"""The header of the mail that leaves: which fields are cut and which are put on top. Nothing is ever re-printed."""
+"""The header of the outgoing message: which fields are cut and which are put on top. Nothing is ever re-printed."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ def edit_header(
     number: int = 1,
     body_cut: bool = False,
 ) -> HeaderEdit:
-    """What changes in the header of the `number`-th mail (from 1) made of `message` for the address `to`.
+    """What changes in the header of the `number`-th message (from 1) made of `message` for the address `to`.
 
     The first keeps its Message-ID; the others get their own and refer to the first. `body_cut`: octets of the body go.
     """
@@ -46,10 +46,12 @@ def edit_header(
         fields += _from(message, destination.from_header)
     fields += _message_id(message, names, hostname, queue_id, number)
     headers = message.root.headers
-    to_remove = [each for each in headers if each.name in names]
+    to_remove = [header for header in headers if header.name in names]
     to_remove += [each for each in headers if each.name == "authentication-results" and _forged(each, hostname)]
     if signatures := [each for each in headers if each.name == "dkim-signature"]:
-        changed = {each.name for each in to_remove} | {line.partition(b":")[0].decode().lower() for line in fields[1:]}
+        changed = {header.name for header in to_remove} | {
+            line.partition(b":")[0].decode().lower() for line in fields[1:]
+        }
         to_remove += [each for each in signatures if _breaks(each, changed, body_cut)]
     cuts = {header.span for header in to_remove} | _mbox_line(message)
     return HeaderEdit(tuple(sorted(cuts)), b"".join(fields))
@@ -94,5 +96,5 @@ def _breaks(header: Header, changed: set[str], body_cut: bool) -> bool:
 
 
 def _field(name: str, value: str) -> bytes:
-    """One field line. Control characters cannot come through: a field is never the way to a second one."""
+    """One field line. Without control characters: nothing can begin a second field."""
     return f"{name}: {replace_unprintable(value, '')}\r\n".encode("utf-8", "surrogateescape")

@@ -18,82 +18,82 @@ from relay.routing.trace_steps import Step
 HEADROOM = 1024  # octets reckoned for what we put on top, before it is known to the octet
 
 
-def fits(case: DecisionContext, keep: Collection[int], destination: Destination) -> bool:
-    """Would the message with only these documents fit, as far as can be told before it is planned?"""
-    others = set(case.documents) - set(keep)
-    size = _octets(case) - _lengths(case, others)
+def fits(context: DecisionContext, keep: Collection[int], destination: Destination) -> bool:
+    """Would the message with only these documents fit, as far as is known before it is planned?"""
+    others = set(context.documents) - set(keep)
+    size = _octets(context) - _lengths(context, others)
     return size <= destination.max_mail_size and len(keep) <= destination.max_attachments
 
 
-def divide(case: DecisionContext, unit: DocumentGroup, destination: Destination) -> tuple[tuple[int, ...], ...]:
-    """What each message of `unit` keeps: all in one if it fits, else the core with what fits, the rest in further
-    messages.
+def divide(context: DecisionContext, group: DocumentGroup, destination: Destination) -> tuple[tuple[int, ...], ...]:
+    """What each message of `group` keeps: all in one if it fits, else the required documents with what fits, and
+    the rest in further messages.
 
     A document too large even alone gets a message of its own, which the caller finds not to fit.
     """
-    base = _octets(case) - _lengths(case, case.documents)
-    mails: list[list[int]] = [list(unit.core)]
-    size = base + _lengths(case, unit.core)
-    for index in unit.loose:
-        size += _lengths(case, (index,))
-        full = size > destination.max_mail_size or len(mails[-1]) >= destination.max_attachments
-        if mails[-1] and full:
-            mails.append([])
-            size = base + _lengths(case, (index,))
-        mails[-1].append(index)
-    return tuple(tuple(sorted(keep)) for keep in mails)
+    base = _octets(context) - _lengths(context, context.documents)
+    messages: list[list[int]] = [list(group.required)]
+    size = base + _lengths(context, group.required)
+    for index in group.optional:
+        size += _lengths(context, (index,))
+        full = size > destination.max_mail_size or len(messages[-1]) >= destination.max_attachments
+        if messages[-1] and full:
+            messages.append([])
+            size = base + _lengths(context, (index,))
+        messages[-1].append(index)
+    return tuple(tuple(sorted(keep)) for keep in messages)
 
 
-def _octets(case: DecisionContext) -> int:
+def _octets(context: DecisionContext) -> int:
     """Of the message with all its documents. An mbox separator does not leave with it."""
-    raw = case.message.raw
+    raw = context.message.raw
     return len(raw) + HEADROOM - after_mbox_line(raw, 0, len(raw))
 
 
-def _lengths(case: DecisionContext, indexes: Iterable[int]) -> int:
-    cuts = [case.entities[index].cut for index in indexes]
+def _lengths(context: DecisionContext, indexes: Iterable[int]) -> int:
+    cuts = [context.entities[index].cut for index in indexes]
     return sum([cut.end - cut.start for cut in cuts])
 
 
-def body_cuts(case: DecisionContext, keep: Iterable[int]) -> tuple[Span, ...]:
+def body_cuts(context: DecisionContext, keep: Iterable[int]) -> tuple[Span, ...]:
     """Cuts that leave of all documents only those in `keep`."""
     kept = set(keep)
-    to_remove = [case.entities[index] for index in case.documents if index not in kept]
-    return part_cuts(case.message, to_remove) if to_remove else ()
+    to_remove = [context.entities[index] for index in context.documents if index not in kept]
+    return part_cuts(context.message, to_remove) if to_remove else ()
 
 
-def joined(units: Sequence[DocumentGroup], destination: Destination) -> tuple[DocumentGroup, ...]:
-    """Units as messages: apart if the destination wants one invoice a message, else joined where address and ruling
+def joined(groups: Sequence[DocumentGroup], destination: Destination) -> tuple[DocumentGroup, ...]:
+    """Groups as messages: apart if the destination wants one invoice a message, else joined where address and result
     agree."""
     if destination.one_invoice_per_mail:
-        return tuple(units)
-    groups: dict[tuple[object, ...], list[DocumentGroup]] = {}
-    for unit in units:
-        groups.setdefault((unit.to, unit.ruling.disposition, unit.ruling.reason), []).append(unit)
-    return tuple(_join(group) for group in groups.values())
+        return tuple(groups)
+    joint: dict[tuple[object, ...], list[DocumentGroup]] = {}
+    for group in groups:
+        joint.setdefault((group.to, group.result.disposition, group.result.reason), []).append(group)
+    return tuple(_join(parts) for parts in joint.values())
 
 
-def _join(units: Sequence[DocumentGroup]) -> DocumentGroup:
-    if len(units) == 1:
-        return units[0]
-    first, roles = units[0], {unit.role for unit in units}
+def _join(groups: Sequence[DocumentGroup]) -> DocumentGroup:
+    if len(groups) == 1:
+        return groups[0]
+    first, roles = groups[0], {group.role for group in groups}
     return DocumentGroup(
-        core=tuple(index for unit in units for index in unit.core),
-        loose=tuple(index for unit in units for index in unit.loose),
-        removed=tuple(index for unit in units for index in unit.removed),
+        required=tuple(index for group in groups for index in group.required),
+        optional=tuple(index for group in groups for index in group.optional),
+        removed=tuple(index for group in groups for index in group.removed),
         role=roles.pop() if len(roles) == 1 else type(first.role).UNKNOWN,
         to=first.to,
-        ruling=first.ruling,
-        role_by=", ".join(dict.fromkeys(unit.role_by for unit in units if unit.role_by)),
+        result=first.result,
+        role_by=", ".join(dict.fromkeys(group.role_by for group in groups if group.role_by)),
     )
 
 
-MAX_MAILS = 100  # one message in, never more than so many out: what makes more is a person's business
+MAX_MESSAGES = 100  # one message in, at most so many out: more are held for a person
 UNIT = 1024 * 1024  # octets of a MiB
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class ClientRecipients:
     """Envelope recipients of one client."""
 
     answers: tuple[str, ...]
@@ -101,143 +101,146 @@ class Group:
 
 
 def assemble(
-    case: DecisionContext, group: Group, units: Sequence[DocumentGroup]
+    context: DecisionContext, recipients: ClientRecipients, groups: Sequence[DocumentGroup]
 ) -> tuple[tuple[Plan, ...], tuple[Step, ...]]:
-    """The plans of one client's units, and what was peculiar."""
-    destination = case.directory.terms.destination(group.who.client.destination)
-    mails = [mail for unit in joined(units, destination) for mail in _mails(case, unit, units, destination)]
-    if len(mails) > MAX_MAILS:
-        whole = _whole(case, units, hold(Reason.TOO_MANY_ATTACHMENTS, f"{len(mails)} > {MAX_MAILS}"))
-        return (_plan(case, group, whole, 1),), ()
-    plans = tuple(_plan(case, group, unit, number) for number, unit in enumerate(mails, 1))
-    if is_signed(case.message) and any(_cuts_body(case, plan) for plan in plans):
-        return _signed(case, group, units, plans)
+    """The plans of one client's document groups, and the steps that led to them."""
+    destination = context.directory.terms.destination(recipients.who.client.destination)
+    messages = [
+        part for group in joined(groups, destination) for part in _messages(context, group, groups, destination)
+    ]
+    if len(messages) > MAX_MESSAGES:
+        whole = _whole(context, groups, hold(Reason.TOO_MANY_ATTACHMENTS, f"{len(messages)} > {MAX_MESSAGES}"))
+        return (_plan(context, recipients, whole, 1),), ()
+    plans = tuple(_plan(context, recipients, group, number) for number, group in enumerate(messages, 1))
+    if is_signed(context.message) and any(_cuts_body(context, plan) for plan in plans):
+        return _signed(context, recipients, groups, plans)
     steps = (Step("split", str(len(plans))),) if len(plans) > 1 else ()
     return plans, steps
 
 
-def _mails(
-    case: DecisionContext, unit: DocumentGroup, units: Sequence[DocumentGroup], destination: Destination
+def _messages(
+    context: DecisionContext, group: DocumentGroup, groups: Sequence[DocumentGroup], destination: Destination
 ) -> Iterable[DocumentGroup]:
-    """One unit a message: `unit` if it fits, else its invoices (`units`) one by one, else its loose documents apart."""
-    parts = [each for each in units if each.core and set(each.core) <= set(unit.core)]
-    if len(parts) > 1 and not fits(case, (*unit.core, *unit.loose), destination):
+    """One group a message: `group` if it fits, else its invoices (of `groups`) one by one, else its optional documents
+    apart."""
+    parts = [part for part in groups if part.required and set(part.required) <= set(group.required)]
+    if len(parts) > 1 and not fits(context, (*group.required, *group.optional), destination):
         for part in parts:
-            yield from _mails(case, part, (part,), destination)
-        taken = {index for part in parts for index in part.loose}
-        rest = tuple(index for index in unit.loose if index not in taken)
+            yield from _messages(context, part, (part,), destination)
+        placed = {index for part in parts for index in part.optional}
+        rest = tuple(index for index in group.optional if index not in placed)
         if rest:
-            yield from _mails(case, replace(unit, core=(), loose=rest, removed=()), (), destination)
+            yield from _messages(context, replace(group, required=(), optional=rest, removed=()), (), destination)
         return
-    for number, keep in enumerate(divide(case, unit, destination)):
-        yield replace(unit, core=keep, loose=(), removed=unit.removed if number == 0 else ())
+    for number, keep in enumerate(divide(context, group, destination)):
+        yield replace(group, required=keep, optional=(), removed=group.removed if number == 0 else ())
 
 
-def _plan(case: DecisionContext, group: Group, unit: DocumentGroup, number: int) -> Plan:
-    client, terms = group.who.client, case.directory.terms
+def _plan(context: DecisionContext, recipients: ClientRecipients, group: DocumentGroup, number: int) -> Plan:
+    client, terms = recipients.who.client, context.directory.terms
     destination = terms.destination(client.destination)
-    body = body_cuts(case, unit.core)
+    body = body_cuts(context, group.required)
     header = edit_header(
-        case.message,
+        context.message,
         destination,
-        unit.to,
-        received=case.received,
+        group.to,
+        received=context.received,
         hostname=terms.hostname,
-        queue_id=case.queue_id,
+        queue_id=context.queue_id,
         number=number,
         body_cut=bool(body),
     )
     cuts = merge((*header.cuts, *body))
-    ruling = _fitting(unit, destination, size(case.message.raw, header.prepend, cuts))
+    result = _fitting(group, destination, size(context.message.raw, header.prepend, cuts))
     return Plan(
-        disposition=ruling.disposition,
-        to=(unit.to,) if unit.to else (),
-        reason=ruling.reason,
-        detail=ruling.detail,
+        disposition=result.disposition,
+        to=(group.to,) if group.to else (),
+        reason=result.reason,
+        detail=result.detail,
         firm=client.firm,
         dossier=client.dossier,
-        by=group.who.by,
-        role=unit.role,
-        role_by=unit.role_by,
-        recodings=recodings(case.message, cuts),
-        documents=documents(case, unit.core, unit.removed),
+        by=recipients.who.by,
+        role=group.role,
+        role_by=group.role_by,
+        recodings=recodings(context.message, cuts),
+        documents=documents(context, group.required, group.removed),
         cuts=cuts,
         prepend=header.prepend,
         return_path=terms.return_path,
         destination=client.destination,
         smarthost=client.smarthost,
-        answers=group.answers,
+        answers=recipients.answers,
     )
 
 
-def documents(case: DecisionContext, keep: Iterable[int], remove: Iterable[int] = ()) -> tuple[Document, ...]:
+def documents(context: DecisionContext, keep: Iterable[int], remove: Iterable[int] = ()) -> tuple[Document, ...]:
     """The documents of a plan in the order of the message."""
     actions = dict.fromkeys(keep, Action.KEEP) | dict.fromkeys(remove, Action.REMOVE)
     return tuple(
         Document(
-            filename=case.entities[index].filename or "",
-            span=case.entities[index].span,
-            part=case.parts.get(index, DocumentPart.OTHER),
+            filename=context.entities[index].filename or "",
+            span=context.entities[index].span,
+            part=context.parts.get(index, DocumentPart.OTHER),
             action=actions[index],
-            report=case.reports[index],
+            report=context.reports[index],
         )
         for index in sorted(actions)
     )
 
 
-def _fitting(unit: DocumentGroup, destination: Destination, octets: int) -> RuleResult:
-    """The unit's ruling, or the figure by which the message exceeds what the destination takes."""
-    if not unit.ruling.passes:
-        return unit.ruling
-    if len(unit.core) > destination.max_attachments:
-        return hold(Reason.TOO_MANY_ATTACHMENTS, f"{len(unit.core)} > {destination.max_attachments}")
+def _fitting(group: DocumentGroup, destination: Destination, octets: int) -> RuleResult:
+    """The group's result, or the figure by which the message exceeds what the destination takes."""
+    if not group.result.passes:
+        return group.result
+    if len(group.required) > destination.max_attachments:
+        return hold(Reason.TOO_MANY_ATTACHMENTS, f"{len(group.required)} > {destination.max_attachments}")
     if octets > destination.max_mail_size:
         sizes = {"size": octets / UNIT, "limit": destination.max_mail_size / UNIT}
         return hold(Reason.TOO_LARGE, str(Detail("sizes", sizes)))
-    return unit.ruling
+    return group.result
 
 
-def _cuts_body(case: DecisionContext, plan: Plan) -> bool:
-    return any(span.end > case.message.root.body.start for span in plan.cuts)
+def _cuts_body(context: DecisionContext, plan: Plan) -> bool:
+    return any(span.end > context.message.root.body.start for span in plan.cuts)
 
 
-def _whole(case: DecisionContext, units: Sequence[DocumentGroup], ruling: RuleResult) -> DocumentGroup:
+def _whole(context: DecisionContext, groups: Sequence[DocumentGroup], result: RuleResult) -> DocumentGroup:
     """The message uncut. Its address only if all its documents share it: a release must not send one astray."""
-    addresses, roles = {unit.to for unit in units}, {unit.role for unit in units}
+    addresses, roles = {group.to for group in groups}, {group.role for group in groups}
     to = addresses.pop() if len(addresses) == 1 else None
     role = roles.pop() if len(roles) == 1 else DocumentGroup(()).role
-    return DocumentGroup(case.documents, role=role, to=to, ruling=ruling)
+    return DocumentGroup(context.documents, role=role, to=to, result=result)
 
 
 def _signed(
-    case: DecisionContext, group: Group, units: Sequence[DocumentGroup], plans: Sequence[Plan]
+    context: DecisionContext, recipients: ClientRecipients, groups: Sequence[DocumentGroup], plans: Sequence[Plan]
 ) -> tuple[tuple[Plan, ...], tuple[Step, ...]]:
-    """A signed mail is never cut: it goes whole or not at all, as `on_signed` says."""
+    """A signed message is never cut: it leaves whole or not at all, as `on_signed` says."""
     worse = next((plan for plan in plans if plan.disposition is not Disposition.RELAY), None)
     if worse is not None:
         agreed = all(plan.disposition is worse.disposition for plan in plans)
         disposition = worse.disposition if agreed or worse.disposition is Disposition.WITHHOLD else Disposition.HOLD
-        ruling = RuleResult(disposition, worse.reason, worse.detail)
-        return (_plan(case, group, _whole(case, units, ruling), 1),), ()
-    policy = case.directory.terms.check.on_signed
-    whole = _whole(case, units, RuleResult())
+        result = RuleResult(disposition, worse.reason, worse.detail)
+        return (_plan(context, recipients, _whole(context, groups, result), 1),), ()
+    policy = context.directory.terms.check.on_signed
+    whole = _whole(context, groups, RuleResult())
     if policy is Policy.RELAY and whole.to is not None:
-        return (_plan(case, group, whole, 1),), (Step("signed_whole"),)
+        return (_plan(context, recipients, whole, 1),), (Step("signed_whole"),)
     disposition = Disposition.REFUSE if policy is Policy.REFUSE else Disposition.HOLD
-    whole = replace(whole, ruling=RuleResult(disposition, Reason.SIGNED_MAIL))
-    return (_plan(case, group, whole, 1),), ()
+    whole = replace(whole, result=RuleResult(disposition, Reason.SIGNED_MAIL))
+    return (_plan(context, recipients, whole, 1),), ()
 
 
-def unidentified(case: DecisionContext, recipient: str, why: Unidentified) -> Plan:
-    """A message of which no client is told: held whole, without an address, until the configuration tells one."""
-    terms = case.directory.terms
+def unidentified(context: DecisionContext, recipient: str, why: Unidentified) -> Plan:
+    """A message without a known client: held whole, without an address, until the configuration names one."""
+    terms = context.directory.terms
     header = edit_header(
-        case.message,
+        context.message,
         Destination(to_header="keep"),
         None,
-        received=case.received,
+        received=context.received,
         hostname=terms.hostname,
-        queue_id=case.queue_id,
+        queue_id=context.queue_id,
     )
     return Plan(
         disposition=Disposition.HOLD,
@@ -245,7 +248,7 @@ def unidentified(case: DecisionContext, recipient: str, why: Unidentified) -> Pl
         detail=why.detail,
         firm=why.firm,
         dossier=why.dossier,
-        documents=documents(case, case.documents),
+        documents=documents(context, context.documents),
         cuts=merge(header.cuts),
         prepend=header.prepend,
         return_path=terms.return_path,
@@ -253,6 +256,6 @@ def unidentified(case: DecisionContext, recipient: str, why: Unidentified) -> Pl
     )
 
 
-def unreadable(case: DecisionContext, group: Group, ruling: RuleResult, to: str | None) -> Plan:
-    """A message whose documents cannot be told (encrypted, a fragment, TNEF): one plan, whole."""
-    return _plan(case, group, DocumentGroup(case.documents, to=to, ruling=ruling), 1)
+def unreadable(context: DecisionContext, recipients: ClientRecipients, result: RuleResult, to: str | None) -> Plan:
+    """A message whose documents cannot be recognised (encrypted, a fragment, TNEF): one plan, whole."""
+    return _plan(context, recipients, DocumentGroup(context.documents, to=to, result=result), 1)

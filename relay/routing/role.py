@@ -48,9 +48,9 @@ ELIMINATION = "elimination"
 
 @dataclass(frozen=True, slots=True)
 class KnownRole:
-    """The client's role. by: the identifier that tells it ("BT-47 (0002)"), ELIMINATION, or "" where nothing was asked.
+    """The client's role. by: the identifier that decides it ("BT-47 (0002)"), ELIMINATION, or "" where none was needed.
 
-    other: the SIREN or VAT number of the other party where the role is told by elimination.
+    other: the SIREN or VAT number of the other party where the role follows by elimination.
     """
 
     role: Role
@@ -109,10 +109,10 @@ def _unread(report: Report) -> bool:
 
 def _standing(party: Party, siren: str) -> _Standing:
     ranks = {each.siren: each.rank for each in reversed(party.identifiers)}  # the surest of each counts
-    told = party.sirens
-    if not told:
+    sirens = party.sirens
+    if not sirens:
         return _Standing.OTHER if _has_foreign_vat(party) else _Standing.NOBODY
-    if siren not in told:
+    if siren not in sirens:
         return _Standing.OTHER
     best = min(ranks.values(), default=0)
     return _Standing.CLIENT if not ranks or ranks.get(siren, 1) <= best else _Standing.BOTH
@@ -133,12 +133,12 @@ def _bearing(party: Party, siren: str) -> str:
 
 def _shown(party: Party) -> str:
     """The identifiers of a party for a person of any language: never its name."""
-    told = ["/".join(party.sirens), party.vat or "", party.country or "", "?"]
-    return next(each for each in told if each)
+    names = ["/".join(party.sirens), party.vat or "", party.country or "", "?"]
+    return next(name for name in names if name)
 
 
 def _by_establishment(report: Report, client: Client) -> KnownRole | None:
-    """Two establishments of one company: the SIRET tells, if the client's is that of one party only."""
+    """Two establishments of one company: the SIRET decides, if the client's is that of one party only."""
     siret = digits(client.siret)
     seller, buyer = (bool(siret) and digits(party.siret) == siret for party in (report.seller, report.buyer))
     if seller == buyer:
@@ -146,14 +146,14 @@ def _by_establishment(report: Report, client: Client) -> KnownRole | None:
     return KnownRole(Role.SALE if seller else Role.PURCHASE, "SIRET")
 
 
-def role_of_mail(client: Client, recipients: Iterable[str], message: MimeMessage, kinds: Kinds) -> Role:
-    """What all documents of the message without a Factur-X are, told by its recipient, then by a header; else
+def role_of_message(client: Client, recipients: Iterable[str], message: MimeMessage, kinds: Kinds) -> Role:
+    """What all documents of the message without a Factur-X are, by its recipient, then by a header; else
     UNKNOWN."""
     if client.kinds:
         listed = {folded_key(address): role for address, role in client.kinds.items()}
-        found = {listed.get(folded_key(address)) for address in recipients} - {None}
-        if len(found) == 1:
-            return found.pop() or Role.UNKNOWN
+        roles = {listed.get(folded_key(address)) for address in recipients} - {None}
+        if len(roles) == 1:
+            return roles.pop() or Role.UNKNOWN
     if not kinds.header:
         return Role.UNKNOWN
     return WORDS.get(_plain(message.root.first(kinds.header) or ""), Role.UNKNOWN)

@@ -15,7 +15,7 @@ import time
 from facturx import get_xml_from_pdf
 
 from relay.checker import CheckerPool
-from relay.facturx import samples
+from relay.demo import samples
 from relay.facturx.invoice import PROFILES
 from relay.inspection import Candidate, Options
 

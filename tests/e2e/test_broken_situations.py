@@ -18,10 +18,10 @@ from typing import Any
 import pytest
 
 from relay.demo.receiver import Receiver
+from relay.demo.sample_pdf import facturx_pdf
+from relay.demo.samples import invoice_xml
 from relay.demo.scenes import BAKERY, FIRM_YAML, SUPPLIER, Attached, Scene
 from relay.demo.stage import Stage
-from relay.facturx.sample_pdf import facturx_pdf
-from relay.facturx.samples import invoice_xml
 
 MARTIN = "martin@export.relay.example"
 Stages = Callable[..., Stage]

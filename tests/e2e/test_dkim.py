@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from relay.demo.receiver import Receiver
+from relay.demo.sample_pdf import facturx_pdf, original_pdf
+from relay.demo.samples import invoice_xml
 from relay.demo.scenes import BAKERY, GARAGE, SUPPLIER, Attached, Scene
 from relay.demo.stage import CHECK_YAML, Stage
-from relay.facturx.sample_pdf import facturx_pdf, original_pdf
-from relay.facturx.samples import invoice_xml
 from tests.support.dkim_keys import DOMAIN, SELECTOR, key, pem, verified
 from tests.support.peer import Peer
 from tests.support.peer_script import Drop, Say

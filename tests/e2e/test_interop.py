@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from relay.demo.receiver import Receiver
+from relay.demo.sample_pdf import facturx_pdf
+from relay.demo.samples import invoice_xml
 from relay.demo.scenes import BAKERY, SUPPLIER, Attached, Scene
 from relay.demo.stage import Stage, free_port
-from relay.facturx.sample_pdf import facturx_pdf
-from relay.facturx.samples import invoice_xml
 from tests.support.postfix import Postfix
 from tests.support.smtp_server import self_signed, six_listeners
 

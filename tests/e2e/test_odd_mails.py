@@ -11,10 +11,10 @@ from itertools import chain
 import pytest
 
 from relay.demo.receiver import Arrival, Receiver
+from relay.demo.sample_pdf import facturx_pdf, original_pdf
+from relay.demo.samples import invoice_xml
 from relay.demo.scenes import ARTISAN, BAKERY, FIRM_YAML, SUPPLIER
 from relay.demo.stage import CHECK_YAML, Stage
-from relay.facturx.sample_pdf import facturx_pdf, original_pdf
-from relay.facturx.samples import invoice_xml
 from tests.support.mails import mail, multipart, part, pdf, text
 
 MARTIN = "martin@export.relay.example"

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from relay.demo.receiver import Receiver
+from relay.demo.sample_pdf import facturx_pdf, original_pdf
+from relay.demo.samples import invoice_xml
 from relay.demo.scenes import ARTISAN, BAKERY, GARAGE, STRANGER, SUPPLIER, Attached, Scene
 from relay.demo.stage import Stage
-from relay.facturx.sample_pdf import facturx_pdf, original_pdf
-from relay.facturx.samples import invoice_xml
 
 MARTIN = "martin@export.relay.example"
 PETIT = "petit@export.relay.example"

@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 from relay.cli.queue import operator
 from relay.demo.receiver import Receiver
+from relay.demo.sample_pdf import facturx_pdf
+from relay.demo.samples import invoice_xml
 from relay.demo.scenes import BAKERY, FIRM_YAML, STRANGER, SUPPLIER, Attached, Scene
 from relay.demo.stage import CHECK_YAML, Stage
-from relay.facturx.sample_pdf import facturx_pdf
-from relay.facturx.samples import invoice_xml
 
 MARTIN = "martin@export.relay.example"
 HELD = 100

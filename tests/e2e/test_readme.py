@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from relay.demo.receiver import Receiver
+from relay.demo.sample_pdf import facturx_pdf
+from relay.demo.samples import invoice_xml
 from relay.demo.stage import Stage, free_port
-from relay.facturx.sample_pdf import facturx_pdf
-from relay.facturx.samples import invoice_xml
 from tests.e2e.test_broken_situations import submission
 
 ROOT = Path(__file__).parents[2]

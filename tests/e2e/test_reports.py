@@ -5,12 +5,12 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 
+from relay.demo.sample_pdf import facturx_pdf
+from relay.demo.samples import invoice_xml
 from relay.demo.scenes import BAKERY, FIRM_YAML, STRANGER, SUPPLIER, Attached, Scene
 from relay.demo.stage import Stage
 from relay.dsn.bounces import parse_dsn
 from relay.dsn.writer import Notice, report
-from relay.facturx.sample_pdf import facturx_pdf
-from relay.facturx.samples import invoice_xml
 from tests.support.peer import Peer
 from tests.support.peer_script import Say
 

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from relay.facturx import pdf_streams, samples
+from relay.demo import samples
+from relay.facturx import pdf_streams
 from relay.facturx.identifiers import BUYER, SELLER, Pairs, Places, identifiers, siren_of, sirets
 from relay.facturx.inspect import inspect
 from relay.facturx.page_text import mentions

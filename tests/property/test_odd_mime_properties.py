@@ -8,7 +8,7 @@ from itertools import count
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from relay.facturx.sample_pdf import plain_pdf
+from relay.demo.sample_pdf import plain_pdf
 from relay.mime.parser import parse
 from relay.mime.rewriting import render
 from relay.model import Action, Disposition

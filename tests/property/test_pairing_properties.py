@@ -11,8 +11,8 @@ from hashlib import sha256
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from relay.facturx.sample_pdf import facturx_pdf, plain_pdf
-from relay.facturx.samples import invoice_xml
+from relay.demo.sample_pdf import facturx_pdf, plain_pdf
+from relay.demo.samples import invoice_xml
 from relay.mime.parser import parse
 from relay.mime.rewriting import render
 from relay.model import Action, Disposition, DocumentPart

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import pikepdf
 from pikepdf import Array, Dictionary, Name, Pdf, String
 
-from relay.facturx import samples
-from relay.facturx.sample_pdf import encrypted_pdf
+from relay.demo import samples
+from relay.demo.sample_pdf import encrypted_pdf
 
 CANARY = "canary-7d1f"
 MEGABYTE = b"\0" * (1 << 20)

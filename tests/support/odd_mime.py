@@ -9,9 +9,9 @@ import binascii
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from relay.demo.sample_pdf import facturx_pdf, plain_pdf
+from relay.demo.samples import invoice_xml
 from relay.facturx.inspect import inspect
-from relay.facturx.sample_pdf import facturx_pdf, plain_pdf
-from relay.facturx.samples import invoice_xml
 from relay.inspection import Candidate, Options
 from relay.mime.message import MimeMessage
 from relay.mime.parser import parse

@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 import pikepdf
 from pikepdf import Dictionary, Name, Pdf
 
+from relay.demo.sample_pdf import facturx_pdf, plain_pdf
+from relay.demo.samples import invoice_xml, siret_of, vat_of
 from relay.facturx.inspect import inspect
-from relay.facturx.sample_pdf import facturx_pdf, plain_pdf
-from relay.facturx.samples import invoice_xml, siret_of, vat_of
 from relay.inspection import Candidate, Options
 from relay.mime.parser import parse
 from relay.model import Action, Envelope, Recipient

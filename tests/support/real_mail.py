@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
 
-from relay.facturx.sample_pdf import facturx_pdf, original_text, plain_pdf
-from relay.facturx.samples import invoice_xml
+from relay.demo.sample_pdf import facturx_pdf, original_text, plain_pdf
+from relay.demo.samples import invoice_xml
 from tests.support.decisions import multipart
 
 STRANGERS = {"stranger": "123456782", "foreign": "542051180", "other-stranger": "987654324"}

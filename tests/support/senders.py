@@ -8,8 +8,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 
-from relay.facturx.sample_pdf import facturx_pdf
-from relay.facturx.samples import invoice_xml
+from relay.demo.sample_pdf import facturx_pdf
+from relay.demo.samples import invoice_xml
 from tests.support import mails
 from tests.support.message_ledger import Books, Sent
 from tests.support.rig import SIRENS, STRANGER

@@ -12,8 +12,8 @@ from hashlib import sha256
 
 import pybase64
 
-from relay.facturx.sample_pdf import facturx_pdf, original_pdf
-from relay.facturx.samples import invoice_xml
+from relay.demo.sample_pdf import facturx_pdf, original_pdf
+from relay.demo.samples import invoice_xml
 from tests.support import mails
 
 BLANK = b"B000000-00000000"

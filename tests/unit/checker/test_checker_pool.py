@@ -12,7 +12,7 @@ import pytest_asyncio
 
 from relay.checker import CheckerOverloaded, CheckerPool, process
 from relay.checker import pool as pool_module
-from relay.facturx import samples
+from relay.demo import samples
 from relay.inspection import Candidate, Kind, Options, Verdict
 
 GOOD = samples.facturx_pdf(samples.invoice_xml())

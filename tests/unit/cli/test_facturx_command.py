@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from relay.facturx import samples
+from relay.demo import samples
 
 KEYS = {"file", "sha256", "verdict", "kind", "profile", "type_code", "number", "seller", "buyer", "findings", "ms"}
 

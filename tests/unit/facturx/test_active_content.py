@@ -8,7 +8,8 @@ import pikepdf
 import pytest
 from pikepdf import Array, Dictionary, Name, Pdf, String
 
-from relay.facturx import active_content, samples
+from relay.demo import samples
+from relay.facturx import active_content
 from relay.facturx.inspect import inspect
 from relay.inspection import Candidate, Kind, Options, Report, Severity, Verdict
 from tests.support import corpus

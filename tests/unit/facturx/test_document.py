@@ -8,7 +8,8 @@ import quopri
 import pikepdf
 import pytest
 
-from relay.facturx import document, page_text, samples, schematron, self_test
+from relay.demo import samples
+from relay.facturx import document, page_text, schematron, self_test
 from relay.facturx import pdf as facturx_pdf
 from relay.facturx.inspect import inspect
 from relay.facturx.invoice import PROFILES

@@ -7,7 +7,7 @@ import pytest
 import pytest_asyncio
 
 from relay.checker import CheckerPool
-from relay.facturx import samples
+from relay.demo import samples
 from relay.inspection import Candidate, Options, Report, Verdict
 from tests.support import hostile_documents
 

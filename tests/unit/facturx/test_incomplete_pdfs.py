@@ -9,7 +9,7 @@ import pikepdf
 import pytest
 from pikepdf import Array, Dictionary, Name, Pdf
 
-from relay.facturx import samples
+from relay.demo import samples
 from relay.facturx.inspect import inspect
 from relay.inspection import Candidate, Kind, Options, Report, Severity, Verdict
 

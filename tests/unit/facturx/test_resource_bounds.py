@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from relay.checker import CheckerPool
-from relay.facturx import samples
+from relay.demo import samples
 from relay.inspection import Candidate, Options, Verdict
 from tests.support import hostile_documents
 

@@ -8,7 +8,8 @@ import re
 import pytest
 from lxml import etree
 
-from relay.facturx import pdf, samples, schematron, stylesheet
+from relay.demo import samples
+from relay.facturx import pdf, schematron, stylesheet
 from relay.facturx import xml as facturx_xml
 from relay.facturx.invoice import EXTENDED_CTC_FR, FRENCH_RULES, PROFILES, Profile, read
 from relay.facturx.xml import parse

@@ -8,7 +8,8 @@ import pikepdf
 import pytest
 from pikepdf import Array, Dictionary, Name, Pdf, String
 
-from relay.facturx import container, pdf_streams, samples
+from relay.demo import samples
+from relay.facturx import container, pdf_streams
 from relay.facturx.inspect import inspect
 from relay.facturx.invoice import BY_NAME, EXTENDED_CTC_FR
 from relay.facturx.xml import parse

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
-from relay.facturx import samples
+from relay.demo import samples
 from relay.facturx.inspect import inspect
 from relay.inspection import PDF_WITHIN, Candidate, Kind, Options, Report, Verdict
 from relay.mime.file_type import SNIFF, file_type, is_pdf

@@ -6,10 +6,9 @@ import quopri
 
 import pytest
 
-from relay.facturx import samples
-from relay.facturx.encoding import decode_document
+from relay.demo import samples
 from relay.inspection import Candidate
-from relay.mime.transfer_decoder import Decoded, Problem, decode, head
+from relay.mime.transfer_decoder import Decoded, Problem, decode, decode_document, head
 
 PDF = samples.facturx_pdf(samples.invoice_xml("F-9"))
 OTHER = samples.plain_pdf("another document")

@@ -7,10 +7,10 @@ import pikepdf
 import pytest
 
 from relay import serialization
+from relay.demo.sample_pdf import facturx_pdf, plain_pdf
 from relay.facturx.inspect import inspect
-from relay.facturx.sample_pdf import facturx_pdf, plain_pdf
 from relay.inspection import Candidate, Kind, Options, Report, Term
-from relay.routing.pairing import stem
+from relay.routing.originals import stem
 from tests.support import corpus
 from tests.support.originals import HYBRID, ORIGINALS, OTHERS, B, page, removed, stripped, sums
 
@@ -185,7 +185,7 @@ def _reads(report: Report) -> bool:
 
 
 def _told(contents: Sequence[bytes]) -> list[bool]:
-    from relay.routing.pairing import is_that_invoice
+    from relay.routing.originals import is_that_invoice
 
     _, plain = inspect([Candidate(each) for each in contents], LEVEL)
     return [True for each in plain.evidence if is_that_invoice(each)]

@@ -8,24 +8,24 @@ from relay.model import Disposition
 from relay.reasons import Reason
 from relay.routing.decision import decide
 from relay.routing.opaque import document_links
-from relay.routing.pairing import stem
-from relay.routing.plans import MAX_MAILS
+from relay.routing.originals import stem
+from relay.routing.plans import MAX_MESSAGES
 from tests.support.decisions import RECEIVED, setting
 
 
 def test_so_many_invoices_are_a_persons_business() -> None:
-    parts = [{"facturx": {"name": f"{number}.pdf", "number": f"F-{number}"}} for number in range(MAX_MAILS + 1)]
+    parts = [{"facturx": {"name": f"{number}.pdf", "number": f"F-{number}"}} for number in range(MAX_MESSAGES + 1)]
     (plan,) = setting({"mail": {"parts": parts}}).decide().plans
     assert (plan.disposition, plan.reason) == (Disposition.HOLD, Reason.TOO_MANY_ATTACHMENTS)
-    assert len(plan.documents) == MAX_MAILS + 1
+    assert len(plan.documents) == MAX_MESSAGES + 1
     assert plan.to == ("martin@agiris.example",)
 
 
 def test_every_one_of_many_invoices_has_its_own_mail_and_message_id() -> None:
-    parts = [{"facturx": {"name": f"{number}.pdf", "number": f"F-{number}"}} for number in range(MAX_MAILS)]
+    parts = [{"facturx": {"name": f"{number}.pdf", "number": f"F-{number}"}} for number in range(MAX_MESSAGES)]
     plans = setting({"mail": {"parts": parts}}).decide().plans
-    assert len(plans) == MAX_MAILS
-    assert len({plan.prepend for plan in plans}) == MAX_MAILS
+    assert len(plans) == MAX_MESSAGES
+    assert len({plan.prepend for plan in plans}) == MAX_MESSAGES
     assert {plan.disposition for plan in plans} == {Disposition.RELAY}
 
 

@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 
 from relay.demo.receiver import Receiver
+from relay.demo.sample_pdf import facturx_pdf
+from relay.demo.samples import invoice_xml
 from relay.demo.scenes import BAKERY, SUPPLIER, Attached, Scene
 from relay.demo.stage import Stage
-from relay.facturx.sample_pdf import facturx_pdf
-from relay.facturx.samples import invoice_xml
 from tests.support import systemd_namespace, systemd_sandbox
 
 ROOT = Path(__file__).parents[3]

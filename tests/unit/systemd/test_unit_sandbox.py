@@ -49,7 +49,7 @@ print(errno(lambda: os.open("/", 0)))
 def test_the_checker_in_its_workers():
     code = """
 import asyncio
-from relay.facturx import samples, sample_pdf
+from relay.demo import samples, sample_pdf
 from relay.inspection import Candidate, Options
 from relay.checker.pool import CheckerPool as Pool
 

@@ -88,9 +88,9 @@ def pair(
 
 
 def stem(name: str) -> str:
-    """A file name without folder, extension, case and what programs add to tell copies apart; "" tells nothing.
+    """A file name without folder, extension, case and what programs add to distinguish copies; "" when nothing is left.
 
-    A name of common words only ("facture.pdf", "scan.pdf") tells nothing either.
+    A name of common words only ("facture.pdf", "scan.pdf") identifies nothing.
     """
     plain = unicodedata.normalize("NFC", name).casefold().replace("\\", "/").rpartition("/")[2]
     plain = re.sub(r"\.[a-z0-9]{1,5}$", "", plain.strip())
@@ -170,7 +170,7 @@ def _evidence(index: int, owner: int, reports: Sequence[Report]) -> TextEvidence
 
 
 def _how(owner: int, original: int, reports: Sequence[Report]) -> Step:
-    """The evidence, told."""
+    """The step that names the evidence."""
     which = f"{original + 1} → {owner + 1}"
     evidence = _evidence(original, owner, reports)
     if reports[original].has_text is False or evidence is None:

@@ -5,8 +5,8 @@ All of it is synthetic; nothing is copied from a published sample. The same argu
 
 from xml.sax.saxutils import escape
 
+from relay.demo.sample_pdf import encrypted_pdf, facturx_pdf, original_pdf, original_text, plain_pdf
 from relay.facturx.invoice import BY_NAME
-from relay.facturx.sample_pdf import encrypted_pdf, facturx_pdf, original_pdf, original_text, plain_pdf
 
 __all__ = [
     "BUYER_SIREN",

@@ -20,7 +20,7 @@ from relay.facturx.document import invoices
 from relay.facturx.headings import Heading
 from relay.facturx.invoice import Invoice, amount
 from relay.facturx.invoice import read as read_invoice
-from relay.facturx.page_text import AMOUNT, DATE, Page, fold, iso
+from relay.facturx.page_text import AMOUNT, DATE, PageText, fold, iso
 from relay.facturx.xml import parse
 from relay.inspection import Finding, Report, Term, TextEvidence
 
@@ -58,7 +58,7 @@ _PARTIAL = re.compile(r"report|sous.total|unitaire|remise|\bpu\b|escompte|deja|v
 
 
 @dataclass(frozen=True)
-class Stated:
+class StatedInvoice:
     """What the XML of one Factur-X states, and the text of the document's own pages.
 
     amounts: by the terms that an original states too. by_rate: the amounts of each VAT rate, for a total that is not
@@ -68,7 +68,7 @@ class Stated:
     digest: str
     invoice: Invoice
     root: etree._Element
-    page: Page
+    page: PageText
     amounts: Mapping[Term, Decimal]
     by_rate: Mapping[Term, frozenset[Decimal]]
     totals: frozenset[Decimal]
@@ -100,7 +100,7 @@ class Stated:
         return islice(self.root.iter("*"), MAX_NODES)
 
 
-def stated(report: Report, content: bytes) -> Stated | None:
+def stated_by_facturx(report: Report, content: bytes) -> StatedInvoice | None:
     """None when the pages do not open, or the XML cannot be read: then nothing can be the original of this document."""
     own = page_text.of_pdf(content)
     opened = pdf.read(content) if own is not None else None
@@ -109,21 +109,21 @@ def stated(report: Report, content: bytes) -> Stated | None:
     first = next(iter(invoices(opened)), None)
     if first is None or first.invoice is None or not isinstance(first.root, etree._Element):
         return None
-    return _stated(report, first.root, first.invoice, Page.of(own))
+    return _stated(report, first.root, first.invoice, PageText.of(own))
 
 
-def stated_by_xml(report: Report, content: bytes) -> Stated | None:
+def stated_by_xml(report: Report, content: bytes) -> StatedInvoice | None:
     """The same of an invoice that came as bare XML, which has no pages. None when the XML cannot be read."""
     root = parse(content)
-    return None if isinstance(root, Finding) else _stated(report, root, read_invoice(root, content), Page.of(""))
+    return None if isinstance(root, Finding) else _stated(report, root, read_invoice(root, content), PageText.of(""))
 
 
-def _stated(report: Report, root: etree._Element, invoice: Invoice, page: Page) -> Stated:
+def _stated(report: Report, root: etree._Element, invoice: Invoice, page: PageText) -> StatedInvoice:
     totals = invoice.totals
     known = {Term.WITH_VAT: totals.with_vat, Term.WITHOUT_VAT: totals.without_vat, Term.VAT: totals.vat}
     seller, buyer = root.find(".//{*}SellerTradeParty"), root.find(".//{*}BuyerTradeParty")
     taxes = root.findall("./{*}SupplyChainTradeTransaction/{*}ApplicableHeaderTradeSettlement/{*}ApplicableTradeTax")
-    return Stated(
+    return StatedInvoice(
         report.sha256,
         invoice,
         root,
@@ -140,7 +140,7 @@ def _stated(report: Report, root: etree._Element, invoice: Invoice, page: Page) 
     )
 
 
-def compare(page: Page, other: Stated) -> TextEvidence:
+def compare(page: PageText, other: StatedInvoice) -> TextEvidence:
     """The evidence that `page`, the text of a plain PDF, gives of being the original of `other`."""
     holds = dict(_terms(page, other))
     named = headings.announced(page)
@@ -159,7 +159,7 @@ def compare(page: Page, other: Stated) -> TextEvidence:
     )
 
 
-def similarity(one: Page, other: Page) -> float:
+def similarity(one: PageText, other: PageText) -> float:
     """0 to 1: the share of common words, or of common groups of three characters where glyphs are set apart.
 
     The order does not count: programs write the same page in different orders.
@@ -181,7 +181,7 @@ def _groups(squeezed: str) -> "Counter[str]":
     return Counter(map("".join, zip(part, part[1:], part[2:], strict=False)))
 
 
-def _terms(page: Page, other: Stated) -> Iterator[tuple[Term, bool]]:
+def _terms(page: PageText, other: StatedInvoice) -> Iterator[tuple[Term, bool]]:
     """Each term that the invoice states: does the page state it?"""
     if other.number:
         yield Term.NUMBER, bool(page_text.mentions(page.flat, [other.number]))
@@ -199,7 +199,7 @@ def _terms(page: Page, other: Stated) -> Iterator[tuple[Term, bool]]:
             yield term, value in read | page.split or (bool(rates) and rates <= read | page.split)
 
 
-def _contradicted(page: Page, other: Stated, holds: Mapping[Term, bool]) -> Iterator[Term]:
+def _contradicted(page: PageText, other: StatedInvoice, holds: Mapping[Term, bool]) -> Iterator[Term]:
     """Terms for which the page states something else, unless the Factur-X's own pages state the same."""
     for term, said in _says_else(page, other, holds):
         own = dict(_says_else(other.page, other, dict(_terms(other.page, other)))) if other.page.lines else {}
@@ -207,7 +207,7 @@ def _contradicted(page: Page, other: Stated, holds: Mapping[Term, bool]) -> Iter
             yield term
 
 
-def _says_else(page: Page, other: Stated, holds: Mapping[Term, bool]) -> Iterator[tuple[Term, object]]:
+def _says_else(page: PageText, other: StatedInvoice, holds: Mapping[Term, bool]) -> Iterator[tuple[Term, object]]:
     """Terms for which the page states something else than the XML, and what."""
     if other.number and (numbers := _other_numbers(page, other.number, bool(holds.get(Term.NUMBER)))):
         yield Term.NUMBER, numbers
@@ -222,7 +222,7 @@ def _says_else(page: Page, other: Stated, holds: Mapping[Term, bool]) -> Iterato
         yield Term.WITH_VAT, totals
 
 
-def _other_numbers(page: Page, number: str, stands: bool) -> tuple[str, ...]:
+def _other_numbers(page: PageText, number: str, stands: bool) -> tuple[str, ...]:
     """The numbers that the document announces as its own; else its numbers of the same series, or those it labels."""
     named = headings.announced(page)
     others = tuple(each for each in named if not headings.begins_with(each, number))
@@ -242,7 +242,7 @@ def _series(number: str) -> "re.Pattern[str]":
     return re.compile(rf"(?<![0-9a-z]){shape}(?![0-9a-z])")
 
 
-def _other_sellers(page: Page, other: Stated, stands: bool) -> frozenset[str]:
+def _other_sellers(page: PageText, other: StatedInvoice, stands: bool) -> frozenset[str]:
     """SIRENs on the page that belong to neither party, where none of the seller's is there."""
     if not stands and not other.identifiers:
         return frozenset()
@@ -255,15 +255,15 @@ def _other_sellers(page: Page, other: Stated, stands: bool) -> frozenset[str]:
     return frozenset(sirens - other.others) if known else frozenset()
 
 
-def _other_totals(page: Page, totals: frozenset[Decimal]) -> frozenset[Decimal]:
+def _other_totals(page: PageText, totals: frozenset[Decimal]) -> frozenset[Decimal]:
     """The amounts on the lines that are labelled as the total with VAT, when none of these is the invoice's."""
     lines = [line for line in page.lines if _TOTAL.search(line) and not _PARTIAL.search(line)]
-    labelled = Page(tuple(lines))
+    labelled = PageText(tuple(lines))
     read = labelled.amounts | labelled.whole | labelled.split
     return frozenset() if read & totals else read
 
 
-def _nothing_else(page: Page, other: Stated) -> bool:
+def _nothing_else(page: PageText, other: StatedInvoice) -> bool:
     """Is every figure one of the XML's, and every word one of the XML's or a label?"""
     if not page.amounts <= other.all_amounts:
         return False
@@ -274,7 +274,7 @@ def _nothing_else(page: Page, other: Stated) -> bool:
     return not unknown
 
 
-def _identified(page: Page, identifiers: Iterable[str]) -> bool:
+def _identified(page: PageText, identifiers: Iterable[str]) -> bool:
     return any(_identifier(each).search(page.flat) for each in identifiers)
 
 
@@ -288,7 +288,7 @@ def _identifier(identifier: str) -> "re.Pattern[str]":
     return re.compile(rf"(?<![0-9a-z]){spaced}(?![0-9a-z])")
 
 
-def _named(page: Page, name: str) -> bool:
+def _named(page: PageText, name: str) -> bool:
     """The words of the name, one after the other; where glyphs are set apart, its letters."""
     words = r"[^a-z0-9]{1,3}".join(map(re.escape, name.split()))
     return re.search(rf"(?<![a-z0-9]){words}(?![a-z0-9])", page.flat) is not None
