@@ -1,5 +1,6 @@
-"""YAML to Settings: all files are read and checked before any is swapped.
+"""YAML to Settings: read, checked and swapped as a whole.
 
-text -> nodes -> schema -> check -> resolve, put together by `load`. A running daemon takes it from `current`,
-which leaves the YAML work to a child process; neither PyYAML nor pydantic is loaded there.
+yaml_file (octets, text) -> yaml_tree (positions) -> validate (against the declarations in settings, firm_file and
+relay.routing.policy) -> check_relay, check_clients, uniqueness -> Settings, put together by `load`. A running daemon
+uses `live`, which leaves this to a child process, reload_worker; the daemon loads neither PyYAML nor pydantic.
 """

@@ -1,10 +1,12 @@
-"""`python -m relay.settings.reload_worker DIRECTORY`: load(), told in lines to `handover`, which runs in the daemon.
+"""`python -m relay.settings.reload_worker DIRECTORY`: load(), sent in lines to `live`, which runs in the daemon.
 
 A line is a word, a blank and JSON. Out: `faults`; when there are settings `settings` without their clients; for each
 firm's file `same` and its place, or `firm` and then its clients, warnings and claims in chunks; `end` and the number of
-clients read: what ends before that was never whole. In, until the end of the input: the `firm`, `warnings` and `claims`
-of the files that are in force, as they were told before."""
+clients read: what ends before that is not complete. In, until the end of the input: the `firm`, `warnings` and `claims`
+of the files that are in force, as they were sent before."""
 
+import gc
+import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -47,22 +49,22 @@ def _chunks(word: str, values: Sequence[object]) -> Iterator[bytes]:
         yield _line(word, chunk)
 
 
-def known(told: Iterable[bytes]) -> dict[str, FirmKept]:
-    """By place, the files that are in force. Nothing when the daemon is of another release and tells them otherwise."""
-    found: list[tuple[FirmKept, list[ConfigIssue], list[UniqueKey]]] = []
+def known(sent: Iterable[bytes]) -> dict[str, FirmKept]:
+    """By place, the files that are in force. Nothing when a daemon of another release sends them in another form."""
+    firms: list[tuple[FirmKept, list[ConfigIssue], list[UniqueKey]]] = []
     try:
-        for line in told:
+        for line in sent:
             word, _, value = line.partition(b" ")
             if word == b"firm":
-                found.append((serialization.load(FirmKept, value), [], []))
-            elif found and word == b"warnings":
-                found[-1][1].extend(serialization.load(tuple[ConfigIssue, ...], value))
-            elif found and word == b"claims":
-                found[-1][2].extend(serialization.load(tuple[UniqueKey, ...], value))
+                firms.append((serialization.load(FirmKept, value), [], []))
+            elif firms and word == b"warnings":
+                firms[-1][1].extend(serialization.load(tuple[ConfigIssue, ...], value))
+            elif firms and word == b"claims":
+                firms[-1][2].extend(serialization.load(tuple[UniqueKey, ...], value))
     except ValueError:
         return {}
     return {
-        firm.place: replace(firm, warnings=tuple(warnings), claims=tuple(claims)) for firm, warnings, claims in found
+        firm.place: replace(firm, warnings=tuple(warnings), claims=tuple(claims)) for firm, warnings, claims in firms
     }
 
 
@@ -71,10 +73,12 @@ def _line(word: str, value: object) -> bytes:
 
 
 def main() -> None:
+    gc.disable()  # it would walk the clients again and again, and finds nothing: this process ends at once
     out = sys.stdout.buffer
     for line in lines(load(Path(sys.argv[1]), known(sys.stdin.buffer))):
         out.write(line + b"\n")
     out.flush()
+    os._exit(0)  # without freeing the clients one by one: the daemon waits for the end
 
 
 if __name__ == "__main__":

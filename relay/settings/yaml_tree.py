@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, NoReturn, TypeAlias
 import yaml
 
 from relay.settings.issues import ConfigIssues, Position
-from relay.settings.yaml_file import explain
+from relay.settings.yaml_errors import explain
 
 MAX_DEPTH = 10
 MAX_VALUES = 1_000_000

@@ -1,7 +1,9 @@
-"""Current: a reload puts everything in force or nothing."""
+"""CurrentSettings: a reload puts everything in force or nothing."""
 
 import asyncio
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -216,3 +218,15 @@ async def test_the_same_that_was_never_read_is_refused(tmp_path: Path) -> None:
 def test_what_another_release_tells_is_not_understood_and_forgotten() -> None:
     assert reload_worker.known([b'firm {"place": 3}\n']) == {}
     assert reload_worker.known([b"claims [[1]]\n"]) == {}
+
+
+def test_the_daemon_loads_neither_pydantic_nor_pyyaml() -> None:
+    code = "import sys, relay.daemon.daemon; print({'pydantic', 'yaml'} & sys.modules.keys())"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"
+
+
+async def test_clients_share_the_texts_that_are_equal(tmp_path: Path) -> None:
+    live = await current(write_many(tmp_path / "config", 20, 2))
+    first, second = (live.settings.terms.clients[f"cabinet-0000/{number:08d}"] for number in (2, 4))
+    assert first.destination is second.destination and first.origins.own is second.origins.own
+    assert first.addresses.purchases is first.addresses.sales
