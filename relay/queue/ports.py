@@ -44,7 +44,7 @@ class RouteError(Exception):
 class Send(Protocol):
     """`relay.smtp_client.Smarthosts.send`."""
 
-    async def __call__(self, route: Route, compose: MessageFactory) -> Mapping[str, Outcome]: ...
+    async def __call__(self, route: Route, message_factory: MessageFactory) -> Mapping[str, Outcome]: ...
 
 
 class QueueObserver(Protocol):

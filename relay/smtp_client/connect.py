@@ -1,4 +1,4 @@
-"""A connection to a next hop: names resolved, addresses tried (RFC 8305), TLS, AUTH."""
+"""Connect to a next hop: resolve its names, try its addresses in turn, TLS, EHLO, AUTH."""
 
 import asyncio
 import os
@@ -21,7 +21,7 @@ from relay.replies import ErrorKind, Outcome, Stage, classify, failure, remote
 from relay.smtp_client.protocol import ClientProtocol
 from relay.smtp_client.route import MailExchangers, Route, Tls, Unreachable, trusted
 
-ADDRESSES = 2  # of one exchanger: with five of them, ten waits for a connection at most
+MAX_ADDRESSES = 2  # of one exchanger: with five of them, ten waits for a connection at most
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,21 +44,21 @@ async def hosts(route: Route, exchangers: MailExchangers) -> tuple[str, ...]:
 async def addresses(route: Route, host: str, exchangers: MailExchangers) -> list[ResolvedAddress]:
     """Where to connect to for `host`, one of `hosts`; at least one. Raises Unreachable."""
     if not route.mx:
-        return await _looked_up(route, host)
+        return await _resolve(route, host)
     if route.tls is not Tls.NONE and not trusted(host, route.host, route.mx_names):
         what = f"DNS names {host} for {route.host}, which mx_names does not list"
         raise Unreachable(failure(Stage.TLS, ErrorKind.CERTIFICATE, what))
-    told = await exchangers.addresses(host, route.timeouts.connect)
-    return [each for address in _of_both(told) for each in await _looked_up(route, address)]
+    exchanger_addresses = await exchangers.addresses(host, route.timeouts.connect)
+    return [each for address in _of_both_families(exchanger_addresses) for each in await _resolve(route, address)]
 
 
-async def connect(route: Route, host: str, found: ResolvedAddress) -> socket.socket:
-    """A connected socket. host: for the words of what is raised: Unreachable."""
-    attempt = socket.socket(found.family, found.kind, found.protocol)
+async def connect(route: Route, host: str, resolved: ResolvedAddress) -> socket.socket:
+    """A connected socket. Raises Unreachable, whose text names `host`."""
+    attempt = socket.socket(resolved.family, resolved.kind, resolved.protocol)
     attempt.setblocking(False)
     try:
         async with asyncio.timeout(route.timeouts.connect):
-            await asyncio.get_running_loop().sock_connect(attempt, found.address)
+            await asyncio.get_running_loop().sock_connect(attempt, resolved.address)
     except OSError as error:  # TimeoutError is one
         attempt.close()
         why = "no answer in time" if isinstance(error, TimeoutError) else os.strerror(error.errno or 0)
@@ -69,60 +69,60 @@ async def connect(route: Route, host: str, found: ResolvedAddress) -> socket.soc
     return attempt
 
 
-def _of_both(addresses: tuple[str, ...]) -> tuple[str, ...]:
-    """`ADDRESSES` of them, of both families if there are."""
+def _of_both_families(addresses: tuple[str, ...]) -> tuple[str, ...]:
+    """`MAX_ADDRESSES` of them, of both families if there are."""
     six = [each for each in addresses if ":" in each]
     four = [each for each in addresses if ":" not in each]
-    return (*six[: max(1, ADDRESSES - len(four))], *four)[:ADDRESSES]
+    return (*six[: max(1, MAX_ADDRESSES - len(four))], *four)[:MAX_ADDRESSES]
 
 
-async def _looked_up(route: Route, host: str) -> list[ResolvedAddress]:
+async def _resolve(route: Route, host: str) -> list[ResolvedAddress]:
     loop = asyncio.get_running_loop()
     try:
         async with asyncio.timeout(route.timeouts.connect):
-            found = await loop.getaddrinfo(host, route.port, type=socket.SOCK_STREAM)
+            resolved = await loop.getaddrinfo(host, route.port, type=socket.SOCK_STREAM)
     except TimeoutError:
         raise Unreachable(failure(Stage.DNS, ErrorKind.UNRESOLVED, f"{host}: no answer in time")) from None
     except (OSError, UnicodeError) as error:
         raise Unreachable(failure(Stage.DNS, ErrorKind.UNRESOLVED, f"{host}: {error}")) from error
-    return [ResolvedAddress(family, kind, protocol, address) for family, kind, protocol, _, address in found]
+    return [ResolvedAddress(family, kind, protocol, address) for family, kind, protocol, _, address in resolved]
 
 
 _NO_EHLO = frozenset({500, 501, 502, 504})  # rfc5321#4.1.4: then HELO is tried
 
 
-async def dial(route: Route, exchangers: MailExchangers) -> ClientProtocol:
+async def open_connection(route: Route, exchangers: MailExchangers) -> ClientProtocol:
     """A connection ready for MAIL: each host of the route, and each of its addresses, is tried in turn.
 
-    Raises Unreachable. A host that refuses our password ends it: the next one knows no other, and would count one more
-    guess. So does time, once what was tried has had as much as one may take for its greeting.
+    Raises Unreachable. A host that rejects the password ends the attempt: the next host would reject it too and count
+    one more guess. So does a failure later than `timeouts.greeting` after the start.
     """
     trust = _trust(route)
     failures: list[Unreachable] = []
     last_start = time.monotonic() + route.timeouts.greeting
     for host in await hosts(route, exchangers):
         try:
-            found = await addresses(route, host, exchangers)
+            resolved = await addresses(route, host, exchangers)
         except Unreachable as unreachable:
             failures.append(unreachable)
             continue
-        for each in found:
+        for each in resolved:
             try:
                 return await _open(route, host, trust, await connect(route, host, each))
             except Unreachable as unreachable:
                 failures.append(unreachable)
             if failures[-1].at_auth or time.monotonic() > last_start:
-                raise _most_telling(failures)
-    raise _most_telling(failures)
+                raise _most_relevant(failures)
+    raise _most_relevant(failures)
 
 
-def _most_telling(failures: list[Unreachable]) -> Unreachable:
-    """What an operator must act on, else the last."""
+def _most_relevant(failures: list[Unreachable]) -> Unreachable:
+    """The first failure that an operator must act on, else the last one."""
     return next((each for each in failures if each.alerts), failures[-1])
 
 
 async def _open(route: Route, host: str, trust: ssl.SSLContext | None, connected: socket.socket) -> ClientProtocol:
-    """host: the name that its certificate must bear."""
+    """host: the name that the certificate must be for."""
     client = SMTP(
         hostname=host,
         local_hostname=route.hostname,
@@ -134,7 +134,7 @@ async def _open(route: Route, host: str, trust: ssl.SSLContext | None, connected
         await _greet(client, route, connected)
         await _secure(client, route)
         await _authenticate(client, route)
-        return _take_over(client)
+        return _hand_over(client)
     except BaseException:
         client.close()
         raise
@@ -148,7 +148,7 @@ async def _greet(client: SMTP, route: Route, connected: socket.socket) -> None:
         # aiosmtplib wraps both the handshake and the greeting; the cause tells them apart.
         in_handshake = implicit and not isinstance(error.__cause__, SMTPException)
         stage = Stage.TLS if in_handshake and not isinstance(error, SMTPResponseException) else Stage.GREETING
-        raise Unreachable(_meaning(stage, error)) from error
+        raise Unreachable(_outcome_of(stage, error)) from error
     await _ehlo(client, route)
 
 
@@ -162,7 +162,7 @@ async def _ehlo(client: SMTP, route: Route) -> None:
                 raise
             await client.helo(timeout=limit)
     except (SMTPException, OSError) as error:
-        raise Unreachable(_meaning(Stage.EHLO, error)) from error
+        raise Unreachable(_outcome_of(Stage.EHLO, error)) from error
 
 
 async def _secure(client: SMTP, route: Route) -> None:
@@ -175,7 +175,7 @@ async def _secure(client: SMTP, route: Route) -> None:
     try:
         await client.starttls(timeout=route.timeouts.tls)
     except (SMTPException, OSError) as error:
-        raise Unreachable(_meaning(Stage.TLS, error)) from error
+        raise Unreachable(_outcome_of(Stage.TLS, error)) from error
     await _ehlo(client, route)
 
 
@@ -196,20 +196,20 @@ async def _authenticate(client: SMTP, route: Route) -> None:
     try:
         await method(route.username.encode(), secret.encode(), timeout=route.timeouts.auth)
     except (SMTPException, OSError) as error:
-        raise Unreachable(_meaning(Stage.AUTH, error)) from error
+        raise Unreachable(_outcome_of(Stage.AUTH, error)) from error
 
 
-def _take_over(client: SMTP) -> ClientProtocol:
-    """From here on our own dialogue reads and writes on the transport; aiosmtplib's client is let go."""
+def _hand_over(client: SMTP) -> ClientProtocol:
+    """Hand the transport over to our own protocol; aiosmtplib's client is not used any more."""
     transport = client.transport
     if not isinstance(transport, asyncio.Transport) or transport.is_closing():
         raise Unreachable(failure(Stage.EHLO, ErrorKind.LOST))
-    dialogue = ClientProtocol(transport, dict(client.esmtp_extensions), time.monotonic(), client.supports_esmtp)
-    transport.set_protocol(dialogue)
-    return dialogue
+    connection = ClientProtocol(transport, dict(client.esmtp_extensions), time.monotonic(), client.supports_esmtp)
+    transport.set_protocol(connection)
+    return connection
 
 
-def _meaning(stage: Stage, error: Exception) -> Outcome:
+def _outcome_of(stage: Stage, error: Exception) -> Outcome:
     """aiosmtplib's exceptions, read with the failure table."""
     cause = error.__cause__ if isinstance(error.__cause__, ssl.SSLError) else error
     text = str(error.__cause__ or error)

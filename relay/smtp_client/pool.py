@@ -1,4 +1,4 @@
-"""Kept connections: a few for each next hop, used again while they live, closed when idle."""
+"""Connections kept open: at most a few for each next hop, reused while they live, closed when idle."""
 
 import asyncio
 import time
@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from relay.replies import Outcome
-from relay.smtp_client.connect import dial
+from relay.smtp_client.connect import open_connection
 from relay.smtp_client.protocol import ClientProtocol
 from relay.smtp_client.route import MailExchangers, Route, Unreachable
-from relay.smtp_client.transaction import Outcomes, OutgoingMessage, StaleConnection, Transaction, fitted
+from relay.smtp_client.transaction import Outcomes, OutgoingMessage, StaleConnection, Transaction, adapted_to
 
 MessageFactory = Callable[[], Awaitable[OutgoingMessage]]
 """Makes what is to be sent, once there is a connection for it."""
@@ -19,10 +19,10 @@ MessageFactory = Callable[[], Awaitable[OutgoingMessage]]
 
 @dataclass
 class _Pool:
-    """The connections of one route. `idle` is used from its end: the freshest first, so that the others may age.
+    """The connections of one route. `idle` is used from its end, most recent first, so that surplus ones time out.
 
-    down: why no connection came about the last time one was asked for, until one does. probe: set once the message that
-    tries again has its answer; probed: when it began (monotonic seconds).
+    down: outcome of the last attempt to connect if it failed, else None. probe: while the next hop is down, the event
+    that the one message which tries it sets when done; probed: when that try began (monotonic seconds).
     """
 
     slots: asyncio.Semaphore
@@ -34,31 +34,31 @@ class _Pool:
 
     def take(self) -> ClientProtocol | None:
         while self.idle:
-            dialogue = self.idle.pop()
-            dialogue.resume()
-            if dialogue.usable:
-                return dialogue
-            dialogue.abort()
+            connection = self.idle.pop()
+            connection.unpark()
+            if connection.usable:
+                return connection
+            connection.abort()
         return None
 
-    def keep(self, dialogue: ClientProtocol, seconds: float) -> None:
-        self.idle.append(dialogue)
-        dialogue.rest(seconds, partial(self._forget, dialogue))
+    def keep(self, connection: ClientProtocol, seconds: float) -> None:
+        self.idle.append(connection)
+        connection.park(seconds, partial(self._forget, connection))
 
     def close(self) -> None:
         while self.idle:
             self._forget(self.idle[-1])
 
-    def _forget(self, dialogue: ClientProtocol) -> None:
-        self.idle.remove(dialogue)
-        dialogue.close()
+    def _forget(self, connection: ClientProtocol) -> None:
+        self.idle.remove(connection)
+        connection.close()
 
 
 class ConnectionPools:
     """Sends messages. idle: seconds a connection waits for more. uses, age (seconds): when it is renewed all the same.
 
-    patience: seconds that messages wait for the one which tries a next hop that was down. exchangers: by themselves
-    asked for as /etc/resolv.conf says.
+    probe_wait: seconds that messages wait for the one which tries a next hop that was down. exchangers: by default
+    looked up as /etc/resolv.conf says.
     """
 
     def __init__(
@@ -67,109 +67,112 @@ class ConnectionPools:
         idle: float = 20.0,
         uses: int = 100,
         age: float = 300.0,
-        patience: float = 2.0,
+        probe_wait: float = 2.0,
         exchangers: MailExchangers | None = None,
     ) -> None:
         self._idle = idle
         self._uses = uses
         self._age = age
-        self._patience = patience
+        self._probe_wait = probe_wait
         self._exchangers = exchangers or MailExchangers()
         self._pools: dict[Route, _Pool] = {}
 
-    async def send(self, route: Route, compose: MessageFactory) -> Outcomes:
-        """One outcome for each recipient of the letter. Raises Unreachable, and what `compose` raises.
+    async def send(self, route: Route, message_factory: MessageFactory) -> Outcomes:
+        """One outcome for each recipient of the message. Raises Unreachable, and what `message_factory` raises.
 
-        So no content is in memory while its message waits for a connection: there are as many as connections, at most.
+        The factory runs once there is a connection, so at most as many contents as connections are in memory.
         """
         pool = self._pool(route)
         async with pool.slots:
             pool.busy += 1
             try:
-                dialogue = pool.take() or await self._fresh(pool, route)
-                letter = await self._composed(compose, dialogue, pool)
+                connection = pool.take() or await self._new_connection(pool, route)
+                message = await self._make_message(message_factory, connection, pool)
                 try:
-                    return await self._on(dialogue, pool, route, letter)
+                    return await self._transact(connection, pool, route, message)
                 except StaleConnection:
-                    pool.close()  # its companions have waited longer still
-                return await self._on(await self._fresh(pool, route), pool, route, letter)
+                    pool.close()  # the others have been idle for longer still
+                return await self._transact(await self._new_connection(pool, route), pool, route, message)
             finally:
                 pool.busy -= 1
 
     def counts(self) -> dict[str, tuple[int, int]]:
         """Name of each smarthost with connections -> (busy, idle)."""
-        found: dict[str, tuple[int, int]] = {}
+        totals: dict[str, tuple[int, int]] = {}
         for route, pool in self._pools.items():
-            busy, idle = found.get(route.name, (0, 0))
-            found[route.name] = (busy + pool.busy, idle + len(pool.idle))
-        return found
+            busy, idle = totals.get(route.name, (0, 0))
+            totals[route.name] = (busy + pool.busy, idle + len(pool.idle))
+        return totals
 
     async def close(self) -> None:
-        """Say QUIT on what is idle and let go. Transactions under way are their tasks' own affair."""
+        """Send QUIT on idle connections and close them. Transactions under way go on in their own tasks."""
         for pool in self._pools.values():
             pool.close()
         self._pools.clear()
         await asyncio.sleep(0)
 
-    async def _composed(self, compose: MessageFactory, dialogue: ClientProtocol, pool: _Pool) -> OutgoingMessage:
-        composed = False
+    async def _make_message(
+        self, message_factory: MessageFactory, connection: ClientProtocol, pool: _Pool
+    ) -> OutgoingMessage:
+        made = False
         try:
-            letter = await compose()
-            composed = True
-            return letter
+            message = await message_factory()
+            made = True
+            return message
         finally:
-            if not composed:
-                self._put_back(dialogue, pool)
+            if not made:
+                self._release(connection, pool)
 
-    async def _fresh(self, pool: _Pool, route: Route) -> ClientProtocol:
-        """A new connection. While a next hop is down one message tries it; the others wait for its answer, not long,
-        and
-        share what was found. So a dead one delays nobody, and no wrong password is tried by a thousand messages at
-        once.
+    async def _new_connection(self, pool: _Pool, route: Route) -> ClientProtocol:
+        """A new connection. While a next hop is down, one message probes it; the others wait up to `probe_wait` seconds
+        and share the result. So a dead next hop delays nobody, and a wrong password is not tried by a thousand messages
+        at once.
         """
         if pool.down is None:
-            return await self._dial(pool, route)
+            return await self._open(pool, route)
         if pool.probe is not None:
             with suppress(TimeoutError):
-                async with asyncio.timeout(pool.probed + self._patience - time.monotonic()):
+                async with asyncio.timeout(pool.probed + self._probe_wait - time.monotonic()):
                     await pool.probe.wait()
             if pool.down is not None:
                 raise Unreachable(pool.down)
-            return await self._dial(pool, route)
+            return await self._open(pool, route)
         pool.probe, pool.probed = asyncio.Event(), time.monotonic()
         try:
-            return await self._dial(pool, route)
+            return await self._open(pool, route)
         finally:
             pool.probe.set()
             pool.probe = None
 
-    async def _dial(self, pool: _Pool, route: Route) -> ClientProtocol:
+    async def _open(self, pool: _Pool, route: Route) -> ClientProtocol:
         try:
-            dialogue = await dial(route, self._exchangers)
+            connection = await open_connection(route, self._exchangers)
         except Unreachable as unreachable:
             pool.down = unreachable.outcome
             raise
         pool.down = None
-        return dialogue
+        return connection
 
-    async def _on(self, dialogue: ClientProtocol, pool: _Pool, route: Route, letter: OutgoingMessage) -> Outcomes:
+    async def _transact(
+        self, connection: ClientProtocol, pool: _Pool, route: Route, message: OutgoingMessage
+    ) -> Outcomes:
         finished = False
         try:
-            outcomes = await Transaction(dialogue, route.timeouts, await fitted(letter, dialogue)).run()
+            outcomes = await Transaction(connection, route.timeouts, await adapted_to(message, connection)).run()
             finished = True
             return outcomes
         finally:
             if finished:
-                self._put_back(dialogue, pool)
+                self._release(connection, pool)
             else:
-                dialogue.abort()
+                connection.abort()
 
-    def _put_back(self, dialogue: ClientProtocol, pool: _Pool) -> None:
-        fresh = dialogue.uses < self._uses and time.monotonic() - dialogue.opened < self._age
-        if fresh and dialogue.usable:
-            pool.keep(dialogue, self._idle)
+    def _release(self, connection: ClientProtocol, pool: _Pool) -> None:
+        fresh = connection.uses < self._uses and time.monotonic() - connection.opened < self._age
+        if fresh and connection.usable:
+            pool.keep(connection, self._idle)
         else:
-            dialogue.close()
+            connection.close()
 
     def _pool(self, route: Route) -> _Pool:
         """Routes no longer in use (the settings changed) are forgotten once their connections are gone."""

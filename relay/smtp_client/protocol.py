@@ -91,13 +91,13 @@ class ConnectionLost(Exception):
 
 
 class InvalidReply(Exception):
-    """What came is not an SMTP reply, or one without end."""
+    """What was received is not an SMTP reply, or exceeds the limits."""
 
 
 class ClientProtocol(asyncio.Protocol):
     """One connection with the next hop.
 
-    extensions: keyword (lower case) -> parameters, as EHLO told. esmtp: it was greeted by EHLO and not by HELO.
+    extensions: keyword (lower case) -> parameters, as in the reply to EHLO. esmtp: EHLO was accepted (not only HELO).
     uses: transactions so far. dirty: RSET is due.
     """
 
@@ -118,25 +118,25 @@ class ClientProtocol(asyncio.Protocol):
         self._octets = 0
         self._fault: ConnectionLost | InvalidReply | None = None
         self._paused = False
-        self._late = False
+        self._timed_out = False
         self._waiter: asyncio.Future[None] | None = None
         self._loop = asyncio.get_running_loop()
-        self._patience = IdleTimer(self._loop, self._expired)
-        self._forgotten: Callable[[], None] = self.close
+        self._timer = IdleTimer(self._loop, self._expired)
+        self._on_idle: Callable[[], None] = self.close
 
     @property
     def usable(self) -> bool:
-        """Open, and in step: nothing was said by the other side that nobody asked for."""
+        """Open and in sync: no reply was received that no command asked for."""
         quiet = not self._replies and not self._buffer and not self._outstanding
         return self._fault is None and quiet and not self._transport.is_closing()
 
     @property
-    def spoken(self) -> bool:
-        """A reply, or the end of the connection, is there to be read."""
+    def has_reply(self) -> bool:
+        """A reply, or the end of the connection, has been received."""
         return bool(self._replies) or self._fault is not None
 
     @property
-    def stuck(self) -> bool:
+    def write_blocked(self) -> bool:
         """The next hop has not taken the last octets that were sent."""
         return self._paused
 
@@ -145,54 +145,54 @@ class ClientProtocol(asyncio.Protocol):
         self._outstanding += len(lines)
         self._write(lines[0] if len(lines) == 1 else b"".join(lines))
 
-    async def end(self, last: Octets, seconds: float) -> None:
+    async def finish_content(self, last: Octets, seconds: float) -> None:
         """Send the last slice of a content, with the final dot; its reply is due.
 
-        Raises Lost, TimeoutError: then the dot certainly did not leave.
+        Raises ConnectionLost, TimeoutError: then the final dot was certainly not sent.
         """
         self._outstanding += 1
-        await self.slice(last, seconds)
+        await self.send_slice(last, seconds)
 
-    async def slice(self, octets: Octets, seconds: float) -> None:
-        """Send a part of the content and wait until it has been taken. Raises Lost, TimeoutError."""
+    async def send_slice(self, octets: Octets, seconds: float) -> None:
+        """Send a part of the content and wait until it has been taken. Raises ConnectionLost, TimeoutError."""
         self._write(octets)
-        if self._paused and not self.spoken:
-            self._patience.begin(seconds)
-            while self._paused and not self.spoken:
-                await self._changed()
-            self._patience.end()
-        if not self.spoken:
+        if self._paused and not self.has_reply:
+            self._timer.begin(seconds)
+            while self._paused and not self.has_reply:
+                await self._wait_for_change()
+            self._timer.end()
+        if not self.has_reply:
             self._check()
 
     async def reply(self, seconds: float) -> Reply:
-        """The next reply, whole. Raises Lost, Garbage, TimeoutError."""
+        """The next reply, whole. Raises ConnectionLost, InvalidReply, TimeoutError."""
         if not self._replies:
-            self._patience.begin(seconds)
+            self._timer.begin(seconds)
             while not self._replies:
                 if self._fault is not None:
                     raise self._fault
-                await self._changed()
-            self._patience.end()
+                await self._wait_for_change()
+            self._timer.end()
         self._outstanding -= 1
         return self._replies.popleft()
 
-    def rest(self, seconds: float, forgotten: Callable[[], None]) -> None:
-        """Nothing to send for the moment: `forgotten` is called unless `resume` is within `seconds`."""
-        self._forgotten = forgotten
-        self._patience.begin(seconds)
+    def park(self, seconds: float, on_idle: Callable[[], None]) -> None:
+        """Keep the connection idle: `on_idle` is called unless `unpark` is called within `seconds`."""
+        self._on_idle = on_idle
+        self._timer.begin(seconds)
 
-    def resume(self) -> None:
-        """There is something to send again."""
-        self._patience.end()
+    def unpark(self) -> None:
+        """Take the connection back into use."""
+        self._timer.end()
 
     def close(self) -> None:
-        """Leave as the protocol asks, as far as that is still possible."""
+        """Close the connection, with QUIT if it is in sync."""
         if self.usable:
             self._write(b"QUIT\r\n")
         self._transport.close()
 
     def abort(self) -> None:
-        """Leave at once; what was not sent is not sent any more."""
+        """Close the connection at once; what is not sent yet is not sent."""
         self._transport.abort()
 
     def _write(self, octets: Octets) -> None:
@@ -204,8 +204,8 @@ class ClientProtocol(asyncio.Protocol):
         if self._fault is not None or self._transport.is_closing():
             raise ConnectionLost(str(self._fault or "connection broken while writing"))
 
-    async def _changed(self) -> None:
-        if self._late:
+    async def _wait_for_change(self) -> None:
+        if self._timed_out:
             raise TimeoutError
         self._waiter = self._loop.create_future()
         try:
@@ -215,9 +215,9 @@ class ClientProtocol(asyncio.Protocol):
 
     def _expired(self) -> None:
         if self._waiter is None:
-            self._forgotten()
+            self._on_idle()
         else:
-            self._late = True
+            self._timed_out = True
             self._wake()
 
     def _wake(self) -> None:
@@ -232,7 +232,7 @@ class ClientProtocol(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         if self._fault is None:
             self._fault = ConnectionLost(clean(str(exc)) if exc else "closed by the next hop")
-        self._patience.close()
+        self._timer.close()
         self._wake()
 
     def pause_writing(self) -> None:
@@ -271,8 +271,8 @@ class ClientProtocol(asyncio.Protocol):
         code, mark, text = read.groups(b"")
         self._lines.append(text.decode("utf-8", "replace"))
         if mark != b"-":
-            self._replies.append(_known(int(code), "\n".join(self._lines)))
+            self._replies.append(_cached_reply(int(code), "\n".join(self._lines)))
             self._lines, self._octets = [], 0
 
 
-_known = lru_cache(maxsize=64)(remote)  # the same words for each MAIL, RCPT and DATA
+_cached_reply = lru_cache(maxsize=64)(remote)  # the same words for each MAIL, RCPT and DATA

@@ -1,4 +1,4 @@
-"""Where a delivery goes: the smarthost, its MX hosts (RFC 5321 §5.1), those that cannot be reached at the moment."""
+"""The route to a next hop: host, TLS, credentials and timeouts; its mail exchangers by DNS (RFC 5321 §5.1)."""
 
 import asyncio
 import random
@@ -84,13 +84,13 @@ class Unreachable(Exception):
 
     @property
     def at_auth(self) -> bool:
-        """The host was reached, and does not know us."""
+        """The host was reached and rejected the credentials."""
         return isinstance(self.outcome, Deferred) and self.outcome.stage is Stage.AUTH
 
 
-EXCHANGERS = 5  # as many as Postfix's smtp_mx_address_limit
+MAX_EXCHANGERS = 5  # as many as Postfix's smtp_mx_address_limit
 
-_TROUBLES = (OSError, dns.exception.DNSException, ValueError)  # ValueError: of a resolv.conf that is none
+_DNS_ERRORS = (OSError, dns.exception.DNSException, ValueError)  # ValueError: of a resolv.conf that is none
 
 
 class MailExchangers:
@@ -105,7 +105,7 @@ class MailExchangers:
         self._resolver, self._shuffle = resolver, shuffle
 
     async def of(self, domain: str, ourselves: str, seconds: float) -> tuple[str, ...]:
-        """Host names to try, the most preferred first, no more than `EXCHANGERS`; the domain itself if it has no MX.
+        """Host names to try, most preferred first, at most `MAX_EXCHANGERS`; the domain itself if it has no MX.
 
         ourselves: our own name; exchangers that are no nearer than we are left out, for they would send to us.
         Raises Unreachable: nobody could tell in `seconds`, there is no such domain, or it takes no message (null MX).
@@ -114,43 +114,43 @@ class MailExchangers:
             answer = await self._ask(domain, "MX", seconds)
         except NoAnswer:
             return (domain,)
-        except _TROUBLES as error:
+        except _DNS_ERRORS as error:
             raise Unreachable(failure(Stage.DNS, ErrorKind.UNRESOLVED, f"MX of {domain}: {_why(error)}")) from error
-        found = [(record.preference, _text(record.exchange)) for record in answer]
-        named = [each for each in found if each[1]]
+        exchangers = [(record.preference, _text(record.exchange)) for record in answer]
+        named = [each for each in exchangers if each[1]]
         if not named:
             raise Unreachable(failure(Stage.DNS, ErrorKind.UNUSABLE, f"{domain} takes no mail (null MX, RFC 7505)"))
         nearer = _nearer(named, ourselves.lower())
         if not nearer:
             raise Unreachable(failure(Stage.DNS, ErrorKind.UNUSABLE, f"mail for {domain} would come back to us"))
-        return self._ordered(nearer)[:EXCHANGERS]
+        return self._ordered(nearer)[:MAX_EXCHANGERS]
 
     async def addresses(self, name: str, seconds: float) -> tuple[str, ...]:
         """IPv6 and IPv4 addresses of a host. Raises Unreachable."""
         answers = await asyncio.gather(
             self._ask(name, "AAAA", seconds), self._ask(name, "A", seconds), return_exceptions=True
         )
-        found: list[str] = []
+        addresses: list[str] = []
         for answer in answers:
             if isinstance(answer, BaseException):
-                if not isinstance(answer, _TROUBLES):
+                if not isinstance(answer, _DNS_ERRORS):
                     raise answer
             else:
-                found += [record.address for record in answer]
-        if not found:
+                addresses += [record.address for record in answer]
+        if not addresses:
             why = next((each for each in answers if not isinstance(each, NoAnswer)), answers[-1])
             assert isinstance(why, Exception)
             raise Unreachable(failure(Stage.DNS, ErrorKind.UNRESOLVED, f"{name}: {_why(why)}"))
-        return tuple(found)
+        return tuple(addresses)
 
     async def _ask(self, name: str, kind: str, seconds: float) -> Answer:
         async with asyncio.timeout(seconds):
             return await self._resolver().resolve(dns.name.from_text(name), kind, lifetime=seconds, search=False)
 
-    def _ordered(self, found: Iterable[tuple[int, str]]) -> tuple[str, ...]:
+    def _ordered(self, exchangers: Iterable[tuple[int, str]]) -> tuple[str, ...]:
         """The lowest preference first; those of one preference in any order, to spread the load (RFC 5321 §5.1)."""
         levels: dict[int, list[str]] = {}
-        for preference, name in found:
+        for preference, name in exchangers:
             levels.setdefault(preference, []).append(name)
         for names in levels.values():
             self._shuffle(names)
@@ -172,9 +172,9 @@ def trusted(name: str, domain: str, patterns: Sequence[str]) -> bool:
     )
 
 
-def _nearer(found: list[tuple[int, str]], ourselves: str) -> list[tuple[int, str]]:
-    ours = min((preference for preference, name in found if name == ourselves), default=None)
-    return found if ours is None else [each for each in found if each[0] < ours]
+def _nearer(exchangers: list[tuple[int, str]], ourselves: str) -> list[tuple[int, str]]:
+    ours = min((preference for preference, name in exchangers if name == ourselves), default=None)
+    return exchangers if ours is None else [each for each in exchangers if each[0] < ours]
 
 
 def _text(name: dns.name.Name) -> str:

@@ -1,4 +1,4 @@
-"""MAIL, RCPT, DATA, content, final dot: one transaction on an open dialogue, one outcome for each recipient."""
+"""MAIL, RCPT, DATA, content, final dot: one transaction on an open connection, one outcome for each recipient."""
 
 import re
 from collections.abc import Awaitable, Callable, Sequence
@@ -11,7 +11,7 @@ from relay.smtp_client.route import Timeouts
 Outcomes = dict[str, Outcome]
 
 HELO_ATTEMPTS = 3
-"""Before this attempt, a next hop that refused EHLO is expected to take it again."""
+"""Before this attempt, a next hop that rejected EHLO is expected to accept it again."""
 
 _UNSAFE = re.compile(r"[\x00-\x20\x7f<>]")
 _QUOTED_LOCAL = re.compile(r'"(?:[^\x00-\x1f\x7f"\\]|\\[ -~])*"@')
@@ -56,38 +56,39 @@ def outgoing_message(
     return OutgoingMessage(sender, tuple(dict.fromkeys(recipients)), prepare(chunks), smtputf8)
 
 
-async def fitted(outgoing_message: OutgoingMessage, dialogue: ClientProtocol) -> OutgoingMessage:
-    """`outgoing_message` with its text in 7 bits where this next hop needs that and is not to be given time first."""
-    given_time = not dialogue.esmtp and outgoing_message.attempt < HELO_ATTEMPTS
+async def adapted_to(outgoing_message: OutgoingMessage, connection: ClientProtocol) -> OutgoingMessage:
+    """`outgoing_message` with its text in 7 bits where this next hop needs that and is not expected to accept EHLO
+    again."""
+    retry_helo = not connection.esmtp and outgoing_message.attempt < HELO_ATTEMPTS
     if (
         outgoing_message.seven_bit is None
         or not outgoing_message.content.eightbit
-        or "8bitmime" in dialogue.extensions
-        or given_time
+        or "8bitmime" in connection.extensions
+        or retry_helo
     ):
         return outgoing_message
     return replace(outgoing_message, content=prepare(await outgoing_message.seven_bit()), seven_bit=None)
 
 
 class Transaction:
-    """Run once. After it, `dialogue.usable` tells whether to keep the connection."""
+    """Run once. After it, `connection.usable` tells whether to keep the connection."""
 
-    def __init__(self, dialogue: ClientProtocol, timeouts: Timeouts, outgoing_message: OutgoingMessage) -> None:
-        self._dialogue = dialogue
+    def __init__(self, connection: ClientProtocol, timeouts: Timeouts, outgoing_message: OutgoingMessage) -> None:
+        self._connection = connection
         self._timeouts = timeouts
         self._sender = outgoing_message.sender
         self._recipients = outgoing_message.recipients
         self._content = outgoing_message.content
         self._utf8 = outgoing_message.needs_smtputf8
-        self._reused = dialogue.uses > 0
-        self._give_time = not dialogue.esmtp and outgoing_message.attempt < HELO_ATTEMPTS
+        self._reused = connection.uses > 0
+        self._retry_helo = not connection.esmtp and outgoing_message.attempt < HELO_ATTEMPTS
         self._outcomes: Outcomes = {}
 
     async def run(self) -> Outcomes:
-        """Raises Stale, and ValueError for an address that cannot stand in a command."""
-        if (impossible := self._impossible()) is not None:
-            return dict.fromkeys(self._recipients, impossible)
-        self._dialogue.uses += 1
+        """Raises StaleConnection, and ValueError for an address that cannot stand in a command."""
+        if (unsupported := self._unsupported()) is not None:
+            return dict.fromkeys(self._recipients, unsupported)
+        self._connection.uses += 1
         try:
             await self._envelope()
             await self._send_content()
@@ -96,40 +97,40 @@ class Transaction:
                 self._outcomes.setdefault(recipient, ended.outcome)
         return self._outcomes
 
-    def _impossible(self) -> Outcome | None:
+    def _unsupported(self) -> Outcome | None:
         """What this next hop cannot take, known from its EHLO (RFC 6152 §3, RFC 6531 §3.2, RFC 1870 §6.1)."""
-        offers = self._dialogue.extensions
-        if self._utf8 and "smtputf8" not in offers:
-            return failure(Stage.MAIL, *self._lacking(ErrorKind.NO_SMTPUTF8))
-        if self._content.eightbit and "8bitmime" not in offers:
-            return failure(Stage.MAIL, *self._lacking(ErrorKind.NO_8BITMIME))
-        limit = offers.get("size", "")
+        extensions = self._connection.extensions
+        if self._utf8 and "smtputf8" not in extensions:
+            return failure(Stage.MAIL, *self._missing_extension(ErrorKind.NO_SMTPUTF8))
+        if self._content.eightbit and "8bitmime" not in extensions:
+            return failure(Stage.MAIL, *self._missing_extension(ErrorKind.NO_8BITMIME))
+        limit = extensions.get("size", "")
         if limit.isdecimal() and 0 < int(limit) < self._content.size:
             return failure(Stage.MAIL, ErrorKind.TOO_LARGE, f"{self._content.size} octets, it takes {limit}")
         return None
 
-    def _lacking(self, trouble: ErrorKind) -> tuple[ErrorKind, str]:
-        """A server that refuses EHLO may offer the extension once it takes EHLO again."""
-        return (ErrorKind.NO_ESMTP, "SMTPUTF8" if self._utf8 else "8BITMIME") if self._give_time else (trouble, "")
+    def _missing_extension(self, kind: ErrorKind) -> tuple[ErrorKind, str]:
+        """A server that rejected EHLO may offer the extension once it accepts EHLO again."""
+        return (ErrorKind.NO_ESMTP, "SMTPUTF8" if self._utf8 else "8BITMIME") if self._retry_helo else (kind, "")
 
     async def _envelope(self) -> None:
         """MAIL, each RCPT, DATA; in one packet where PIPELINING is offered (RFC 2920)."""
         commands = [self._mail(), *[_path("RCPT TO:", each) for each in self._recipients], b"DATA\r\n"]
         limits = self._timeouts
-        if self._dialogue.dirty:
+        if self._connection.dirty:
             commands.insert(0, b"RSET\r\n")
-        piped = "pipelining" in self._dialogue.extensions
+        piped = "pipelining" in self._connection.extensions
         if piped:
-            self._dialogue.command(*commands)
+            self._connection.command(*commands)
             commands.clear()
-        if self._dialogue.dirty:
+        if self._connection.dirty:
             if not (await self._ask(Stage.MAIL, limits.mail, commands)).accepted:
-                self._dialogue.abort()
+                self._connection.abort()
                 raise StaleConnection
-            self._dialogue.dirty = False
+            self._connection.dirty = False
         reply = await self._ask(Stage.MAIL, limits.mail, commands)
         if not reply.accepted:
-            self._dialogue.dirty = True
+            self._connection.dirty = True
             raise _Ended(_classify(Stage.MAIL, reply))
         for recipient in self._recipients:
             reply = await self._ask(Stage.RCPT, limits.rcpt, commands)
@@ -140,34 +141,35 @@ class Transaction:
     async def _data(self, commands: list[bytes], piped: bool) -> None:
         refused = len(self._outcomes) == len(self._recipients)
         if refused and not piped:
-            self._dialogue.dirty = True
+            self._connection.dirty = True
             return
         reply = await self._ask(Stage.DATA, self._timeouts.data, commands)
         if reply.code == 354 and not refused:
             return
-        self._dialogue.dirty = True
+        self._connection.dirty = True
         if reply.code == 354:
-            self._dialogue.abort()  # nobody to send to, and it waits for a content
+            self._connection.abort()  # no recipient was accepted, and the next hop waits for a content
         if not refused:
             raise _Ended(_classify(Stage.DATA, reply))
 
     async def _ask(self, stage: Stage, limit: float, commands: list[bytes]) -> Reply:
         """Send the next of `commands`, unless all went out together; its reply, within `limit` seconds.
 
-        Until MAIL is answered a kept connection may turn out to have been closed over there, with 421 or without.
+        Until MAIL is answered, a reused connection may turn out to have been closed by the next hop, with 421 or
+        without.
         """
         if commands:
-            self._dialogue.command(commands.pop(0))
+            self._connection.command(commands.pop(0))
         may_be_stale = self._reused and stage is Stage.MAIL
         try:
-            reply = await self._dialogue.reply(limit)
+            reply = await self._connection.reply(limit)
         except (ConnectionLost, InvalidReply, TimeoutError) as error:
-            self._dialogue.abort()
+            self._connection.abort()
             if may_be_stale and isinstance(error, ConnectionLost):
                 raise StaleConnection from error
-            raise _Ended(_broken(stage, error)) from error
+            raise _Ended(_connection_failure(stage, error)) from error
         if reply.code == 421:
-            self._dialogue.abort()
+            self._connection.abort()
             if may_be_stale:
                 raise StaleConnection
             raise _Ended(_classify(stage, reply))
@@ -178,62 +180,62 @@ class Transaction:
         if not accepted:
             return
         try:
-            await self._slices()
+            await self._send_slices()
         except (ConnectionLost, TimeoutError) as error:
-            self._dialogue.abort()  # without the final dot: the next hop must not deliver what it has
-            raise _Ended(_broken(Stage.BODY, error)) from error
+            self._connection.abort()  # without the final dot: the next hop must not deliver what it has
+            raise _Ended(_connection_failure(Stage.BODY, error)) from error
         try:
-            reply = await self._dialogue.reply(self._timeouts.final)
+            reply = await self._connection.reply(self._timeouts.final)
         except (ConnectionLost, InvalidReply, TimeoutError) as error:
-            self._dialogue.abort()
+            self._connection.abort()
             raise _Ended(failure(Stage.BODY, ErrorKind.OUTCOME_UNKNOWN, str(error) or "no answer in time")) from error
         raise _Ended(_classify(Stage.BODY, reply))
 
-    async def _slices(self) -> None:
+    async def _send_slices(self) -> None:
         """All of the content and the final dot; stops when the next hop answers before the dot."""
         *slices, last = self._content.pieces
         for each in slices:
-            await self._dialogue.slice(each, self._timeouts.block)
-            if self._dialogue.spoken:
+            await self._connection.send_slice(each, self._timeouts.block)
+            if self._connection.has_reply:
                 await self._answered_early()
-        await self._dialogue.end(last, self._timeouts.block)
-        if self._dialogue.spoken and self._dialogue.stuck:
+        await self._connection.finish_content(last, self._timeouts.block)
+        if self._connection.has_reply and self._connection.write_blocked:
             await self._answered_early()
 
     async def _answered_early(self) -> None:
-        """A reply in the midst of the content: taken at its word when it refuses, and the connection given up."""
+        """A reply before the end of the content: a rejection counts as it is; the connection is closed either way."""
         try:
-            reply = await self._dialogue.reply(self._timeouts.block)
+            reply = await self._connection.reply(self._timeouts.block)
         except InvalidReply as error:
-            raise _Ended(_broken(Stage.BODY, error)) from error
+            raise _Ended(_connection_failure(Stage.BODY, error)) from error
         finally:
-            self._dialogue.abort()
+            self._connection.abort()
         if reply.accepted:
             raise _Ended(failure(Stage.BODY, ErrorKind.GARBAGE, f"{reply} before the final dot"))
         raise _Ended(_classify(Stage.BODY, reply))
 
     def _mail(self) -> bytes:
-        offers, words = self._dialogue.extensions, []
-        if "size" in offers:
-            words.append(f"SIZE={self._content.size}")
-        if "8bitmime" in offers:
-            words.append(f"BODY={'8BITMIME' if self._content.eightbit else '7BIT'}")
+        extensions, parameters = self._connection.extensions, []
+        if "size" in extensions:
+            parameters.append(f"SIZE={self._content.size}")
+        if "8bitmime" in extensions:
+            parameters.append(f"BODY={'8BITMIME' if self._content.eightbit else '7BIT'}")
         if self._utf8:
-            words.append("SMTPUTF8")
-        return _path("MAIL FROM:", self._sender, *words)
+            parameters.append("SMTPUTF8")
+        return _path("MAIL FROM:", self._sender, *parameters)
 
 
-def _path(verb: str, address: str, *words: str) -> bytes:
+def _path(verb: str, address: str, *parameters: str) -> bytes:
     if _UNSAFE.search(_QUOTED_LOCAL.sub("", address, 1) if address.startswith('"') else address):
         raise ValueError(f"an address of the envelope cannot stand in a command: {address!a}")
-    return " ".join((f"{verb}<{address}>", *words)).encode() + b"\r\n"
+    return " ".join((f"{verb}<{address}>", *parameters)).encode() + b"\r\n"
 
 
 def _classify(stage: Stage, reply: Reply) -> Outcome:
     return classify(stage, reply.code, reply.enhanced, reply.text)
 
 
-def _broken(stage: Stage, error: Exception) -> Outcome:
+def _connection_failure(stage: Stage, error: Exception) -> Outcome:
     if isinstance(error, TimeoutError):
         return failure(stage, ErrorKind.TIMEOUT)
     return failure(stage, ErrorKind.GARBAGE if isinstance(error, InvalidReply) else ErrorKind.LOST, str(error))

@@ -291,7 +291,7 @@ class Engines(RuleBasedStateMachine):
         """
         if not orderly:
             copy = Path(tempfile.mkdtemp())
-            shutil.copytree(self.folder, copy, ignore=shutil.ignore_patterns("*-shm", "*.ballast"), dirs_exist_ok=True)
+            shutil.copytree(self.folder, copy, ignore=shutil.ignore_patterns("*-shm", "*.reserve"), dirs_exist_ok=True)
             for each in (copy / "queue.db-wal", *(copy / "queue.db.segments").iterdir()):
                 with each.open("ab") as file:
                     file.write(torn)

@@ -15,7 +15,7 @@ from relay.model import Message, State
 from relay.reasons import Reason
 from relay.spool.open import open_spool
 from relay.spool.port import Query, SpoolBusy, SpoolError
-from relay.spool.sqlite import lock as sqlite_lock
+from relay.spool.sqlite import directory
 from tests.support.spooled import mail
 
 SERVES = "opens, both messages are there"
@@ -34,7 +34,7 @@ TABLE = {
     "queue.db.segments": (HELD, REFUSED, REFUSED, REFUSED, HELD),
     "queue.db.segments/0000000001": (HELD, HELD, LATER, HELD, HELD),
     "queue.db.segments/0000000007": (SERVES, SERVES, SERVES, SERVES, SERVES),
-    "queue.db.ballast": (SERVES, SERVES, SERVES, SERVES, SERVES),
+    "queue.db.reserve": (SERVES, SERVES, SERVES, SERVES, SERVES),
     "queue.db.suspect": (SERVES, SERVES, SERVES, SERVES, REFUSED),
     "corrupt": (SERVES, SERVES, SERVES, SERVES, SERVES),
 }
@@ -149,7 +149,7 @@ async def test_a_segment_that_changes_while_the_daemon_runs_holds_its_messages(f
 
 def test_a_lock_that_is_replaced_while_it_is_taken_is_taken_anew(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The lock of a file that nobody finds under its name any more keeps no second daemon away."""
-    path, real, replaced = folder / "queue.db.lock", sqlite_lock.fcntl.flock, []
+    path, real, replaced = folder / "queue.db.lock", directory.fcntl.flock, []
 
     def flock(fd: int, how: int) -> None:
         if not replaced:
@@ -158,19 +158,19 @@ def test_a_lock_that_is_replaced_while_it_is_taken_is_taken_anew(folder: Path, m
             replaced.append(fd)
         real(fd, how)
 
-    monkeypatch.setattr(sqlite_lock.fcntl, "flock", flock)
-    lock = sqlite_lock.Lock(path)
+    monkeypatch.setattr(directory.fcntl, "flock", flock)
+    lock = directory.Lock(path)
     with pytest.raises(SpoolBusy, match=f"used by pid {os.getpid()}"):
-        sqlite_lock.Lock(path)
+        directory.Lock(path)
     lock.release()
-    sqlite_lock.Lock(path).release()
+    directory.Lock(path).release()
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff\x00garbage\n", b"12\n34", b" 0x10"])
 def test_a_garbled_pid_of_a_lock_in_use_is_not_repeated(folder: Path, content: bytes) -> None:
     path = folder / "queue.db.lock"
-    lock = sqlite_lock.Lock(path)
+    lock = directory.Lock(path)
     path.write_bytes(content)
     with pytest.raises(SpoolBusy, match="used by pid unknown"):
-        sqlite_lock.Lock(path)
+        directory.Lock(path)
     lock.release()

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from relay.spool.open import open_spool
-from relay.spool.sqlite import disk_reservation, lock, segments
+from relay.spool.sqlite import directory, disk_space, segments
 from relay.spool.sqlite.engine import SqliteSpool
 from tests.support.spooled import mail
 
@@ -40,25 +40,25 @@ def cut_off(path: Path) -> None:
 
 
 async def test_blocks_lie_behind_the_database_and_its_log(spool: SqliteSpool, path: Path) -> None:
-    assert behind(path) >= disk_reservation.DATABASE
-    assert behind(path.with_name("queue.db-wal")) >= disk_reservation.LOG
+    assert behind(path) >= disk_space.DATABASE
+    assert behind(path.with_name("queue.db-wal")) >= disk_space.LOG
 
 
 async def test_they_are_taken_again_after_a_checkpoint(spool: SqliteSpool, path: Path) -> None:
     cut_off(path)
-    assert behind(path) < disk_reservation.DATABASE
+    assert behind(path) < disk_space.DATABASE
     await spool.store(mail())
     spool._checkpoints.restart_log()
-    assert behind(path) >= disk_reservation.DATABASE
+    assert behind(path) >= disk_space.DATABASE
 
 
 async def test_they_stay_for_the_next_start(path: Path) -> None:
     await open_spool(f"sqlite://{path}").close()
-    assert behind(path) >= disk_reservation.DATABASE
+    assert behind(path) >= disk_space.DATABASE
 
 
 async def test_a_small_disk_keeps_three_quarters_for_mails(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(disk_reservation, "free_octets", lambda _: 40 * 1024 * 1024)
+    monkeypatch.setattr(disk_space, "free_octets", lambda _: 40 * 1024 * 1024)
     spool = open_spool(f"sqlite://{path}")
     taken = behind(path) + behind(path.with_name("queue.db-wal"))
     assert 9 * 1024 * 1024 < taken < 11 * 1024 * 1024
@@ -69,15 +69,17 @@ async def test_a_file_system_that_reserves_nothing_is_served(path: Path, monkeyp
     monkeypatch.setattr(segments, "_fallocate", lambda *_: -1)
     spool = open_spool(f"sqlite://{path}")
     await spool.store(mail())
-    assert path.with_name("queue.db.ballast").exists()
+    assert path.with_name("queue.db.reserve").exists()
     await spool.close()
 
 
-async def test_a_start_on_a_full_disk_lets_go_of_the_ballast(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_start_on_a_full_disk_deletes_the_emergency_reserve(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     await open_spool(f"sqlite://{path}").close()
-    monkeypatch.setattr(disk_reservation, "free_octets", lambda _: 1000)
+    monkeypatch.setattr(disk_space, "free_octets", lambda _: 1000)
     spool = open_spool(f"sqlite://{path}")
-    assert not path.with_name("queue.db.ballast").exists()
+    assert not path.with_name("queue.db.reserve").exists()
     await spool.close()
 
 
@@ -106,11 +108,11 @@ async def test_keeping_room_drops_no_lock_of_sqlite(spool: SqliteSpool, path: Pa
 def test_new_folders_are_made_durable_in_their_parents(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without it a power cut after the first messages can take the whole spool, its files synced or not."""
     synced: list[Path] = []
-    monkeypatch.setattr(lock, "sync_folder", synced.append)
-    lock.make_private(tmp_path / "a" / "b" / "c")
+    monkeypatch.setattr(directory, "sync_folder", synced.append)
+    directory.make_private(tmp_path / "a" / "b" / "c")
     assert synced == [tmp_path, tmp_path / "a", tmp_path / "a" / "b"]
     synced.clear()
-    lock.make_private(tmp_path / "a" / "b" / "c")
+    directory.make_private(tmp_path / "a" / "b" / "c")
     assert synced == []
 
 
@@ -119,36 +121,36 @@ class TestFree:
     def asked(self, monkeypatch: pytest.MonkeyPatch) -> list[int]:
         """What the system answers, in turn: each answer once."""
         answers: list[int] = []
-        monkeypatch.setattr(lock, "free_octets", lambda _: answers.pop(0))
-        monkeypatch.setattr(lock.time, "monotonic", lambda: 1000.0)
+        monkeypatch.setattr(disk_space, "free_octets", lambda _: answers.pop(0))
+        monkeypatch.setattr(disk_space.time, "monotonic", lambda: 1000.0)
         return answers
 
     def test_while_there_is_plenty_it_is_asked_once_a_second(
         self, asked: list[int], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        free = lock.FreeSpace(Path("/"))
-        asked += [2 * lock.PLENTY, 3 * lock.PLENTY]
-        assert {free.octets() for _ in range(3)} == {2 * lock.PLENTY}
-        monkeypatch.setattr(lock.time, "monotonic", lambda: 1001.0)
-        assert free.octets() == 3 * lock.PLENTY
+        free = disk_space.FreeSpace(Path("/"))
+        asked += [2 * disk_space.PLENTY, 3 * disk_space.PLENTY]
+        assert {free.octets() for _ in range(3)} == {2 * disk_space.PLENTY}
+        monkeypatch.setattr(disk_space.time, "monotonic", lambda: 1001.0)
+        assert free.octets() == 3 * disk_space.PLENTY
 
     def test_what_is_about_to_be_written_is_counted(self, asked: list[int]) -> None:
-        free = lock.FreeSpace(Path("/"))
-        asked += [2 * lock.PLENTY, 5]
+        free = disk_space.FreeSpace(Path("/"))
+        asked += [2 * disk_space.PLENTY, 5]
         free.octets()
         free.spend(10)
-        assert free.octets() == 2 * lock.PLENTY - 10
-        free.spend(lock.PLENTY)
+        assert free.octets() == 2 * disk_space.PLENTY - 10
+        free.spend(disk_space.PLENTY)
         assert free.octets() == 5
 
     def test_where_room_is_short_each_answer_is_of_now(self, asked: list[int]) -> None:
-        free = lock.FreeSpace(Path("/"))
-        asked += [lock.PLENTY - 1, 7, lock.PLENTY - 1]
-        assert [free.octets() for _ in range(3)] == [lock.PLENTY - 1, 7, lock.PLENTY - 1]
+        free = disk_space.FreeSpace(Path("/"))
+        asked += [disk_space.PLENTY - 1, 7, disk_space.PLENTY - 1]
+        assert [free.octets() for _ in range(3)] == [disk_space.PLENTY - 1, 7, disk_space.PLENTY - 1]
 
 
 async def test_a_stored_mail_is_counted(spool: SqliteSpool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lock, "free_octets", lambda _: 2 * lock.PLENTY)
+    monkeypatch.setattr(disk_space, "free_octets", lambda _: 2 * disk_space.PLENTY)
     one = mail()
     await spool.store(one)
-    assert spool._free.octets() == 2 * lock.PLENTY - 2 * len(one.raw)
+    assert spool._free.octets() == 2 * disk_space.PLENTY - 2 * len(one.raw)

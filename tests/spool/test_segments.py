@@ -22,9 +22,9 @@ from relay.spool.port import Query, SpoolBroken, SpoolError, SpoolFull
 from relay.spool.sqlite import database, raw_messages
 from relay.spool.sqlite import segments as sqlite_segments
 from relay.spool.sqlite.backup import backup
+from relay.spool.sqlite.directory import Lock
 from relay.spool.sqlite.engine import SqliteSpool
 from relay.spool.sqlite.integrity import verify
-from relay.spool.sqlite.lock import Lock
 from relay.spool.sqlite.segments import Segments, folder_of
 from tests.support.spooled import mail, octets_at, overwrite
 

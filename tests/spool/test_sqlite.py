@@ -24,8 +24,7 @@ from relay.reasons import Reason, copy_of
 from relay.replies import Delivered, Reply
 from relay.spool.open import open_spool
 from relay.spool.port import Query, SpoolBroken, SpoolBusy, SpoolDamaged, SpoolError, SpoolFull, SpoolNewer
-from relay.spool.sqlite import database, disk_reservation, engine, transactions, writer
-from relay.spool.sqlite import lock as sqlite_lock
+from relay.spool.sqlite import database, directory, disk_space, transactions, writer
 from relay.spool.sqlite.engine import SqliteSpool
 from relay.spool.sqlite.segments import folder_of
 from tests.support.spooled import facturx, mail, overwrite, plan
@@ -67,7 +66,7 @@ class TestPlace:
         modes = {each.name: stat.S_IMODE(each.stat().st_mode) for each in path.parent.iterdir()}
         assert modes.pop("queue.db.segments") == 0o700
         assert modes == dict.fromkeys(
-            ("queue.db", "queue.db-wal", "queue.db-shm", "queue.db.lock", "queue.db.ballast"), 0o600
+            ("queue.db", "queue.db-wal", "queue.db-shm", "queue.db.lock", "queue.db.reserve"), 0o600
         )
         (segment,) = folder_of(path).iterdir()
         assert stat.S_IMODE(segment.stat().st_mode) == 0o600
@@ -113,13 +112,13 @@ class TestPlace:
     ) -> None:
         mounts = tmp_path / "mounts"
         mounts.write_text(f"/dev/x / ext4 rw 0 0\nserver:/x {tmp_path} {kind} rw 0 0\n")
-        assert sqlite_lock.filesystem(tmp_path / "deep" / "er", mounts) == kind
-        monkeypatch.setattr(sqlite_lock, "filesystem", lambda _: kind)
+        assert directory.filesystem(tmp_path / "deep" / "er", mounts) == kind
+        monkeypatch.setattr(directory, "filesystem", lambda _: kind)
         if remote:
             with pytest.raises(SpoolError, match="network file system"):
-                sqlite_lock.refuse_remote(tmp_path)
+                directory.refuse_remote(tmp_path)
         else:
-            sqlite_lock.refuse_remote(tmp_path)
+            directory.refuse_remote(tmp_path)
 
     def test_a_newer_spool_is_refused(self, path: Path) -> None:
         asyncio.run(_open_and_close(path))
@@ -130,7 +129,7 @@ class TestPlace:
         asyncio.run(_open_and_close(path))
 
     def test_a_forked_child_does_not_hold_the_spool(self, tmp_path: Path) -> None:
-        lock = sqlite_lock.Lock(tmp_path / "q.db.lock")
+        lock = directory.Lock(tmp_path / "q.db.lock")
         ready, says_ready = os.pipe()
         ending, says_end = os.pipe()
         child = os.fork()
@@ -141,7 +140,7 @@ class TestPlace:
             os._exit(0)
         os.read(ready, 1)
         lock.release()
-        sqlite_lock.Lock(tmp_path / "q.db.lock").release()
+        directory.Lock(tmp_path / "q.db.lock").release()
         for each in (ready, says_ready, ending, says_end):
             os.close(each)
         os.waitpid(child, 0)
@@ -394,9 +393,9 @@ class TestFailingDisk:
         self, path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         spool = opened(path)
-        monkeypatch.setattr(sqlite_lock, "free_octets", lambda _: sqlite_lock.PLENTY - 1)
+        monkeypatch.setattr(disk_space, "free_octets", lambda _: disk_space.PLENTY - 1)
         await spool.store(mail())
-        monkeypatch.setattr(sqlite_lock, "free_octets", lambda _: engine.MIN_FREE - 1)
+        monkeypatch.setattr(disk_space, "free_octets", lambda _: disk_space.MIN_FREE - 1)
         with pytest.raises(SpoolFull):
             await spool.store(mail())
         assert spool.unhealthy()
@@ -407,13 +406,13 @@ class TestFailingDisk:
         await spool.store(mail())
         await spool.close()
 
-    async def test_the_ballast_lets_a_settlement_through_on_a_full_disk(
+    async def test_the_emergency_reserve_lets_a_settlement_through_on_a_full_disk(
         self, path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         spool = opened(path)
         await spool.store(mail(at=1.0))
-        emergency_reserve = path.with_name("queue.db.ballast")
-        assert emergency_reserve.stat().st_blocks * 512 >= disk_reservation.EMERGENCY_RESERVE
+        emergency_reserve = path.with_name("queue.db.reserve")
+        assert emergency_reserve.stat().st_blocks * 512 >= disk_space.EMERGENCY_RESERVE
         error = sqlite3.OperationalError("database or disk is full")
         error.sqlite_errorcode = sqlite3.SQLITE_FULL
         real = spool._writer._connection

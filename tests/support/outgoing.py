@@ -18,10 +18,10 @@ async def send(
 ) -> Outcomes:
     """One outcome for each recipient, also when no connection came about."""
 
-    async def compose() -> OutgoingMessage:
+    async def make_message() -> OutgoingMessage:
         return outgoing_message(sender, recipients, chunks, smtputf8)
 
     try:
-        return await out.send(route, compose)
+        return await out.send(route, make_message)
     except Unreachable as unreachable:
         return dict.fromkeys(recipients, unreachable.outcome)

@@ -12,10 +12,8 @@ from urllib.parse import quote
 from relay.model import Event, State
 from relay.reasons import Reason, reason_text
 from relay.spool.port import SpoolError
-from relay.spool.sqlite import database, lock, queries, rows
-from relay.spool.sqlite import lock as sqlite_lock
-from relay.spool.sqlite.database import connect
-from relay.spool.sqlite.errors import spool_error
+from relay.spool.sqlite import database, directory, queries, rows
+from relay.spool.sqlite.database import connect, spool_error
 from relay.spool.sqlite.raw_messages import copy_octets_in, has_segments
 from relay.spool.sqlite.segments import Segments, folder_of
 
@@ -49,7 +47,7 @@ def backup(path: Path, target: Path, taken_at: float, progress: Progress = lambd
         messages = _copy(path, part, taken_at, progress)
         octets = _finish(part)
         os.link(part, target)
-        lock.sync_folder(target.parent)
+        directory.sync_folder(target.parent)
     except sqlite3.Error as error:
         raise spool_error(error) from error
     except OSError as error:
@@ -150,9 +148,9 @@ def restore(
     SpoolError for a file that is no sound spool or of a newer relay, and, unless `force`, when the spool there holds
     undelivered messages.
     """
-    sqlite_lock.make_private(path.parent)
-    sqlite_lock.refuse_remote(path.parent)
-    lock = sqlite_lock.Lock(path.with_name(f"{path.name}.lock"))
+    directory.make_private(path.parent)
+    directory.refuse_remote(path.parent)
+    lock = directory.Lock(path.with_name(f"{path.name}.lock"))
     part = path.with_name(f"{path.name}.part")
     try:
         _clear(part)
@@ -160,10 +158,10 @@ def restore(
         if not force:
             _refuse_to_lose(path)
         there = path.exists() or folder_of(path).exists()
-        replaced = sqlite_lock.set_aside(path, "replaced") if there else None
+        replaced = directory.set_aside(path, "replaced") if there else None
         part.rename(path)
         _give_to_owner(path)
-        sqlite_lock.sync_folder(path.parent)
+        directory.sync_folder(path.parent)
         return RestoreResult(messages, held, replaced)
     except sqlite3.Error as error:
         raise spool_error(error) from error

@@ -11,8 +11,7 @@ import structlog
 
 from relay.observability.events import EventName
 from relay.spool.port import SpoolBroken
-from relay.spool.sqlite.database import connect
-from relay.spool.sqlite.errors import spool_error
+from relay.spool.sqlite.database import connect, spool_error
 
 log = structlog.get_logger(__name__)
 

@@ -1,4 +1,4 @@
-"""Opening the database file: modes, pragmas, schema and its migrations, and what to do with a damaged file."""
+"""The database file: modes, pragmas, schema and its migrations, damage; and what an error of SQLite means."""
 
 import os
 import sqlite3
@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
 
-from relay.spool.port import SpoolError, SpoolNewer
-from relay.spool.sqlite.lock import damage_mark, sync_folder
+from relay.spool.port import SpoolBroken, SpoolDamaged, SpoolError, SpoolFull, SpoolNewer
+from relay.spool.sqlite.directory import damage_mark, sync_folder
 
 PAGE = 4096
 BUSY_SECONDS = 10.0
@@ -134,3 +134,36 @@ def end_leases(path: Path) -> None:
         connection.execute("UPDATE deliveries SET due = 0 WHERE state = 'active'")
     finally:
         connection.close()
+
+
+_NO_ROOM = frozenset(
+    {
+        sqlite3.SQLITE_FULL,
+        # EFBIG, EDQUOT, EIO on a write: SQLite names only ENOSPC "full".
+        sqlite3.SQLITE_IOERR_WRITE,
+        sqlite3.SQLITE_IOERR_TRUNCATE,
+        sqlite3.SQLITE_IOERR_SHMSIZE,
+        sqlite3.SQLITE_IOERR_NOMEM,
+        sqlite3.SQLITE_NOMEM,
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_BUSY_TIMEOUT,
+        sqlite3.SQLITE_BUSY_SNAPSHOT,
+    }
+)
+
+_DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+
+
+def spool_error(error: Exception) -> Exception:
+    """The SpoolError that `error` amounts to; an exception that is not SQLite's is returned as it is."""
+    if not isinstance(error, sqlite3.Error):
+        return error
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
+    name = getattr(error, "sqlite_errorname", type(error).__name__)
+    if code in _NO_ROOM:
+        return SpoolFull(f"the spool cannot be written now: {error} ({name})")
+    if code & 0xFF == sqlite3.SQLITE_IOERR:
+        return SpoolBroken(f"the disk under the spool failed: {error} ({name})")
+    if code & 0xFF in _DAMAGED:
+        return SpoolDamaged(f"the spool is damaged: {error} ({name})")
+    return SpoolError(f"the spool failed: {error} ({name})")

@@ -36,12 +36,18 @@ from relay.spool.port import (
     Stats,
     Stored,
 )
-from relay.spool.sqlite import database, queries, rows, segments, transactions
-from relay.spool.sqlite import lock as sqlite_lock
-from relay.spool.sqlite import queries as sqlite_queries
+from relay.spool.sqlite import database, directory, queries, rows, segments, transactions
 from relay.spool.sqlite.checkpoint import Checkpointer
-from relay.spool.sqlite.disk_reservation import DiskReservation, release_emergency_reserve
-from relay.spool.sqlite.errors import describe_os_error, spool_error
+from relay.spool.sqlite.database import spool_error
+from relay.spool.sqlite.directory import describe_os_error
+from relay.spool.sqlite.disk_space import (
+    MIN_FREE,
+    DiskReservation,
+    FreeSpace,
+    free_octets,
+    release_emergency_reserve,
+    used_octets,
+)
 from relay.spool.sqlite.insert import Incoming, Inserter
 from relay.spool.sqlite.raw_messages import Appender, Content, next_place
 from relay.spool.sqlite.segments import Segments, SegmentSizes
@@ -50,9 +56,6 @@ from relay.spool.sqlite.writer import Job, Operation, Writer, one_by_one
 Item = TypeVar("Item")
 T = TypeVar("T")
 log = structlog.get_logger(__name__)
-
-MIN_FREE = 16 * 1024 * 1024
-"""Octets left free when messages are refused for lack of space: what is queued must still be claimed and settled."""
 
 _FULL_SECONDS = 5.0
 _VACUUM_PAGES = 2000
@@ -65,7 +68,7 @@ class SqliteSpool:
         self,
         path: Path,
         *,
-        lock: sqlite_lock.Lock | None,
+        lock: directory.Lock | None,
         clock: Callable[[], float] = time.time,
         windows: RetentionWindows | None = None,
         ceiling: float = 3600.0,
@@ -74,7 +77,7 @@ class SqliteSpool:
         self.ceiling = ceiling
         self.notices = notices
         self._path = path
-        self._free = sqlite_lock.FreeSpace(path.parent)
+        self._free = FreeSpace(path.parent)
         self._lock = lock
         self._clock = clock
         self._windows = windows or RetentionWindows()
@@ -99,10 +102,7 @@ class SqliteSpool:
         self._keep_reserved()
 
     async def store(self, message: Message, reservation: Reservation | None = None) -> Stored:
-        room, wanted = self._free.octets(), 2 * len(message.raw)
-        if room < MIN_FREE + wanted:
-            raise SpoolFull(f"only {room} octets are free under {self._path.parent}")
-        self._free.spend(wanted)
+        self._free.take(len(message.raw))
         now = self._clock()
         try:
             return await self._writer.run(self._inserter.store, Incoming(message, now, reservation), len(message.raw))
@@ -130,8 +130,8 @@ class SqliteSpool:
 
     async def load(self, queue_id: str) -> Message | None:
         try:
-            message, sound = await self._read(lambda db: sqlite_queries.message(db, self._content, queue_id))
-        except sqlite_queries.Unreadable:
+            message, sound = await self._read(lambda db: queries.message(db, self._content, queue_id))
+        except queries.Unreadable:
             message, sound = None, False
         if not sound:
             await self._set_aside(queue_id)
@@ -140,7 +140,7 @@ class SqliteSpool:
 
     async def _set_aside(self, queue_id: str) -> None:
         now = self._clock()
-        if await self._change(lambda db: sqlite_queries.set_aside(db, queue_id, now)):
+        if await self._change(lambda db: queries.set_aside(db, queue_id, now)):
             self._corrupt += 1
             log.error(events.EventName.MESSAGE_CORRUPT, queue_id=queue_id)
 
@@ -159,7 +159,7 @@ class SqliteSpool:
         return await self._read(lambda db: queries.count(db, query))
 
     async def show(self, queue_id: str) -> Record | None:
-        return await self._read(lambda db: sqlite_queries.record(db, self._content, queue_id))
+        return await self._read(lambda db: queries.record(db, self._content, queue_id))
 
     async def apply_action(
         self, queue_id: str, number: int | None, action: OperatorAction, now: float
@@ -193,9 +193,9 @@ class SqliteSpool:
 
     async def purge(self, before: float, limit: int = 100, *, withheld: float | None = None) -> int:
         now = self._clock()
-        emptied = await self._change(lambda db: sqlite_queries.purge(db, self._content, before, limit, withheld))
-        await self._change(lambda db: sqlite_queries.expire(db, self._windows, now))
-        await self._change(lambda db: sqlite_queries.shrink(db, _VACUUM_PAGES))
+        emptied = await self._change(lambda db: queries.purge(db, self._content, before, limit, withheld))
+        await self._change(lambda db: queries.expire(db, self._windows, now))
+        await self._change(lambda db: queries.shrink(db, _VACUUM_PAGES))
         if self._lock is not None:
             settled = self._appender.settled
             work = await self._read(lambda db: segments.collect(db, self._segments, settled, emptied))
@@ -212,8 +212,8 @@ class SqliteSpool:
         return await self._count(self._stats)
 
     def _stats(self, db: sqlite3.Connection) -> Stats:
-        octets = sqlite_lock.octets(self._path) + self._sizes.total(self._appender.settled.segment)
-        return queries.stats(db, octets, sqlite_lock.free_octets(self._path.parent), self._corrupt)
+        octets = used_octets(self._path) + self._sizes.total(self._appender.settled.segment)
+        return queries.stats(db, octets, free_octets(self._path.parent), self._corrupt)
 
     async def period_statistics(self, since: float, until: float) -> Mapping[str | None, PeriodStatistics]:
         """In steps: a month of plans is long to read, and other readers wait in the same line."""
@@ -305,5 +305,5 @@ class SqliteSpool:
             self._disk_reservation.close()
         if self._lock is not None:
             if isinstance(self._writer.broken, SpoolDamaged):
-                sqlite_lock.damage_mark(self._path).touch(0o600)
+                directory.damage_mark(self._path).touch(0o600)
             self._lock.release()

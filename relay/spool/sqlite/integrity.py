@@ -13,9 +13,8 @@ from relay.mime.fingerprint import is_intact
 from relay.spool.delivery_rules import NewDelivery, hold_unreadable, new_deliveries
 from relay.spool.sqlite import rows
 from relay.spool.sqlite.backup import Progress, integrity, open_sound
-from relay.spool.sqlite.database import EVENT_NAMES, connect, migrations
-from relay.spool.sqlite.errors import spool_error
-from relay.spool.sqlite.lock import make_private, sync_folder
+from relay.spool.sqlite.database import EVENT_NAMES, connect, migrations, spool_error
+from relay.spool.sqlite.directory import make_private, sync_folder
 from relay.spool.sqlite.raw_messages import get, has_segments
 from relay.spool.sqlite.rows import insert_deliveries
 from relay.spool.sqlite.segments import Segments

@@ -9,7 +9,7 @@ from relay.model import Delivery, Event, Message, Plan, State
 from relay.spool.delivery_rules import WHOLE_MESSAGE, hold_unreadable, normalized_term
 from relay.spool.port import Query, Record, RetentionWindows, SpoolBroken, SpoolDamaged, Stats
 from relay.spool.sqlite import rows
-from relay.spool.sqlite.errors import spool_error
+from relay.spool.sqlite.database import spool_error
 from relay.spool.sqlite.raw_messages import Content
 
 _TERM = (

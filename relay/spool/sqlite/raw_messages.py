@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 
 from relay.mime.fingerprint import is_intact
 from relay.spool.port import SpoolBroken, SpoolError, SpoolFull
-from relay.spool.sqlite.lock import sync_folder
+from relay.spool.sqlite.directory import sync_folder
 from relay.spool.sqlite.segments import Segments, SegmentSpan
 
 LARGE = 32 * 1024 * 1024

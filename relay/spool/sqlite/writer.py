@@ -11,7 +11,7 @@ from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
 from relay.spool.port import SpoolBroken, SpoolError
-from relay.spool.sqlite.errors import spool_error
+from relay.spool.sqlite.database import spool_error
 from relay.spool.sqlite.raw_messages import Appender
 
 Item = TypeVar("Item")

@@ -11,7 +11,7 @@ from dns.asyncresolver import Resolver
 from relay.demo.stage import free_port
 from relay.replies import Deferred, Delivered, Outcome, Stage
 from relay.smtp_client import ConnectionPools, Route, Timeouts, Tls
-from relay.smtp_client.route import EXCHANGERS, MailExchangers, Unreachable, trusted
+from relay.smtp_client.route import MAX_EXCHANGERS, MailExchangers, Unreachable, trusted
 from tests.support import outgoing
 from tests.support.dns_server import SILENT, Names, Zone
 from tests.support.peer import Peer, Say, self_signed
@@ -70,7 +70,7 @@ async def test_those_of_one_preference_are_shuffled_and_no_others() -> None:
 
 async def test_no_more_than_so_many_are_tried() -> None:
     found = await exchangers({MX: [f"{n} mx{n}.{DOMAIN}." for n in range(20)]})
-    assert found == tuple(f"mx{n}.{DOMAIN}" for n in range(EXCHANGERS))
+    assert found == tuple(f"mx{n}.{DOMAIN}" for n in range(MAX_EXCHANGERS))
 
 
 @pytest.mark.parametrize("greeting", [None, "421 4.3.2 not now", "554 5.3.2 no mail here"])

@@ -219,12 +219,12 @@ async def test_eight_bit_text_waits_for_8bitmime_then_leaves_in_seven_bits(
     can_recode: bool,
     expected: bytes | str,
 ) -> None:
-    async def compose() -> OutgoingMessage:
+    async def make_message() -> OutgoingMessage:
         made = outgoing_message("", [TO], [EIGHT_BIT])
         return replace(made, attempt=attempt, seven_bit=recoded if can_recode else None)
 
     async with Peer(extensions=extensions, esmtp=esmtp) as peer:
-        outcome = (await out.send(route(peer), compose))[TO]
+        outcome = (await out.send(route(peer), make_message))[TO]
         if isinstance(expected, bytes):
             assert isinstance(outcome, Delivered) and peer.mails[0].content == expected
         else:
@@ -236,24 +236,24 @@ async def test_eight_bits_outside_of_the_text_fail_with_the_reason(out: Connecti
     async def still_eight_bit() -> list[bytes]:
         return [EIGHT_BIT]
 
-    async def compose() -> OutgoingMessage:
+    async def make_message() -> OutgoingMessage:
         return replace(outgoing_message("", [TO], [EIGHT_BIT]), seven_bit=still_eight_bit)
 
     async with Peer(extensions=()) as peer:
-        outcome = (await out.send(route(peer), compose))[TO]
+        outcome = (await out.send(route(peer), make_message))[TO]
         assert isinstance(outcome, Failed) and outcome.reply.enhanced == "5.6.3"
 
 
 async def test_a_server_that_takes_ehlo_again_gets_the_octets_as_they_are(out: ConnectionPools) -> None:
-    async def compose() -> OutgoingMessage:
+    async def make_message() -> OutgoingMessage:
         return replace(outgoing_message("", [TO], [EIGHT_BIT]), seven_bit=recoded)
 
     async with Peer() as peer:
         peer.on("ehlo", Say("502 5.5.1 not now"), times=1)
-        outcome = (await out.send(route(peer), compose))[TO]
+        outcome = (await out.send(route(peer), make_message))[TO]
         assert isinstance(outcome, Deferred) and outcome.reply.enhanced == "4.5.1"
     async with Peer() as peer:
-        assert isinstance((await out.send(route(peer), compose))[TO], Delivered)
+        assert isinstance((await out.send(route(peer), make_message))[TO], Delivered)
         assert peer.mails[0].content == EIGHT_BIT
 
 
@@ -416,7 +416,7 @@ async def test_a_connection_is_renewed_after_so_many_mails(peer: Peer) -> None:
 
 
 async def test_a_next_hop_that_is_down_is_tried_by_one_mail_while_the_others_do_not_wait(peer: Peer) -> None:
-    out = ConnectionPools(patience=0.0)
+    out = ConnectionPools(probe_wait=0.0)
     peer.on("connect", Silence())
     to = route(peer, SHORT, connections=2)
     outcomes = await asyncio.gather(*(send(out, to) for _ in range(20)))
@@ -454,31 +454,31 @@ async def test_a_cancelled_send_leaves_no_connection_half_way(peer: Peer, out: C
 
 
 async def test_no_content_is_asked_for_before_there_is_a_connection(peer: Peer, out: ConnectionPools) -> None:
-    gate, composed = asyncio.Event(), 0
+    gate, made = asyncio.Event(), 0
 
-    async def compose() -> OutgoingMessage:
-        nonlocal composed
-        composed += 1
+    async def make_message() -> OutgoingMessage:
+        nonlocal made
+        made += 1
         return outgoing_message("", [TO], [MAIL])
 
     peer.on("body", Later(gate), times=2)
-    sending = [asyncio.create_task(out.send(route(peer, connections=2), compose)) for _ in range(9)]
+    sending = [asyncio.create_task(out.send(route(peer, connections=2), make_message)) for _ in range(9)]
     await peer.wait_until(lambda: len(peer.mails) == 2)
-    assert composed == 2
+    assert made == 2
     gate.set()
     await asyncio.gather(*sending)
-    assert composed == 9
+    assert made == 9
     with pytest.raises(Unreachable):
-        await out.send(Route(peer.host, free_port(), Tls.NONE), compose)
-    assert composed == 9
+        await out.send(Route(peer.host, free_port(), Tls.NONE), make_message)
+    assert made == 9
 
 
 async def test_a_mail_that_cannot_be_composed_spoils_no_connection(peer: Peer, out: ConnectionPools) -> None:
-    async def compose() -> OutgoingMessage:
+    async def make_message() -> OutgoingMessage:
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        await out.send(route(peer), compose)
+        await out.send(route(peer), make_message)
     assert out.counts() == {"default": (0, 1)}
     assert isinstance(await send(out, route(peer)), Delivered)
     assert peer.sessions == 1

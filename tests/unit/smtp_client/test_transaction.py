@@ -19,7 +19,7 @@ class FullPipe(asyncio.Transport):
 
     def __init__(self, then: bytes, takes: bool = False) -> None:
         super().__init__()
-        self.dialogue = ClientProtocol(self, {"pipelining": ""}, 0.0)
+        self.connection = ClientProtocol(self, {"pipelining": ""}, 0.0)
         self.sent: list[bytes] = []
         self.closed = False
         self._then, self._takes = then, takes
@@ -30,21 +30,21 @@ class FullPipe(asyncio.Transport):
         if len(self.sent) > 1:
             said = self._then
             if not self._takes:
-                self.dialogue.pause_writing()
+                self.connection.pause_writing()
         if said:
-            asyncio.get_running_loop().call_soon(self.dialogue.data_received, said)
+            asyncio.get_running_loop().call_soon(self.connection.data_received, said)
 
     def abort(self) -> None:
         self.closed = True
-        asyncio.get_running_loop().call_soon(self.dialogue.connection_lost, None)
+        asyncio.get_running_loop().call_soon(self.connection.connection_lost, None)
 
     def is_closing(self) -> bool:
         return self.closed
 
 
 async def sent(pipe: FullPipe, content: bytes = MAIL) -> Outcome:
-    letter = OutgoingMessage("", ("a@b.example",), prepare([content]))
-    return (await Transaction(pipe.dialogue, SHORT, letter).run())["a@b.example"]
+    message = OutgoingMessage("", ("a@b.example",), prepare([content]))
+    return (await Transaction(pipe.connection, SHORT, message).run())["a@b.example"]
 
 
 async def test_commands_go_in_one_write_and_the_content_with_its_dot_in_another() -> None:
@@ -52,7 +52,7 @@ async def test_commands_go_in_one_write_and_the_content_with_its_dot_in_another(
     pipe = FullPipe(b"250 2.0.0 taken\r\n", takes=True)
     assert str((await sent(pipe)).reply) == "250 2.0.0 taken"
     assert pipe.sent == [b"MAIL FROM:<>\r\nRCPT TO:<a@b.example>\r\nDATA\r\n", MAIL + b".\r\n"]
-    assert pipe.dialogue.usable
+    assert pipe.connection.usable
 
 
 async def test_a_last_slice_that_is_not_taken_in_time_was_not_delivered() -> None:
@@ -88,30 +88,30 @@ async def test_a_connection_lost_with_the_last_slice_in_hand_is_deferred() -> No
     running = asyncio.create_task(sent(pipe))
     while len(pipe.sent) < 2:
         await asyncio.sleep(0)
-    pipe.dialogue.connection_lost(ConnectionResetError())
+    pipe.connection.connection_lost(ConnectionResetError())
     assert isinstance(await running, Deferred)
 
 
 async def test_a_time_that_runs_out_between_two_octets_of_a_reply_is_not_forgotten() -> None:
     pipe = FullPipe(b"", takes=True)
-    waiting = asyncio.create_task(pipe.dialogue.reply(60))
+    waiting = asyncio.create_task(pipe.connection.reply(60))
     await asyncio.sleep(0)
-    pipe.dialogue.data_received(b"250")  # the waiter is woken, and has not run yet
-    pipe.dialogue._expired()
+    pipe.connection.data_received(b"250")  # the waiter is woken, and has not run yet
+    pipe.connection._expired()
     with pytest.raises(TimeoutError):
         await waiting
 
 
 async def test_one_that_rests_is_forgotten_after_a_while_and_not_before() -> None:
-    pipe, forgotten = FullPipe(b"250 ok\r\n", takes=True), asyncio.Event()
-    pipe.dialogue.rest(0.01, forgotten.set)
-    await forgotten.wait()
-    forgotten.clear()
-    pipe.dialogue.rest(0.01, forgotten.set)
-    pipe.dialogue.resume()
+    pipe, idle_for_too_long = FullPipe(b"250 ok\r\n", takes=True), asyncio.Event()
+    pipe.connection.park(0.01, idle_for_too_long.set)
+    await idle_for_too_long.wait()
+    idle_for_too_long.clear()
+    pipe.connection.park(0.01, idle_for_too_long.set)
+    pipe.connection.unpark()
     with pytest.raises(TimeoutError):
-        await pipe.dialogue.reply(0.02)  # the same timer, another wait
-    assert not forgotten.is_set()
+        await pipe.connection.reply(0.02)  # the same timer, another wait
+    assert not idle_for_too_long.is_set()
 
 
 @pytest.mark.parametrize("length", [998, 999, 5_000, 100_000])

@@ -1,6 +1,7 @@
-"""The place of a spool on disk: whose it is, what lies under it, how much room it has."""
+"""The directory of the spool: its lock, permissions and file system, durable names, setting a database aside."""
 
 import contextlib
+import errno
 import fcntl
 import os
 import pwd
@@ -9,9 +10,26 @@ import weakref
 from pathlib import Path
 
 from relay.spool.port import SpoolBusy, SpoolError
-from relay.spool.sqlite.errors import describe_os_error
 
 _REMOTE = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "afs", "ceph", "9p", "glusterfs", "lustre", "ncpfs"})
+
+
+_FIXES = {
+    errno.ENOSPC: "free room on that file system",
+    errno.EDQUOT: "free room, or raise the quota of the daemon's user",
+    errno.EACCES: "give the folder and what is in it to the daemon's user (chown -R)",
+    errno.EPERM: "give the folder and what is in it to the daemon's user (chown -R)",
+    errno.EROFS: "mount that file system for writing",
+    errno.EISDIR: "move away the directory that stands where a file belongs",
+    errno.ENOTDIR: "move away the file that stands where a directory belongs",
+    errno.EEXIST: "move away the file that stands where a directory belongs",
+}
+
+
+def describe_os_error(error: OSError) -> str:
+    """What the system says of a spool's file or folder, and the mend."""
+    fix = _FIXES.get(error.errno or 0, "name another place under `spool` in relay.yaml")
+    return f"{error.strerror or error}. Fix: {fix}"
 
 
 class Lock:
@@ -110,48 +128,6 @@ def filesystem(folder: Path, mounts: Path = Path("/proc/mounts")) -> str:
         if len(point.parts) >= best and place.is_relative_to(point):
             best, kind = len(point.parts), fields[2]
     return kind
-
-
-def free_octets(folder: Path) -> int:
-    """Octets that an unprivileged process may still write there."""
-    found = os.statvfs(folder)
-    return found.f_bavail * found.f_frsize
-
-
-PLENTY = 1024 * 1024 * 1024
-"""Octets free under a folder above which it is known for `_KNOWN_SECONDS` how many there are."""
-
-_KNOWN_SECONDS = 1.0
-
-
-class FreeSpace:
-    """Octets free under a folder. Asked of the system each time, but for once a second while there is plenty: two
-    statvfs(2) a message, each letting go of the GIL, tell nothing new then. Another program that takes PLENTY within
-    that second is met as ENOSPC."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._left = 0
-        self._known_until = 0.0
-
-    def octets(self) -> int:
-        now = time.monotonic()
-        if self._left < PLENTY or now >= self._known_until:
-            self._left, self._known_until = free_octets(self._folder), now + _KNOWN_SECONDS
-        return self._left
-
-    def spend(self, octets: int) -> None:
-        """So many are about to be written there."""
-        self._left -= octets
-
-
-def octets(path: Path) -> int:
-    """Octets that the database and its companions take, its segments left out."""
-    total = 0
-    for each in path.parent.glob(f"{path.name}*"):
-        with contextlib.suppress(FileNotFoundError):  # a log or the ballast may go meanwhile
-            total += each.stat().st_size
-    return total
 
 
 def sync_folder(folder: Path) -> None:
