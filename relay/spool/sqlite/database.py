@@ -155,7 +155,11 @@ _DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 
 
 def spool_error(error: Exception) -> Exception:
-    """The SpoolError that `error` amounts to; an exception that is not SQLite's is returned as it is."""
+    """The SpoolError that `error` amounts to; an exception that is not SQLite's is returned as it is.
+
+    A write that failed is rolled back and nothing was promised. An fsync that failed may have dropped pages which the
+    kernel now calls clean, so a second fsync proves nothing; only reading the spool again does.
+    """
     if not isinstance(error, sqlite3.Error):
         return error
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
