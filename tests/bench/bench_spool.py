@@ -22,7 +22,7 @@ from relay.model import Retry
 from relay.replies import Delivered, Reply
 from relay.spool.open import open_spool
 from relay.spool.port import Spool, SpoolFull
-from tests.support.spooled import mail
+from tests.support.spool_messages import mail
 
 DONE = Delivered(Reply(250, "2.0.0", "ok"))
 

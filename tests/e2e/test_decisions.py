@@ -3,7 +3,7 @@
 Every mail that arrives is signed (DKIM), whatever its structure.
 
 All rows are run, in one daemon, its configuration reloaded for each group of settings (SIGHUP). The check of documents
-alone is replaced (see tests/support/told_daemon.py).
+alone is replaced (see tests/support/daemon_with_given_reports.py).
 """
 
 import asyncio
@@ -29,9 +29,9 @@ from relay.reasons import SENTENCES, Reason, describe
 from relay.replies import Reply
 from relay.routing.decision import Decision
 from relay.routing.policy import Policy, Terms
+from tests.support.configured_stage import ConfiguredStage
 from tests.support.decisions import Setting, setting
 from tests.support.dkim_keys import DOMAIN, SELECTOR, key, pem, verified
-from tests.support.table_stage import TableStage
 
 TABLE = Path(__file__).parents[1] / "unit" / "routing" / "decisions"
 
@@ -80,7 +80,7 @@ def without_duplicates(terms: Terms) -> Terms:
     return replace(terms, check=replace(terms.check, on_duplicate=Policy.RELAY))
 
 
-async def run(stage: TableStage, receiver: Receiver, table: list[Row]) -> None:
+async def run(stage: ConfiguredStage, receiver: Receiver, table: list[Row]) -> None:
     """Every row through the daemon, one reload for each group of settings."""
     groups: dict[str, list[Row]] = defaultdict(list)
     for each in table:
@@ -103,7 +103,7 @@ async def run(stage: TableStage, receiver: Receiver, table: list[Row]) -> None:
     await _collect(stage, receiver, table)
 
 
-async def _collect(stage: TableStage, receiver: Receiver, table: list[Row]) -> None:
+async def _collect(stage: ConfiguredStage, receiver: Receiver, table: list[Row]) -> None:
     by_id = {each.reply.text: each for each in table if each.reply is not None and each.reply.code == 250}
     for arrival in receiver.arrivals:
         found = re.search(r"\bid (\S+?);?\s", arrival.message["Received"])
@@ -124,7 +124,7 @@ async def table(tmp_path: Path) -> AsyncIterator[list[Row]]:
     key_file.write_bytes(pem("ed25519"))
     key_file.chmod(0o600)
     dkim = {"domain": DOMAIN, "selector": SELECTOR, "private_key": str(key_file)}
-    stage = TableStage(folder, receiver.port, told=folder / "told.json", relay={"dkim": dkim})
+    stage = ConfiguredStage(folder, receiver.port, given_reports=folder / "told.json", relay={"dkim": dkim})
     try:
         await run(stage, receiver, all_rows)
         yield all_rows

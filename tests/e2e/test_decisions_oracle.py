@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from relay.demo.receiver import Receiver
+from tests.support.configured_stage import ConfiguredStage
 from tests.support.decisions import terms
 from tests.support.oracle import RULES, Made, clients, mail
 from tests.support.real_mail import RealMail, real
-from tests.support.table_stage import TableStage
 
 SESSIONS = 4
 SETTLED = {"delivered", "held", "withheld"}
@@ -42,7 +42,7 @@ async def test_each_address_receives_what_it_must_and_nothing_else(
     wanted = expected(made, sent)
     receiver = Receiver()
     await receiver.start()
-    stage = TableStage(tmp_path, receiver.port)
+    stage = ConfiguredStage(tmp_path, receiver.port)
     stage.take(replace(terms(RULES), clients={client.key: client for client in everyone}))
     try:
         assert await stage.start(), stage.log.read_text("utf-8")
@@ -74,7 +74,7 @@ def expected(made: list[Made], sent: list[RealMail]) -> Documents:
     )
 
 
-async def hand_over(stage: TableStage, sent: list[RealMail]) -> None:
+async def hand_over(stage: ConfiguredStage, sent: list[RealMail]) -> None:
     """All messages in some sessions at once; each must be taken."""
     batches = [[(each.recipients, each.raw) for each in sent[start::SESSIONS]] for start in range(SESSIONS)]
     replies = await asyncio.gather(*(asyncio.to_thread(stage.submit_all, batch) for batch in batches))

@@ -8,7 +8,7 @@ from relay.demo.stage import CHECK_YAML, Stage
 from relay.model import Disposition
 from relay.reasons import Reason
 from relay.spool.open import open_spool
-from tests.support.spooled import mail, plan
+from tests.support.spool_messages import mail, plan
 
 
 async def seed(stage: Stage) -> None:

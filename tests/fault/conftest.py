@@ -1,4 +1,4 @@
-"""Options and rig of the fault tests (tests/README.md, "Fault injection").
+"""Options and fixtures of the fault tests (tests/README.md, "Fault injection").
 
 pytest tests/fault                                  the short form, as in CI
 pytest tests/fault --kills 300 --cuts 50            the long form
@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.message_ledger import Balance, Books, Kill, balance
-from tests.support.rig import CONNECTIONS, IN_FLIGHT, NextHop, Rig, wait_until
+from tests.support.daemon_process import CONNECTIONS, IN_FLIGHT, DaemonProcess, NextHopProcess, wait_until
+from tests.support.message_ledger import Balance, Kill, Ledger, balance
 
 DEFAULTS = {"kills": 15, "cuts": 5, "queued": 1000}
-MEANING = {"kills": "kill -9 in K1 and K2 each", "cuts": "power cuts in P1", "queued": "mails queued in S3"}
+MEANING = {"kills": "kill -9 under load, each", "cuts": "power cuts", "queued": "messages queued before the restart"}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -57,12 +57,12 @@ def say(capsys: pytest.CaptureFixture[str]) -> Callable[[str], None]:
 
 
 @pytest.fixture
-def sinks(tmp_path: Path) -> Iterator[Callable[..., NextHop]]:
+def next_hops(tmp_path: Path) -> Iterator[Callable[..., NextHopProcess]]:
     """Make next hops, all noting in one journal."""
-    made: list[NextHop] = []
+    made: list[NextHopProcess] = []
 
-    def make(faults: float = 0.0, seed: int = 1, port: int = 0, pace: float = 0.0) -> NextHop:
-        made.append(NextHop(tmp_path / "arrivals.jsonl", faults, seed, port, pace))
+    def make(faults: float = 0.0, seed: int = 1, port: int = 0, pace: float = 0.0) -> NextHopProcess:
+        made.append(NextHopProcess(tmp_path / "arrivals.jsonl", faults, seed, port, pace))
         return made[-1]
 
     yield make
@@ -71,19 +71,19 @@ def sinks(tmp_path: Path) -> Iterator[Callable[..., NextHop]]:
 
 
 @pytest.fixture
-def sink(sinks: Callable[..., NextHop]) -> NextHop:
-    return sinks()
+def next_hop(next_hops: Callable[..., NextHopProcess]) -> NextHopProcess:
+    return next_hops()
 
 
 @pytest.fixture
-def rigs(tmp_path: Path) -> Iterator[Callable[..., Rig]]:
+def daemons(tmp_path: Path) -> Iterator[Callable[..., DaemonProcess]]:
     """Make rigs; whatever still runs at the end is killed."""
-    made: list[Rig] = []
+    made: list[DaemonProcess] = []
 
-    def make(sink: int, **how: object) -> Rig:
-        folder = tmp_path / f"rig-{len(made)}"
+    def make(next_hop: int, **how: object) -> DaemonProcess:
+        folder = tmp_path / f"daemon-{len(made)}"
         folder.mkdir()
-        made.append(Rig(folder, sink, **how).prepare())  # type: ignore[arg-type]
+        made.append(DaemonProcess(folder, next_hop, **how).prepare())  # type: ignore[arg-type]
         return made[-1]
 
     yield make
@@ -94,13 +94,13 @@ def rigs(tmp_path: Path) -> Iterator[Callable[..., Rig]]:
 
 
 @pytest.fixture
-def rig(rigs: Callable[..., Rig], sink: NextHop) -> Rig:
-    return rigs(sink.port)
+def daemon(daemons: Callable[..., DaemonProcess], next_hop: NextHopProcess) -> DaemonProcess:
+    return daemons(next_hop.port)
 
 
 @pytest.fixture
-def books() -> Books:
-    return Books()
+def ledger() -> Ledger:
+    return Ledger()
 
 
 def need(*tools: str, root: bool = False) -> None:
@@ -120,16 +120,18 @@ def need_fixture() -> Callable[..., None]:
 WAITING = ("--state", "queued", "--state", "active", "--state", "deferred")
 
 
-def settle(rig: Rig, sink: NextHop, books: Books, kills: Sequence[Kill] = (), seconds: float = 120) -> Balance:
-    """Wait until nothing is left to deliver and close the books. No crash may have left anything for a person."""
+def settle(
+    daemon: DaemonProcess, next_hop: NextHopProcess, ledger: Ledger, kills: Sequence[Kill] = (), seconds: float = 120
+) -> Balance:
+    """Wait until nothing is left to deliver and close the ledger. No crash may have left anything for a person."""
 
     def idle() -> bool:
-        return not rig.command("queue", "list", *WAITING, "--limit", "1")
+        return not daemon.command("queue", "list", *WAITING, "--limit", "1")
 
-    wait_until(idle, seconds, lambda: f"the queue does not run empty:\n{rig.tail()}")
-    held = {each["queue_id"]: str(each["reason"]) for each in rig.command("queue", "list", "--state", "held")}
+    wait_until(idle, seconds, lambda: f"the queue does not run empty:\n{daemon.tail()}")
+    held = {each["queue_id"]: str(each["reason"]) for each in daemon.command("queue", "list", "--state", "held")}
     assert "unsettled" not in held.values(), f"held though nothing is wrong with them: {held}"
-    return balance(books, sink.arrivals(), kills, held)
+    return balance(ledger, next_hop.arrivals(), kills, held)
 
 
 @pytest.fixture(name="settle")

@@ -1,11 +1,11 @@
-"""P2: the order of system calls for one mail. Deterministic; sees what power cuts need luck for."""
+"""The order of system calls for one message: deterministic, where power cuts find an error by chance only."""
 
 import re
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.support.message_ledger import Balance, Books
-from tests.support.rig import NextHop, Rig, wait_until
+from tests.support.daemon_process import DaemonProcess, NextHopProcess, wait_until
+from tests.support.message_ledger import Balance, Ledger
 from tests.support.senders import invoice_mail, submit
 
 TRACED = "trace=write,writev,sendto,sendmsg,read,recvfrom,recvmsg,fsync,fdatasync,pwrite64,pwritev"
@@ -48,10 +48,10 @@ def last_before(found: list[str], pattern: str, end: int) -> int:
     return max((index for index in range(end) if re.search(pattern, found[index])), default=-1)
 
 
-def test_synced_before_the_250_and_settled_after_the_next_hops(
-    rig: Rig,
-    sink: NextHop,
-    books: Books,
+def test_message_is_synced_before_our_250_and_settled_after_the_next_hops_250(
+    daemon: DaemonProcess,
+    next_hop: NextHopProcess,
+    ledger: Ledger,
     settle: Callable[..., Balance],
     check: Callable[[Balance], None],
     say: Callable[[str], None],
@@ -60,16 +60,16 @@ def test_synced_before_the_250_and_settled_after_the_next_hops(
 ) -> None:
     need("strace")
     trace = tmp_path / "trace"
-    rig.start()
-    rig.strace("-y", "-s", "4000", "-e", TRACED, "-o", str(trace))
+    daemon.start()
+    daemon.strace("-y", "-s", "4000", "-e", TRACED, "-o", str(trace))
     # The first mail opens what is opened once; the second is the one looked at.
-    assert submit(rig.smtp, invoice_mail("P2FIRST"), books)
-    wait_until(lambda: len(rig.events("delivered")) == 1, 30, rig.tail)
-    assert submit(rig.smtp, invoice_mail("P2SECOND"), books)
-    wait_until(lambda: len(rig.events("delivered")) == 2, 30, rig.tail)
-    found = settle(rig, sink, books)
-    queue_id = books.acknowledged["P2SECOND"][0]
-    assert rig.terminate() == 0
+    assert submit(daemon.smtp, invoice_mail("P2FIRST"), ledger)
+    wait_until(lambda: len(daemon.events("delivered")) == 1, 30, daemon.tail)
+    assert submit(daemon.smtp, invoice_mail("P2SECOND"), ledger)
+    wait_until(lambda: len(daemon.events("delivered")) == 2, 30, daemon.tail)
+    found = settle(daemon, next_hop, ledger)
+    queue_id = ledger.acknowledged["P2SECOND"][0]
+    assert daemon.terminate() == 0
 
     seen = calls(trace)
     arrived = first(seen, r"P2SECOND@jefacture")
@@ -100,7 +100,7 @@ def test_synced_before_the_250_and_settled_after_the_next_hops(
     assert not early, early
     say(
         found.line(
-            "P2",
+            "commit order",
             f"octets < fsync < row < fsync < 250 ({octets} … {ours}), 250 < settle ({taken} < {settled[0]})",
         )
     )

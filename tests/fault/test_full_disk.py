@@ -1,4 +1,4 @@
-"""D1: disk full. D2: file size limit. D3: fsync fails. D4: fsync is slow."""
+"""The disk: full, kept full, out of inodes, file size limited; fsync or writes fail; fsync is slow."""
 
 import os
 import resource
@@ -16,8 +16,8 @@ from urllib.request import urlopen
 
 import pytest
 
-from tests.support.message_ledger import Balance, Books
-from tests.support.rig import NextHop, Rig, greeting, wait_until
+from tests.support.daemon_process import DaemonProcess, NextHopProcess, greeting, wait_until
+from tests.support.message_ledger import Balance, Ledger
 from tests.support.senders import Senders, invoice_mail, submit
 
 Settle = Callable[..., Balance]
@@ -43,58 +43,58 @@ def small_disk(tmp_path: Path, need: Need) -> Iterator[Path]:
     subprocess.run(["umount", "-l", str(point)], check=True)
 
 
-def test_disk_full_and_freed(
+def test_full_disk_is_answered_452_and_its_queue_is_delivered(
     small_disk: Path,
-    sink: NextHop,
-    rigs: Callable[..., Rig],
-    books: Books,
+    next_hop: NextHopProcess,
+    daemons: Callable[..., DaemonProcess],
+    ledger: Ledger,
     settle: Settle,
     check: Check,
     say: Say,
 ) -> None:
-    rig = rigs(sink.port, spool=small_disk / "spool" / "spool.db")
-    sink.refuse()
-    rig.start()
+    daemon = daemons(next_hop.port, spool=small_disk / "spool" / "spool.db")
+    next_hop.refuse()
+    daemon.start()
     for number in range(20):
-        assert submit(rig.smtp, invoice_mail(f"D1A{number}", number % 4), books)
+        assert submit(daemon.smtp, invoice_mail(f"D1A{number}", number % 4), ledger)
 
     filler, sent = small_disk / "filler", invoice_mail("D1B")
-    with smtplib.SMTP("127.0.0.1", rig.smtp, timeout=30) as client:
+    with smtplib.SMTP("127.0.0.1", daemon.smtp, timeout=30) as client:
         client.ehlo("plateforme.example")
         assert client.mail("noreply@jefacture.example")[0] == 250
         assert client.rcpt(sent.recipient)[0] == 250
         # At one instant for the daemon: what it lets go of meanwhile would be eaten too.
-        rig.signal_all(signal.SIGSTOP)
+        daemon.signal_all(signal.SIGSTOP)
         fill(filler)
-        rig.signal_all(signal.SIGCONT)
+        daemon.signal_all(signal.SIGCONT)
         full = client.data(sent.raw)[0]
         assert full == 452
         assert client.noop()[0] == 250, "the session must go on"
         sized = client.mail("noreply@jefacture.example", [f"size={len(sent.raw)}"])[0]
         assert sized == 452, "a mail that cannot be kept need not be sent first"
         assert client.noop()[0] == 250, "the session must go on"
-    assert not_ready(rig)
+    assert not_ready(daemon)
     assert not list(small_disk.glob("**/tmp*"))
 
-    assert rig.terminate() == 0
+    assert daemon.terminate() == 0
     fill(filler)
-    rig.start()
-    sink.behave()
-    wait_until(lambda: sink.count() >= 20, 60, lambda: f"queued mail does not leave a full disk:\n{rig.tail()}")
+    daemon.start()
+    next_hop.behave()
+    wait_until(lambda: next_hop.count() >= 20, 60, lambda: f"queued mail does not leave a full disk:\n{daemon.tail()}")
 
     filler.unlink()
     began = time.monotonic()
-    wait_until(lambda: submit(rig.smtp, sent, books), 30, rig.tail)
+    wait_until(lambda: submit(daemon.smtp, sent, ledger), 30, daemon.tail)
     waited = time.monotonic() - began
-    found = settle(rig, sink, books)
+    found = settle(daemon, next_hop, ledger)
     say(
         found.line(
-            "D1",
+            "disk full",
             f"MAIL with SIZE {sized}, DATA {full}; restarted; 20 queued left it full; accepts after {waited:.1f} s",
         )
     )
     check(found)
-    assert rig.terminate() == 0
+    assert daemon.terminate() == 0
 
 
 GREEDY = """
@@ -135,34 +135,36 @@ def greedy(small_disk: Path) -> Iterator[Callable[[], None]]:
         each.wait()
 
 
-def test_a_disk_that_another_keeps_full(
+def test_queue_is_delivered_from_a_disk_that_another_program_keeps_full(
     small_disk: Path,
     greedy: Callable[[], None],
-    sink: NextHop,
-    rigs: Callable[..., Rig],
-    books: Books,
+    next_hop: NextHopProcess,
+    daemons: Callable[..., DaemonProcess],
+    ledger: Ledger,
     settle: Settle,
     check: Check,
     say: Say,
 ) -> None:
     """What is queued leaves, and is recorded as delivered, though every octet let go of is taken at once."""
-    rig = rigs(sink.port, spool=small_disk / "spool" / "spool.db")
-    sink.refuse()
-    rig.start()
+    daemon = daemons(next_hop.port, spool=small_disk / "spool" / "spool.db")
+    next_hop.refuse()
+    daemon.start()
     mails = [invoice_mail(f"D1G{number:03}", number % 4, padding=20_000) for number in range(QUEUED)]
     with ThreadPoolExecutor(6) as platform:
-        assert all(platform.map(lambda sent: submit(rig.smtp, sent, books), mails))
+        assert all(platform.map(lambda sent: submit(daemon.smtp, sent, ledger), mails))
     greedy()
-    sink.behave()
-    wait_until(lambda: sink.count() >= QUEUED, 60, lambda: f"queued mail does not leave a full disk:\n{rig.tail()}")
-    wait_until(lambda: len(rig.events("delivered")) >= QUEUED, 30, lambda: f"not recorded:\n{rig.tail()}")
-    assert not submit(rig.smtp, invoice_mail("D1H"), books), "there is no room for new mail"
-    assert set(books.later) == {452}
-    found = settle(rig, sink, books)
-    say(found.line("D1 kept full", f"{QUEUED} queued left a disk that stays full"))
+    next_hop.behave()
+    wait_until(
+        lambda: next_hop.count() >= QUEUED, 60, lambda: f"queued mail does not leave a full disk:\n{daemon.tail()}"
+    )
+    wait_until(lambda: len(daemon.events("delivered")) >= QUEUED, 30, lambda: f"not recorded:\n{daemon.tail()}")
+    assert not submit(daemon.smtp, invoice_mail("D1H"), ledger), "there is no room for new mail"
+    assert set(ledger.later) == {452}
+    found = settle(daemon, next_hop, ledger)
+    say(found.line("disk kept full", f"{QUEUED} queued left a disk that stays full"))
     check(found)
     assert found.arrivals == QUEUED, "none twice"
-    assert rig.terminate() == 0
+    assert daemon.terminate() == 0
 
 
 def fill(filler: Path) -> None:
@@ -174,44 +176,44 @@ def fill(filler: Path) -> None:
                     os.write(file.fileno(), b"\0" * size)
 
 
-def not_ready(rig: Rig) -> bool:
+def not_ready(daemon: DaemonProcess) -> bool:
     try:
-        with urlopen(f"http://127.0.0.1:{rig.http}/readyz", timeout=10) as answer:
+        with urlopen(f"http://127.0.0.1:{daemon.http}/readyz", timeout=10) as answer:
             return b"octets are free" in answer.read()
     except HTTPError as error:
         return error.code == 503
 
 
-def test_no_inodes_left(
+def test_daemon_serves_without_free_inodes(
     small_disk: Path,
-    sink: NextHop,
-    rigs: Callable[..., Rig],
-    books: Books,
+    next_hop: NextHopProcess,
+    daemons: Callable[..., DaemonProcess],
+    ledger: Ledger,
     settle: Settle,
     check: Check,
     say: Say,
 ) -> None:
     """A running daemon makes no files: it goes on. One that starts says what is wrong, and starts once it can."""
-    rig = rigs(sink.port, spool=small_disk / "spool" / "spool.db")
-    rig.start()
+    daemon = daemons(next_hop.port, spool=small_disk / "spool" / "spool.db")
+    daemon.start()
     made = use_up_inodes(small_disk)
     for number in range(10):
-        assert submit(rig.smtp, invoice_mail(f"D2I{number}", number % 4), books)
-    found = settle(rig, sink, books)
-    assert rig.terminate() == 0
+        assert submit(daemon.smtp, invoice_mail(f"D2I{number}", number % 4), ledger)
+    found = settle(daemon, next_hop, ledger)
+    assert daemon.terminate() == 0
     more = use_up_inodes(small_disk)
-    rig.launch()
-    code = rig.wait_exit()
+    daemon.launch()
+    code = daemon.wait_exit()
     assert code not in (0, -signal.SIGKILL)
-    assert "spool" in rig.tail().splitlines()[-1], rig.tail()
+    assert "spool" in daemon.tail().splitlines()[-1], daemon.tail()
     for each in more:
         each.unlink()
-    rig.start()
-    assert submit(rig.smtp, invoice_mail("D2J"), books)
-    found = settle(rig, sink, books)
-    say(found.line("D2 inodes", f"{len(made)} files took the last inode: served on; a start then: exit {code}"))
+    daemon.start()
+    assert submit(daemon.smtp, invoice_mail("D2J"), ledger)
+    found = settle(daemon, next_hop, ledger)
+    say(found.line("no inodes", f"{len(made)} files took the last inode: served on; a start then: exit {code}"))
     check(found)
-    assert rig.terminate() == 0
+    assert daemon.terminate() == 0
 
 
 def use_up_inodes(disk: Path) -> list[Path]:
@@ -224,92 +226,105 @@ def use_up_inodes(disk: Path) -> list[Path]:
     return made
 
 
-def test_file_size_limit(rig: Rig, sink: NextHop, books: Books, settle: Settle, check: Check, say: Say) -> None:
-    rig.start()
-    assert submit(rig.smtp, invoice_mail("D2A"), books)
-    _, hard = resource.prlimit(rig.pid, resource.RLIMIT_FSIZE)
-    resource.prlimit(rig.pid, resource.RLIMIT_FSIZE, (10_000, hard))
-    assert not submit(rig.smtp, invoice_mail("D2B"), books)
-    assert set(books.later) <= {451, 452}, books.later
-    assert greeting(rig.smtp, 5).startswith(b"220")
-    resource.prlimit(rig.pid, resource.RLIMIT_FSIZE, (hard, hard))
-    wait_until(lambda: submit(rig.smtp, invoice_mail("D2B"), books), 30, rig.tail)
-    found = settle(rig, sink, books)
-    say(found.line("D2", f"answered {sorted(books.later)}, recovered without restart"))
+def test_file_size_limit_is_answered_4xx_and_recovered_from(
+    daemon: DaemonProcess, next_hop: NextHopProcess, ledger: Ledger, settle: Settle, check: Check, say: Say
+) -> None:
+    daemon.start()
+    assert submit(daemon.smtp, invoice_mail("D2A"), ledger)
+    _, hard = resource.prlimit(daemon.pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(daemon.pid, resource.RLIMIT_FSIZE, (10_000, hard))
+    assert not submit(daemon.smtp, invoice_mail("D2B"), ledger)
+    assert set(ledger.later) <= {451, 452}, ledger.later
+    assert greeting(daemon.smtp, 5).startswith(b"220")
+    resource.prlimit(daemon.pid, resource.RLIMIT_FSIZE, (hard, hard))
+    wait_until(lambda: submit(daemon.smtp, invoice_mail("D2B"), ledger), 30, daemon.tail)
+    found = settle(daemon, next_hop, ledger)
+    say(found.line("file size limit", f"answered {sorted(ledger.later)}, recovered without restart"))
     check(found)
-    assert rig.terminate() == 0
+    assert daemon.terminate() == 0
 
 
 @pytest.mark.parametrize("call", ["fsync,fdatasync:error=EIO"])
-def test_fsync_fails(
-    call: str, rig: Rig, sink: NextHop, books: Books, settle: Settle, check: Check, say: Say, need: Need
+def test_failed_fsync_is_not_answered_250_and_ends_the_daemon(
+    call: str,
+    daemon: DaemonProcess,
+    next_hop: NextHopProcess,
+    ledger: Ledger,
+    settle: Settle,
+    check: Check,
+    say: Say,
+    need: Need,
 ) -> None:
     need("strace")
-    rig.start()
-    sink.refuse()
+    daemon.start()
+    next_hop.refuse()
     for number in range(5):
-        assert submit(rig.smtp, invoice_mail(f"D3A{number}"), books)
-    tracer = rig.strace("-o", os.devnull, "-e", "trace=fsync,fdatasync", "-e", f"inject={call}")
-    assert not submit(rig.smtp, invoice_mail("D3B"), books), "answered 250 although the fsync failed"
-    code = rig.wait_exit()
+        assert submit(daemon.smtp, invoice_mail(f"D3A{number}"), ledger)
+    tracer = daemon.strace("-o", os.devnull, "-e", "trace=fsync,fdatasync", "-e", f"inject={call}")
+    assert not submit(daemon.smtp, invoice_mail("D3B"), ledger), "answered 250 although the fsync failed"
+    code = daemon.wait_exit()
     tracer.wait()
-    assert code not in (0, -signal.SIGKILL), f"exit {code}:\n{rig.tail()}"
+    assert code not in (0, -signal.SIGKILL), f"exit {code}:\n{daemon.tail()}"
     # 421 when the queue manager met the fault first, and the door was closing already.
-    assert set(books.later) <= {451, 421}, books.later
-    sink.behave()
-    rig.start()
-    assert submit(rig.smtp, invoice_mail("D3B"), books)
-    found = settle(rig, sink, books)
-    say(found.line("D3", f"answered {sorted(books.later) or 'nothing'}, exit {code}"))
+    assert set(ledger.later) <= {451, 421}, ledger.later
+    next_hop.behave()
+    daemon.start()
+    assert submit(daemon.smtp, invoice_mail("D3B"), ledger)
+    found = settle(daemon, next_hop, ledger)
+    say(found.line("fsync fails", f"answered {sorted(ledger.later) or 'nothing'}, exit {code}"))
     check(found)
-    assert rig.terminate() == 0
+    assert daemon.terminate() == 0
 
 
-def test_writes_fail(rig: Rig, sink: NextHop, books: Books, settle: Settle, check: Check, say: Say, need: Need) -> None:
+def test_failed_writes_are_not_answered_250_and_recovered_from(
+    daemon: DaemonProcess, next_hop: NextHopProcess, ledger: Ledger, settle: Settle, check: Check, say: Say, need: Need
+) -> None:
     """A write that fails promises nothing and is rolled back: 452, and on with it when the disk is well again."""
     need("strace")
-    rig.start()
-    sink.refuse()
+    daemon.start()
+    next_hop.refuse()
     for number in range(5):
-        assert submit(rig.smtp, invoice_mail(f"D4W{number}", number % 4), books)
-    tracer = rig.strace("-o", os.devnull, "-e", "trace=pwrite64", "-e", "inject=pwrite64:error=EIO")
+        assert submit(daemon.smtp, invoice_mail(f"D4W{number}", number % 4), ledger)
+    tracer = daemon.strace("-o", os.devnull, "-e", "trace=pwrite64", "-e", "inject=pwrite64:error=EIO")
     for number in range(5):
-        assert not submit(rig.smtp, invoice_mail(f"D4X{number}", number % 4), books), "answered 250, but not written"
-    assert greeting(rig.smtp, 5).startswith(b"220")
+        assert not submit(daemon.smtp, invoice_mail(f"D4X{number}", number % 4), ledger), (
+            "answered 250, but not written"
+        )
+    assert greeting(daemon.smtp, 5).startswith(b"220")
     tracer.terminate()
     tracer.wait()
-    sink.behave()
+    next_hop.behave()
     for number in range(5):
         sent = invoice_mail(f"D4X{number}", number % 4)
-        wait_until(lambda sent=sent: submit(rig.smtp, sent, books), 30, rig.tail)
-    found = settle(rig, sink, books)
-    say(found.line("D4 EIO", f"answered {sorted(books.later)}, recovered without restart"))
+        wait_until(lambda sent=sent: submit(daemon.smtp, sent, ledger), 30, daemon.tail)
+    found = settle(daemon, next_hop, ledger)
+    say(found.line("writes fail (EIO)", f"answered {sorted(ledger.later)}, recovered without restart"))
     check(found)
-    assert set(books.later) <= {451, 452}, books.later
+    assert set(ledger.later) <= {451, 452}, ledger.later
     assert found.arrivals == 10
-    assert rig.terminate() == 0
+    assert daemon.terminate() == 0
 
 
-def test_slow_fsync_holds_up_nobody(
-    rig: Rig, sink: NextHop, books: Books, settle: Settle, check: Check, say: Say, need: Need
+def test_slow_fsync_delays_no_greeting(
+    daemon: DaemonProcess, next_hop: NextHopProcess, ledger: Ledger, settle: Settle, check: Check, say: Say, need: Need
 ) -> None:
     need("strace")
-    rig.start()
-    senders = Senders(rig.smtp, books, threads=3)
-    wait_until(lambda: sink.count() > 3, 30, rig.tail)
-    tracer = rig.strace(
+    daemon.start()
+    senders = Senders(daemon.smtp, ledger, threads=3)
+    wait_until(lambda: next_hop.count() > 3, 30, daemon.tail)
+    tracer = daemon.strace(
         "-o", os.devnull, "-e", "trace=fsync,fdatasync", "-e", "inject=fsync,fdatasync:delay_enter=2000000"
     )
     worst = 0.0
     for _ in range(10):
         began = time.monotonic()
-        assert greeting(rig.smtp, 10).startswith(b"220")
+        assert greeting(daemon.smtp, 10).startswith(b"220")
         worst = max(worst, time.monotonic() - began)
     tracer.terminate()
     tracer.wait()
     senders.stop()
-    found = settle(rig, sink, books)
-    say(found.line("D4", f"fsync of 2 s: greeted after {worst:.2f} s at worst"))
+    found = settle(daemon, next_hop, ledger)
+    say(found.line("slow fsync", f"fsync of 2 s: greeted after {worst:.2f} s at worst"))
     check(found)
     assert worst < 1.9, "a slow disk must not hold up the event loop"
-    assert rig.terminate() == 0
+    assert daemon.terminate() == 0

@@ -1,4 +1,4 @@
-"""N1: the next hop fails at each stage. N2: it is down for days. N3: its name cannot be looked up, or moves."""
+"""The next hop: fails at each stage, hangs, is down for days, cannot be resolved, or moves."""
 
 import threading
 import time
@@ -11,11 +11,11 @@ import pytest
 
 from relay.lifecycle import JITTER, backoff, minimum_attempts
 from relay.model import Retry
+from tests.support.daemon_process import CONNECTIONS, DaemonProcess, NextHopProcess, firm_yaml, wait_until
 from tests.support.dns_server import SILENT, Zone
 from tests.support.faketime import faketime
-from tests.support.message_ledger import Balance, Books
+from tests.support.message_ledger import Balance, Ledger
 from tests.support.next_hops import Stage
-from tests.support.rig import CONNECTIONS, NextHop, Rig, firm_yaml, wait_until
 from tests.support.senders import Senders, invoice_mail, submit
 
 Settle = Callable[..., Balance]
@@ -68,14 +68,16 @@ def stage() -> Iterator[Stage]:
         yield stage
 
 
-def outcomes(rig: Rig, queue_id: str) -> list[str]:
+def outcomes(daemon: DaemonProcess, queue_id: str) -> list[str]:
     """What became of each attempt, oldest first."""
-    return [str(each["event"]) for each in rig.events() if each.get("queue_id") == queue_id and each["event"] in OVER]
+    return [
+        str(each["event"]) for each in daemon.events() if each.get("queue_id") == queue_id and each["event"] in OVER
+    ]
 
 
-def own_smarthosts(rig: Rig, ports: dict[str, int]) -> None:
+def own_smarthosts(daemon: DaemonProcess, ports: dict[str, int]) -> None:
     """Rewrite the configuration: smarthosts by name, and for client N the one called hopN, if there is."""
-    relay = rig.config / "relay.yaml"
+    relay = daemon.config / "relay.yaml"
     lines = relay.read_text().splitlines(keepends=True)
     at = lines.index("smarthosts:\n") + 1
     own = [
@@ -87,52 +89,59 @@ def own_smarthosts(rig: Rig, ports: dict[str, int]) -> None:
     for name in ports:
         address = f"recipients: [client{name.removeprefix('hop')}@"
         firm = firm.replace(address, f"smarthost: {name}, {address}")
-    rig.write_firm(firm)
+    daemon.write_firm(firm)
 
 
-def test_each_fault_of_a_next_hop(
-    rigs: Callable[..., Rig],
-    sink: NextHop,
+def test_fault_at_each_stage_of_a_next_hop_has_the_outcome_of_the_table(
+    daemons: Callable[..., DaemonProcess],
+    next_hop: NextHopProcess,
     stage: Stage,
-    books: Books,
+    ledger: Ledger,
     settle: Settle,
     check: Check,
     say: Say,
 ) -> None:
     """What is temporary is tried again and arrives, what is final is reported, and the others are not delayed."""
-    hops = {number: stage.hop(sink.journal) for number in FAULTS}
-    ports = {"default": sink.port} | {f"hop{number}": hop.address[1] for number, hop in hops.items()}
-    rig = rigs(sink.port)
-    own_smarthosts(rig, ports)
-    rig.start()
+    hops = {number: stage.hop(next_hop.journal) for number in FAULTS}
+    ports = {"default": next_hop.port} | {f"hop{number}": hop.address[1] for number, hop in hops.items()}
+    daemon = daemons(next_hop.port)
+    own_smarthosts(daemon, ports)
+    daemon.start()
     wrong: list[str] = []
 
     def play(number: int) -> None:
         for index, (where, what, expected) in enumerate(FAULTS[number]):
             token = f"N1C{number}X{index:02d}"
             hops[number].does(**{where: what})
-            assert submit(rig.smtp, invoice_mail(token, number), books)
-            queue_id = books.acknowledged[token][0]
-            wait_until(lambda queue_id=queue_id: bool(outcomes(rig, queue_id)), 30, f"{where} {what}: no outcome")
-            first = outcomes(rig, queue_id)[0]
+            assert submit(daemon.smtp, invoice_mail(token, number), ledger)
+            queue_id = ledger.acknowledged[token][0]
+            wait_until(lambda queue_id=queue_id: bool(outcomes(daemon, queue_id)), 30, f"{where} {what}: no outcome")
+            first = outcomes(daemon, queue_id)[0]
             hops[number].behaves()
             if first not in expected.split(" or "):
                 wrong.append(f"{where} {what}: {first}, not {expected}")
             if first == "failed":
-                del books.acknowledged[token]
+                del ledger.acknowledged[token]
                 continue
-            wait_until(lambda queue_id=queue_id: "delivered" in outcomes(rig, queue_id), 30, f"{where} {what}: stuck")
+            wait_until(
+                lambda queue_id=queue_id: "delivered" in outcomes(daemon, queue_id), 30, f"{where} {what}: stuck"
+            )
 
     threads = [Collected(play, number) for number in FAULTS]
-    others = Senders(rig.smtp, books, threads=1, prefix="N1OTHER", make=lambda token, _: invoice_mail(token, 0))
+    others = Senders(daemon.smtp, ledger, threads=1, prefix="N1OTHER", make=lambda token, _: invoice_mail(token, 0))
     for thread in threads:
         thread.end()
     others.stop()
     assert wrong == []
-    found = settle(rig, sink, books)
-    say(found.line("N1", f"{sum(map(len, FAULTS.values()))} faults, each with the outcome of the table"))
+    found = settle(daemon, next_hop, ledger)
+    say(
+        found.line(
+            "next hop fails at each stage",
+            f"{sum(map(len, FAULTS.values()))} faults, each with the outcome of the table",
+        )
+    )
     check(found)
-    assert rig.terminate() == 0
+    assert daemon.terminate() == 0
 
 
 class Collected(threading.Thread):
@@ -156,53 +165,61 @@ class Collected(threading.Thread):
             raise self._error
 
 
-def test_one_that_hangs_delays_nobody_else(
-    rigs: Callable[..., Rig], sink: NextHop, stage: Stage, books: Books, settle: Settle, check: Check, say: Say
+def test_next_hop_that_hangs_delays_no_other(
+    daemons: Callable[..., DaemonProcess],
+    next_hop: NextHopProcess,
+    stage: Stage,
+    ledger: Ledger,
+    settle: Settle,
+    check: Check,
+    say: Say,
 ) -> None:
-    hop = stage.hop(sink.journal)
-    rig = rigs(sink.port)
-    own_smarthosts(rig, {"default": sink.port, "hop1": hop.address[1]})
-    rig.start()
+    hop = stage.hop(next_hop.journal)
+    daemon = daemons(next_hop.port)
+    own_smarthosts(daemon, {"default": next_hop.port, "hop1": hop.address[1]})
+    daemon.start()
     hop.does(body="hang")
     for number in range(CONNECTIONS + 2):
-        assert submit(rig.smtp, invoice_mail(f"N1HANG{number}", 1), books)
-    wait_until(lambda: hop.sink.noted == CONNECTIONS, 30, rig.tail)
+        assert submit(daemon.smtp, invoice_mail(f"N1HANG{number}", 1), ledger)
+    wait_until(lambda: hop.next_hop.noted == CONNECTIONS, 30, daemon.tail)
     for number in range(10):
-        assert submit(rig.smtp, invoice_mail(f"N1QUICK{number}", 0), books)
-    wait_until(lambda: len(rig.events("delivered")) == 10, 30, lambda: f"held up by another:\n{rig.tail()}")
-    assert not rig.events("outcome_unknown"), "the first are still under way"
+        assert submit(daemon.smtp, invoice_mail(f"N1QUICK{number}", 0), ledger)
+    wait_until(lambda: len(daemon.events("delivered")) == 10, 30, lambda: f"held up by another:\n{daemon.tail()}")
+    assert not daemon.events("outcome_unknown"), "the first are still under way"
     hop.behaves()
-    found = settle(rig, sink, books)
-    say(found.line("N1 hang", f"{CONNECTIONS} hang after the dot, 10 to another next hop delivered meanwhile"))
+    found = settle(daemon, next_hop, ledger)
+    say(found.line("next hop hangs", f"{CONNECTIONS} hang after the dot, 10 to another next hop delivered meanwhile"))
     check(found)
     assert found.dup_unheard == CONNECTIONS
-    assert rig.terminate() == 0
+    assert daemon.terminate() == 0
 
 
 RETRY = Retry(first=4 * 3600, factor=3.0, ceiling=24 * 3600, warn_after=4 * 3600, give_up=5 * 86400)
 
 
-def test_down_for_days(rigs: Callable[..., Rig], sink: NextHop, say: Say, books: Books, tmp_path: Path) -> None:
+def test_next_hop_down_for_days_is_given_up_after_the_scheduled_attempts(
+    daemons: Callable[..., DaemonProcess], next_hop: NextHopProcess, say: Say, ledger: Ledger, tmp_path: Path
+) -> None:
     """The attempts keep the schedule; one warning, one report, and that not before both time and attempts are over."""
     clock = tmp_path / "clock"
     clock.write_text("+0")
-    rig = rigs(
-        sink.port,
+    daemon = daemons(
+        next_hop.port,
         environment=faketime(clock),
         replace={"first: 1s, ceiling: 2s": "first: 4h, factor: 3, ceiling: 24h, warn_after: 4h, give_up: 5d"},
     )
-    sink.refuse()
-    rig.start()
-    assert submit(rig.smtp, invoice_mail("N2"), books)
-    queue_id = books.acknowledged["N2"][0]
+    next_hop.refuse()
+    daemon.start()
+    assert submit(daemon.smtp, invoice_mail("N2"), ledger)
+    queue_id = ledger.acknowledged["N2"][0]
 
     def ended() -> list[dict[str, Any]]:
-        return [each for each in rig.events() if each.get("queue_id") == queue_id and each["event"] in OVER]
+        return [each for each in daemon.events() if each.get("queue_id") == queue_id and each["event"] in OVER]
 
     arrived = time.time()
     while True:
         made = len(ended())
-        wait_until(lambda made=made: len(ended()) > made, 30, rig.tail)
+        wait_until(lambda made=made: len(ended()) > made, 30, daemon.tail)
         last = ended()[-1]
         if last["event"] == "failed":
             break
@@ -214,22 +231,25 @@ def test_down_for_days(rigs: Callable[..., Rig], sink: NextHop, say: Say, books:
     assert age > RETRY.give_up
     assert attempts >= minimum_attempts(RETRY)
     assert stamp(ended()[-2]) - arrived <= RETRY.give_up, "given up at the first attempt after it"
-    told = [each for each in rig.command("queue", "list", "--all") if each["recipient"] == "noreply@jefacture.example"]
+    told = [
+        each for each in daemon.command("queue", "list", "--all") if each["recipient"] == "noreply@jefacture.example"
+    ]
     say(
-        f"N2: {attempts} attempts in {age / 3600:.0f} h, as scheduled, then given up; {len(told)} reports to the sender"
+        f"next hop down for days: {attempts} attempts in {age / 3600:.0f} h, as scheduled, then given up;"
+        f" {len(told)} reports to the sender"
     )
     assert len(told) == 2, "one of the delay, one of the end"
-    assert rig.terminate() == 0
+    assert daemon.terminate() == 0
 
 
 NAME = "hop.n3.example"
 
 
-def test_the_name_of_the_next_hop(
-    rigs: Callable[..., Rig],
-    sink: NextHop,
+def test_unresolvable_name_of_the_next_hop_defers_and_a_moved_one_is_found(
+    daemons: Callable[..., DaemonProcess],
+    next_hop: NextHopProcess,
     stage: Stage,
-    books: Books,
+    ledger: Ledger,
     settle: Settle,
     check: Check,
     say: Say,
@@ -242,9 +262,9 @@ def test_the_name_of_the_next_hop(
     resolver = tmp_path / "resolv.conf"
     resolver.write_text(f"nameserver {server}\noptions timeout:1 attempts:1\n")
     names = stage.names({}, (server, 53))
-    first = stage.hop(sink.journal)
-    rig = rigs(first.address[1], replace={"host: 127.0.0.1": f"host: {NAME}"})
-    rig.start(("unshare", "-m", "sh", "-c", f'mount --bind {resolver} /etc/resolv.conf && exec "$@"', "sh"))
+    first = stage.hop(next_hop.journal)
+    daemon = daemons(first.address[1], replace={"host: 127.0.0.1": f"host: {NAME}"})
+    daemon.start(("unshare", "-m", "sh", "-c", f'mount --bind {resolver} /etc/resolv.conf && exec "$@"', "sh"))
     zones: dict[str, Zone] = {
         "SERVFAIL": dict.fromkeys((f"{NAME} A", f"{NAME} AAAA"), "SERVFAIL"),
         "NXDOMAIN": {},
@@ -253,25 +273,30 @@ def test_the_name_of_the_next_hop(
     }
     for name, zone in zones.items():
         names.zone = zone
-        token = f"N3{len(books.sent)}"
-        assert submit(rig.smtp, invoice_mail(token), books)
-        queue_id = books.acknowledged[token][0]
-        wait_until(lambda queue_id=queue_id: bool(outcomes(rig, queue_id)), 30, f"{name}: no outcome")
-        assert outcomes(rig, queue_id)[0] == "deferred", name
-        assert {each["stage"] for each in rig.events("deferred") if each["queue_id"] == queue_id} == {"dns"}
+        token = f"N3{len(ledger.sent)}"
+        assert submit(daemon.smtp, invoice_mail(token), ledger)
+        queue_id = ledger.acknowledged[token][0]
+        wait_until(lambda queue_id=queue_id: bool(outcomes(daemon, queue_id)), 30, f"{name}: no outcome")
+        assert outcomes(daemon, queue_id)[0] == "deferred", name
+        assert {each["stage"] for each in daemon.events("deferred") if each["queue_id"] == queue_id} == {"dns"}
     names.zone = {f"{NAME} A": ["127.0.0.1"]}
-    wait_until(lambda: first.sink.noted == len(zones), 30, rig.tail)
-    second = stage.hop(sink.journal, ("127.0.0.2", first.address[1]))
+    wait_until(lambda: first.next_hop.noted == len(zones), 30, daemon.tail)
+    second = stage.hop(next_hop.journal, ("127.0.0.2", first.address[1]))
     first.down()
     names.zone = {f"{NAME} A": ["127.0.0.2"]}
     for number in range(5):
-        assert submit(rig.smtp, invoice_mail(f"N3MOVED{number}"), books)
-    found = settle(rig, sink, books)
-    say(found.line("N3", f"{', '.join(zones)}: deferred; {second.sink.noted} mails after the name had moved"))
+        assert submit(daemon.smtp, invoice_mail(f"N3MOVED{number}"), ledger)
+    found = settle(daemon, next_hop, ledger)
+    say(
+        found.line(
+            "next hop cannot be resolved",
+            f"{', '.join(zones)}: deferred; {second.next_hop.noted} mails after the name had moved",
+        )
+    )
     check(found)
-    assert second.sink.noted == 5
-    assert not rig.events("failed")
-    assert rig.terminate() == 0
+    assert second.next_hop.noted == 5
+    assert not daemon.events("failed")
+    assert daemon.terminate() == 0
 
 
 def stamp(event: dict[str, Any]) -> float:

@@ -1,4 +1,4 @@
-"""P1: power cuts. The image of the disk as it is at one instant, its journal replayed, is what a cut leaves."""
+"""Power cuts. The image of the disk as it is at one instant, its journal replayed, is what a cut leaves."""
 
 import random
 import signal
@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.message_ledger import Balance, Books, Kill
-from tests.support.rig import NextHop, Rig, wait_until
+from tests.support.daemon_process import DaemonProcess, NextHopProcess, wait_until
+from tests.support.message_ledger import Balance, Kill, Ledger
 from tests.support.senders import Senders, invoice_mail
 
 SIZES = (0, 100_000, 1_000_000)
@@ -63,39 +63,43 @@ def disk(tmp_path: Path, cuts: int, need: Callable[..., None]) -> Iterator[Disk]
     made.umount()
 
 
-def test_power_cuts(
+def test_power_cut_loses_nothing(
     cuts: int,
     disk: Disk,
-    sink: NextHop,
-    rigs: Callable[..., Rig],
-    books: Books,
+    next_hop: NextHopProcess,
+    daemons: Callable[..., DaemonProcess],
+    ledger: Ledger,
     settle: Callable[..., Balance],
     check: Callable[[Balance], None],
     say: Callable[[str], None],
 ) -> None:
     chance = random.Random(cuts)
-    rig = rigs(sink.port, spool=disk.point / "spool" / "spool.db")
-    rig.start()
+    daemon = daemons(next_hop.port, spool=disk.point / "spool" / "spool.db")
+    daemon.start()
     senders = Senders(
-        rig.smtp,
-        books,
+        daemon.smtp,
+        ledger,
         make=lambda token, number: invoice_mail(token, number % 4, padding=SIZES[number % len(SIZES)]),
         pause=0.02,
     )
     killed: list[Kill] = []
     for _ in range(cuts):
-        before = sink.count()
-        wait_until(lambda before=before: sink.count() > before + 3, 60, rig.tail)
+        before = next_hop.count()
+        wait_until(lambda before=before: next_hop.count() > before + 3, 60, daemon.tail)
         time.sleep(chance.random())
-        rig.signal_all(signal.SIGSTOP)
+        daemon.signal_all(signal.SIGSTOP)
         stopped = time.time()
         disk.copy()
-        killed.append(Kill(stopped, rig.kill().until))
+        killed.append(Kill(stopped, daemon.kill().until))
         disk.swap()
-        rig.start()
+        daemon.start()
     senders.stop()
-    found = settle(rig, sink, books, killed)
-    say(found.line("P1", f"{cuts} power cuts, mails of {', '.join(str(9000 + each) for each in SIZES)} octets"))
+    found = settle(daemon, next_hop, ledger, killed)
+    say(
+        found.line(
+            "power cut", f"{cuts} power cuts, messages of {', '.join(str(9000 + each) for each in SIZES)} octets"
+        )
+    )
     check(found)
-    assert not rig.events("message_corrupt"), "a power cut must need no repair"
-    assert rig.terminate() == 0
+    assert not daemon.events("message_corrupt"), "a power cut must need no repair"
+    assert daemon.terminate() == 0

@@ -1,40 +1,45 @@
-"""L2: the daemon runs out of file descriptors."""
+"""The daemon runs out of file descriptors."""
 
 import resource
 import socket
 from collections.abc import Callable
 from contextlib import suppress
 
-from tests.support.message_ledger import Balance, Books
-from tests.support.rig import NextHop, Rig, greeting, wait_until
+from tests.support.daemon_process import DaemonProcess, NextHopProcess, greeting, wait_until
+from tests.support.message_ledger import Balance, Ledger
 from tests.support.senders import Senders, invoice_mail, submit
 
 
-def test_out_of_descriptors(
-    rig: Rig,
-    sink: NextHop,
-    books: Books,
+def test_daemon_out_of_descriptors_serves_again_after(
+    daemon: DaemonProcess,
+    next_hop: NextHopProcess,
+    ledger: Ledger,
     settle: Callable[..., Balance],
     check: Callable[[Balance], None],
     say: Callable[[str], None],
 ) -> None:
-    rig.start()
-    senders = Senders(rig.smtp, books, threads=2)
-    wait_until(lambda: sink.count() > 5, 30, rig.tail)
-    soft, hard = resource.prlimit(rig.pid, resource.RLIMIT_NOFILE)
-    resource.prlimit(rig.pid, resource.RLIMIT_NOFILE, (24, hard))
+    daemon.start()
+    senders = Senders(daemon.smtp, ledger, threads=2)
+    wait_until(lambda: next_hop.count() > 5, 30, daemon.tail)
+    soft, hard = resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE, (24, hard))
     crowd = []
     for _ in range(60):
         with suppress(OSError):
-            crowd.append(socket.create_connection(("127.0.0.1", rig.smtp), 2))
-    answered = sum(greeting(rig.smtp, 0.2).startswith(b"220") for _ in range(3))
+            crowd.append(socket.create_connection(("127.0.0.1", daemon.smtp), 2))
+    answered = sum(greeting(daemon.smtp, 0.2).startswith(b"220") for _ in range(3))
     for each in crowd:
         each.close()
-    wait_until(lambda: greeting(rig.smtp, 2).startswith(b"220"), 30, rig.tail)
-    assert submit(rig.smtp, invoice_mail("L2NOW"), books) or submit(rig.smtp, invoice_mail("L2NOW"), books)
-    resource.prlimit(rig.pid, resource.RLIMIT_NOFILE, (soft, hard))
+    wait_until(lambda: greeting(daemon.smtp, 2).startswith(b"220"), 30, daemon.tail)
+    assert submit(daemon.smtp, invoice_mail("L2NOW"), ledger) or submit(daemon.smtp, invoice_mail("L2NOW"), ledger)
+    resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE, (soft, hard))
     senders.stop()
-    found = settle(rig, sink, books)
-    say(found.line("L2", f"24 descriptors and 60 connections: {answered} of 3 greeted meanwhile, served again after"))
+    found = settle(daemon, next_hop, ledger)
+    say(
+        found.line(
+            "out of file descriptors",
+            f"24 descriptors and 60 connections: {answered} of 3 greeted meanwhile, served again after",
+        )
+    )
     check(found)
-    assert rig.terminate() == 0
+    assert daemon.terminate() == 0

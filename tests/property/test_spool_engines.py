@@ -25,7 +25,7 @@ from relay.replies import Deferred, Delivered, Failed, OutcomeUnknown, Reply, St
 from relay.spool.open import open_spool
 from relay.spool.port import Query, Record, Reservation, RetentionWindows, Spool
 from tests.support.memory_spool import MemorySpool
-from tests.support.spooled import facturx, mail, plan
+from tests.support.spool_messages import facturx, mail, plan
 
 WINDOWS = RetentionWindows(resubmission=5000.0, documents=20000.0)
 BUSY = Reply(451, "4.3.0", "busy")

@@ -17,7 +17,7 @@ from relay.reasons import Reason
 from relay.replies import Delivered, Reply
 from relay.spool.open import open_spool
 from relay.spool.port import Query, Spool
-from tests.support.spooled import mail, overwrite
+from tests.support.spool_messages import mail, overwrite
 
 DONE = Delivered(Reply(250, "2.0.0", "ok"))
 

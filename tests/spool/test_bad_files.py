@@ -16,7 +16,7 @@ from relay.reasons import Reason
 from relay.spool.open import open_spool
 from relay.spool.port import Query, SpoolBusy, SpoolError
 from relay.spool.sqlite import directory
-from tests.support.spooled import mail
+from tests.support.spool_messages import mail
 
 SERVES = "opens, both messages are there"
 NEW = "opens empty, what was there is kept and told"

@@ -14,7 +14,7 @@ from relay.spool.sqlite import checkpoint, segments
 from relay.spool.sqlite.checkpoint import JOBS_PER_CHECKPOINT, Checkpointer
 from relay.spool.sqlite.database import connect
 from relay.spool.sqlite.engine import SqliteSpool
-from tests.support.spooled import mail
+from tests.support.spool_messages import mail
 
 SECONDS = 20
 

@@ -12,7 +12,7 @@ from relay.reasons import Reason, copy_of, describe
 from relay.replies import Deferred, Delivered, Failed, Reply, Stage
 from relay.spool.port import Query, Reservation, Spool, SpoolError
 from tests.spool.conftest import Clock
-from tests.support.spooled import CLIENT, facturx, mail, plan
+from tests.support.spool_messages import CLIENT, facturx, mail, plan
 
 OK = Reply(250, "2.0.0", "taken")
 NO = Reply(550, "5.1.1", "no such user")

@@ -18,7 +18,7 @@ from relay.spool.open import open_spool
 from relay.spool.port import Query, Reservation, SpoolError, Stored
 from relay.spool.sqlite import rows
 from relay.spool.sqlite.engine import SqliteSpool
-from tests.support.spooled import facturx, mail, plan
+from tests.support.spool_messages import facturx, mail, plan
 
 NOW = 2_000_000.0
 ROOM = Reservation(60, {"agiris": 99})

@@ -16,7 +16,7 @@ from relay.spool.sqlite import database, directory
 from relay.spool.sqlite.backup import restore
 from relay.spool.sqlite.engine import SqliteSpool
 from relay.spool.sqlite.integrity import salvage
-from tests.support.spooled import mail
+from tests.support.spool_messages import mail
 
 EVENTS_OF_SCHEMA_4 = {
     "accepted": "accepted",

@@ -16,7 +16,7 @@ from relay.model import Delivery, Disposition, Message, OperatorAction, Retry, S
 from relay.reasons import Reason
 from relay.replies import Deferred, Delivered, Reply, Stage
 from relay.spool.open import open_spool
-from tests.support.spooled import facturx, mail, plan
+from tests.support.spool_messages import facturx, mail, plan
 
 BUSY = Deferred(Reply(451, "4.3.0", "busy\x1b[31m"), Stage.DATA)
 

@@ -12,7 +12,7 @@ import pytest
 from relay.spool.open import open_spool
 from relay.spool.sqlite import directory, disk_space, segments
 from relay.spool.sqlite.engine import SqliteSpool
-from tests.support.spooled import mail
+from tests.support.spool_messages import mail
 
 
 @pytest.fixture

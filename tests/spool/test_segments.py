@@ -26,7 +26,7 @@ from relay.spool.sqlite.directory import Lock
 from relay.spool.sqlite.engine import SqliteSpool
 from relay.spool.sqlite.integrity import verify
 from relay.spool.sqlite.segments import Segments, folder_of
-from tests.support.spooled import mail, octets_at, overwrite
+from tests.support.spool_messages import mail, octets_at, overwrite
 
 DONE = Delivered(Reply(250, "2.0.0", "ok"))
 LATER = 10**10

@@ -27,7 +27,7 @@ from relay.spool.port import Query, SpoolBroken, SpoolBusy, SpoolDamaged, SpoolE
 from relay.spool.sqlite import database, directory, disk_space, transactions, writer
 from relay.spool.sqlite.engine import SqliteSpool
 from relay.spool.sqlite.segments import folder_of
-from tests.support.spooled import facturx, mail, overwrite, plan
+from tests.support.spool_messages import facturx, mail, overwrite, plan
 
 DONE = Delivered(Reply(250, "2.0.0", "ok"))
 
@@ -154,7 +154,7 @@ CHILD = """
 import asyncio, secrets, sys, time
 sys.path.insert(0, {root!r})
 from relay.spool.open import open_spool
-from tests.support.spooled import mail
+from tests.support.spool_messages import mail
 async def main():
     spool = open_spool("sqlite://{path}")
     async def one():

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 
-TOLD = {("exploitation@cabinet.example",), ("noreply@jefacture.example",)}
+NOTIFIED = {("exploitation@cabinet.example",), ("noreply@jefacture.example",)}
 """The operator and the platform: the relay's own reports to them, from the null sender, are none of its messages."""
 
 WINDOW = 3.0
@@ -65,7 +65,7 @@ class Arrival:
 
 
 @dataclass
-class Books:
+class Ledger:
     """The senders' side; `acknowledged`: token -> (queue id, time of the 250)."""
 
     sent: dict[str, Sent] = field(default_factory=dict)
@@ -78,7 +78,7 @@ class Books:
 
 @dataclass(frozen=True)
 class Balance:
-    """What the books say. `notes`: one line for each thing that is not right."""
+    """What the ledger says. `notes`: one line for each thing that is not right."""
 
     mails: int
     submissions: int
@@ -111,7 +111,7 @@ class Balance:
 
 
 def read_journal(path: Path) -> list[Arrival]:
-    """What the sink (tests/support/sink.py) noted; a last line cut off by a kill of the sink is left out."""
+    """What the recording next hop noted; a last line cut off by a kill of it is left out."""
     arrivals = []
     for line in path.read_bytes().splitlines() if path.exists() else ():
         try:
@@ -130,18 +130,18 @@ def token_of(content: bytes) -> str:
 
 
 def balance(
-    books: Books, arrivals: Iterable[Arrival], kills: Sequence[Kill] = (), held: Mapping[str, str] | None = None
+    ledger: Ledger, arrivals: Iterable[Arrival], kills: Sequence[Kill] = (), held: Mapping[str, str] | None = None
 ) -> Balance:
-    """Close the books. kills: when the relay was killed. held: queue id -> reason of what an operator must decide."""
-    notes: list[str] = [f"5yz: {text}" for text in books.refused]
+    """Close the ledger. kills: when the relay was killed. held: queue id -> reason of what an operator must decide."""
+    notes: list[str] = [f"5yz: {text}" for text in ledger.refused]
     by_token: dict[str, list[Arrival]] = defaultdict(list)
     total = wrong = damaged = 0
     for arrival in arrivals:
-        if arrival.recipients in TOLD and not arrival.sender:
+        if arrival.recipients in NOTIFIED and not arrival.sender:
             continue
         total += 1
         token = token_of(arrival.content)
-        sent = books.sent.get(token)
+        sent = ledger.sent.get(token)
         if sent is None:
             damaged += 1
             notes.append(f"damaged: an arrival without known token, {arrival.content[:200]!r}")
@@ -153,20 +153,20 @@ def balance(
         if arrival.recipients not in {(each,) for each in (sent.to, *sent.also)} or "bounces" not in arrival.sender:
             wrong += 1
             notes.append(f"wrong: {token} to {arrival.recipients} from {arrival.sender}, must be {sent.to}")
-    lost = [token for token in books.acknowledged if not any(_taken(each) for each in by_token[token])]
+    lost = [token for token in ledger.acknowledged if not any(_kept_by_next_hop(each) for each in by_token[token])]
     for token in lost:
-        queue_id = books.acknowledged[token][0]
+        queue_id = ledger.acknowledged[token][0]
         notes.append(f"lost: {token} {queue_id} {(held or {}).get(queue_id, '')}")
-    other, unheard, window, longest = _twice(by_token, kills, notes)
+    other, unheard, window, longest = _duplicates(by_token, kills, notes)
     worst = max(window.values(), default=0)
     return Balance(
-        len(books.acknowledged),
-        books.submissions,
+        len(ledger.acknowledged),
+        ledger.submissions,
         total,
         len(lost),
         wrong,
         other,
-        len(books.refused),
+        len(ledger.refused),
         damaged,
         sum(window.values()),
         unheard,
@@ -177,12 +177,12 @@ def balance(
     )
 
 
-def _taken(arrival: Arrival) -> bool:
+def _kept_by_next_hop(arrival: Arrival) -> bool:
     """The next hop has the message: it kept it, whether or not it said so."""
     return arrival.answered in (0, 250)
 
 
-def _twice(
+def _duplicates(
     by_token: Mapping[str, list[Arrival]], kills: Sequence[Kill], notes: list[str]
 ) -> tuple[int, int, Counter[Kill], float]:
     """Arrivals after the first that the next hop kept: without excuse, after an answer not heard, by kill.
@@ -193,7 +193,7 @@ def _twice(
     longest = 0.0
     window: Counter[Kill] = Counter()
     for token, arrivals in by_token.items():
-        kept = sorted((each for each in arrivals if _taken(each)), key=lambda each: each.at)
+        kept = sorted((each for each in arrivals if _kept_by_next_hop(each)), key=lambda each: each.at)
         for before, after in pairwise(kept):
             kill = next((each for each in kills if _excuses(each, before.at, after.at)), None)
             if before.answered != 250:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from tests.support.dns_server import Names, Zone
-from tests.support.sink import Sink
+from tests.support.recording_next_hop import RecordingNextHop
 
 T = TypeVar("T")
 
@@ -48,46 +48,46 @@ class Stage:
 
 
 class Hop:
-    """A sink of its own at one address."""
+    """A next hop of its own at one address."""
 
     def __init__(self, stage: Stage, journal: Path, address: tuple[str, int]) -> None:
         self._stage = stage
-        self.sink = stage.run(_made(journal))
+        self.next_hop = stage.run(_made(journal))
         self.address = address
         self.up()
 
     def up(self) -> None:
         """Listen, at the same address as before."""
-        self._server = self._stage.run(asyncio.start_server(self.sink.serve, *self.address, limit=1 << 26))
+        self._server = self._stage.run(asyncio.start_server(self.next_hop.serve, *self.address, limit=1 << 26))
         self.address = self._server.sockets[0].getsockname()[:2]
 
     def down(self) -> None:
         """Connections are refused from here on, and those that stand are closed."""
-        self._stage.run(_close(self._server, self.sink))
+        self._stage.run(_close(self._server, self.next_hop))
 
     def does(self, **script: str) -> None:
-        """From now on: fault by stage (tests/support/sink.py). Connections that stand are closed."""
-        self._stage.run(_set(self.sink, script))
+        """From now on: fault by stage (tests/support/recording_next_hop.py). Connections that stand are closed."""
+        self._stage.run(_set(self.next_hop, script))
 
     def behaves(self) -> None:
         """No fault any more; whoever hangs is let go."""
-        self._stage.run(_set(self.sink, {}))
+        self._stage.run(_set(self.next_hop, {}))
 
 
-async def _made(journal: Path) -> Sink:
-    return Sink(journal, 0.0, 1)
+async def _made(journal: Path) -> RecordingNextHop:
+    return RecordingNextHop(journal, 0.0, 1)
 
 
-async def _set(sink: Sink, script: dict[str, str]) -> None:
-    sink.behave()
-    sink.script.update(script)
+async def _set(next_hop: RecordingNextHop, script: dict[str, str]) -> None:
+    next_hop.behave()
+    next_hop.script.update(script)
     if script:
-        sink.hang_up()
+        next_hop.hang_up()
 
 
-async def _close(server: asyncio.Server, sink: Sink) -> None:
+async def _close(server: asyncio.Server, next_hop: RecordingNextHop) -> None:
     server.close()
-    sink.hang_up()
+    next_hop.hang_up()
 
 
 async def _wait_for_others() -> None:

@@ -11,8 +11,8 @@ from contextlib import suppress
 from relay.demo.sample_pdf import facturx_pdf
 from relay.demo.samples import invoice_xml
 from tests.support import mails
-from tests.support.message_ledger import Books, Sent
-from tests.support.rig import SIRENS, STRANGER
+from tests.support.daemon_process import SIRENS, STRANGER
+from tests.support.message_ledger import Ledger, Sent
 
 
 def address(number: int) -> str:
@@ -43,18 +43,18 @@ def invoice_mail(token: str, client: int = 0, padding: int = 0, to: str = "", al
 
 
 class Senders:
-    """`threads` of them until `stop()`; `books` hold what they did. tokens begin with `prefix`."""
+    """`threads` of them until `stop()`; `ledger` hold what they did. tokens begin with `prefix`."""
 
     def __init__(
         self,
         port: int,
-        books: Books,
+        ledger: Ledger,
         threads: int = 6,
         prefix: str = "T",
         make: Callable[[str, int], Sent] | None = None,
         pause: float = 0.0,
     ) -> None:
-        self._port, self._books, self._pause = port, books, pause
+        self._port, self._books, self._pause = port, ledger, pause
         self._prefix, self._numbers, self._lock = prefix, itertools.count(), threading.Lock()
         self._make = make or (lambda token, number: invoice_mail(token, number % len(SIRENS)))
         self._ending, self._cut = threading.Event(), threading.Event()
@@ -96,28 +96,28 @@ class Senders:
             self._cut.wait(0.05)
 
 
-def submit(port: int, sent: Sent, books: Books, seconds: float = 30) -> bool:
-    """One submission, noted in the books; whether it was answered 250."""
-    books.sent[sent.token] = sent
-    with books.lock:
-        books.submissions += 1
+def submit(port: int, sent: Sent, ledger: Ledger, seconds: float = 30) -> bool:
+    """One submission, entered in the ledger; whether it was answered 250."""
+    ledger.sent[sent.token] = sent
+    with ledger.lock:
+        ledger.submissions += 1
     try:
-        code, text = _dialogue(port, sent, seconds)
+        code, text = _submit(port, sent, seconds)
     except (OSError, smtplib.SMTPException):
         return False
     if code == 250:
-        books.acknowledged[sent.token] = (text.split()[-1], time.time())
+        ledger.acknowledged[sent.token] = (text.split()[-1], time.time())
         return True
     if code >= 500:
-        with books.lock:
-            books.refused.append(f"{sent.token} {code} {text}")
+        with ledger.lock:
+            ledger.refused.append(f"{sent.token} {code} {text}")
         return True
-    with books.lock:
-        books.later[code] += 1
+    with ledger.lock:
+        ledger.later[code] += 1
     return False
 
 
-def _dialogue(port: int, sent: Sent, seconds: float) -> tuple[int, str]:
+def _submit(port: int, sent: Sent, seconds: float) -> tuple[int, str]:
     client = smtplib.SMTP("127.0.0.1", port, timeout=seconds)
     try:
         client.ehlo("plateforme.jefacture.example")

@@ -27,7 +27,7 @@ from relay.settings.settings import Settings
 from relay.spool.port import Query
 from tests.support.decisions import Setting, setting
 from tests.support.memory_spool import MemorySpool
-from tests.support.spooled import facturx, mail
+from tests.support.spool_messages import facturx, mail
 
 HOST_OPERATOR = "ops@host.example"
 NOW = 1_795_000_000.0

@@ -10,7 +10,7 @@ from relay.intake import NO_SPACE, NOT_DURABLE, Intake
 from relay.model import Claim, Envelope, Message, Recipient
 from relay.replies import Reply
 from relay.spool.port import Reservation, SpoolBroken, SpoolDamaged, SpoolError, SpoolFull
-from tests.support.spooled import mail
+from tests.support.spool_messages import mail
 
 SECRET = b"secret"
 HOME = verp("bounces@relay.example", "0" * 15, 1, SECRET)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tests.bench.contenders.ours import CHECKS, Ours, template
 from tests.bench.load.bench import Bench, Load
-from tests.support.rig import wait_until
+from tests.support.daemon_process import wait_until
 
 
 def main() -> int:

@@ -27,7 +27,7 @@ from tests.bench.load.bench import Bench, Load
 from tests.bench.load.result import Result
 from tests.bench.load.template import Template, token
 from tests.bench.sampling.sampler import Sampler
-from tests.support.rig import wait_until
+from tests.support.daemon_process import wait_until
 
 DOCUMENTS = 100
 TOP_OF_WORKERS = 8

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from tests.bench.load.bench import Target
 from tests.bench.load.template import Template, of_size
+from tests.support.daemon_process import DaemonProcess
 from tests.support.many_clients import siren
-from tests.support.rig import Rig
 
 CHECKS = {
     "off": "{level: off}",
@@ -89,7 +89,7 @@ class Ours:
     def prepare(self) -> None:
         """Write the configuration."""
         self._folder = tempfile.TemporaryDirectory(prefix="relay-bench-")
-        self.rig = Rig(Path(self._folder.name), self.sink, environment=self.environment).prepare()
+        self.rig = DaemonProcess(Path(self._folder.name), self.sink, environment=self.environment).prepare()
         hops = dict(self.next_hops) or {"default": self.sink}
         text = RELAY.format(
             smtp=self.rig.smtp,

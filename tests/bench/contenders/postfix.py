@@ -15,8 +15,8 @@ from tempfile import TemporaryDirectory
 
 from relay.demo.stage import free_port
 from tests.bench.load.bench import Target
+from tests.support.daemon_process import ROOT
 from tests.support.postfix import Postfix as Server
-from tests.support.rig import ROOT
 
 SETTINGS = {
     "default_process_limit": "150",

@@ -38,7 +38,7 @@ from relay.spool.delivery_rules import ACTION_EVENTS
 from relay.spool.port import Record
 from tests.support.catalogue import entries, forms
 from tests.support.config_faults import write
-from tests.support.spooled import facturx, mail, plan
+from tests.support.spool_messages import facturx, mail, plan
 
 ENGLISH = re.compile(
     r"\b(the|is|are|of|to|by|for|no|not|and|than|more|with|held|kept|keep|remove|number|attempts?|history|mend|why|last"

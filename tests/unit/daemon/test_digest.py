@@ -16,7 +16,7 @@ from relay.routing.policy import Firm, Terms
 from relay.settings.settings import Settings
 from relay.spool.port import Query
 from tests.support.memory_spool import MemorySpool
-from tests.support.spooled import CLIENT, facturx, mail, plan
+from tests.support.spool_messages import CLIENT, facturx, mail, plan
 
 FIGURES = Figures(
     mails=12,

@@ -11,7 +11,7 @@ from relay.model import Disposition, State
 from relay.observability.metrics import Metrics
 from relay.spool.port import Stats
 from tests.support.memory_spool import MemorySpool
-from tests.support.spooled import mail, plan
+from tests.support.spool_messages import mail, plan
 
 
 def test_the_line_counts_what_waits_and_begins_with_what_is_wrong() -> None:

@@ -14,7 +14,7 @@ from relay.routing.policy import Firm, Terms
 from relay.settings.settings import Settings, Smarthost
 from relay.spool.port import Query
 from tests.support.memory_spool import MemorySpool
-from tests.support.spooled import CLIENT, mail, plan
+from tests.support.spool_messages import CLIENT, mail, plan
 
 
 class Told:

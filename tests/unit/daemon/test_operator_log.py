@@ -13,7 +13,7 @@ from relay.observability.log import capture
 from relay.observability.metrics import Metrics
 from relay.spool.port import SpoolFull
 from tests.support.memory_spool import MemorySpool
-from tests.support.spooled import mail
+from tests.support.spool_messages import mail
 
 
 class FaultySpool(MemorySpool):

@@ -23,7 +23,7 @@ from relay.spool.port import Reservation, SpoolBroken, SpoolError, SpoolFull, St
 from tests.support.decisions import terms
 from tests.support.memory_spool import MemorySpool
 from tests.support.smtp_server import Limits, Listener, Recorder, SmtpServer
-from tests.support.spooled import CLIENT, facturx, mail, plan
+from tests.support.spool_messages import CLIENT, facturx, mail, plan
 
 SENDER = "MAIL FROM:<secret-sender@platform.example>"
 RECIPIENT = "RCPT TO:<secret-client@export.example>"

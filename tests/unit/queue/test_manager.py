@@ -33,7 +33,7 @@ from relay.smtp_client import ConnectionPools, MessageFactory, OutgoingMessage, 
 from relay.spool.port import Query, Reservation, SpoolBroken, SpoolFull, Stored
 from tests.support.memory_spool import MemorySpool
 from tests.support.peer import Drop, Peer, Say
-from tests.support.spooled import mail, plan
+from tests.support.spool_messages import mail, plan
 
 TAKEN = Delivered(Reply(250, "2.0.0", "taken"))
 BUSY = Deferred(Reply(450, "4.2.1", "busy"), Stage.RCPT)

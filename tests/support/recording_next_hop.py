@@ -1,6 +1,6 @@
 """The next hop of the fault tests, in a process of its own: takes mails, notes each one, and misbehaves by chance.
 
-    python -m tests.support.sink --journal FILE [--faults 0.05] [--seed 1] [--port 0] [--pace 0.0]
+    python -m tests.support.recording_next_hop --journal FILE [--faults 0.05] [--seed 1] [--port 0] [--pace 0.0]
 
 Each stage that a mail passes fails with probability `--faults`: 421, 451, 450, a dropped connection, a reset in DATA, a
 silence after the dot (the mail is kept). `--pace`: seconds before MAIL is answered. SIGUSR1 ends faults and pace,
@@ -37,7 +37,7 @@ class Vanish(Exception):
     """The session ends without a word."""
 
 
-class Sink:
+class RecordingNextHop:
     """journal: one JSON line an arrival. faults: probability at each stage. script: what each stage always does."""
 
     def __init__(self, journal: Path, faults: float, seed: int, pace: float = 0.0) -> None:
@@ -88,23 +88,25 @@ class Sink:
 class Session:
     """One connection."""
 
-    def __init__(self, sink: Sink, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.sink, self.reader, self.writer = sink, reader, writer
+    def __init__(self, next_hop: RecordingNextHop, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.next_hop, self.reader, self.writer = next_hop, reader, writer
         self.sender = ""
         self.recipients: list[str] = []
 
     async def run(self) -> None:
-        await self.answer("connect", "220 sink ESMTP")
+        await self.answer("connect", "220 next-hop.example ESMTP")
         while True:
             line = await self.reader.readuntil(b"\r\n")
             verb, _, argument = line.decode("utf-8", "replace").strip().partition(" ")
             match verb.upper():
                 case "HELO":
-                    await self.say("250 sink")
+                    await self.say("250 next-hop.example")
                 case "EHLO":
-                    await self.answer("ehlo", "250-sink\r\n250-PIPELINING\r\n250-8BITMIME\r\n250 SIZE 104857600")
+                    await self.answer(
+                        "ehlo", "250-next-hop.example\r\n250-PIPELINING\r\n250-8BITMIME\r\n250 SIZE 104857600"
+                    )
                 case "MAIL":
-                    await asyncio.sleep(self.sink.pace)
+                    await asyncio.sleep(self.next_hop.pace)
                     if await self.answer("mail", "250 2.1.0 ok"):
                         self.sender, self.recipients = path(argument), []
                 case "RCPT":
@@ -124,13 +126,13 @@ class Session:
             return
         if not await self.answer("data", "354 go on"):
             return
-        if self.sink.fault("content"):
+        if self.next_hop.fault("content"):
             await self.reader.read(1000)
             self.reset()
         content = await self.content()
-        fault = self.sink.fault("body")
+        fault = self.next_hop.fault("body")
         answered = {"slow": 250, None: 250}.get(fault, int(fault) if (fault or "").isdigit() else 0)
-        self.sink.note(self.sender, self.recipients, content, answered)
+        self.next_hop.note(self.sender, self.recipients, content, answered)
         self.recipients = []
         await self.carry_out(fault, "250 2.0.0 taken")
 
@@ -139,7 +141,7 @@ class Session:
         return (b"\r\n" + text[:-3]).replace(b"\r\n.", b"\r\n")[2:]
 
     async def answer(self, stage: str, usual: str) -> bool:
-        return await self.carry_out(self.sink.fault(stage), usual)
+        return await self.carry_out(self.next_hop.fault(stage), usual)
 
     async def carry_out(self, fault: str | None, usual: str) -> bool:
         match fault:
@@ -161,10 +163,10 @@ class Session:
                 await self.say_slowly(usual)
                 return True
             case "bare":
-                await self.say("250 sink")
+                await self.say("250 next-hop.example")
                 return True
             case "hang":
-                await self.sink.released.wait()
+                await self.next_hop.released.wait()
                 raise Vanish
             case _:
                 await self.say(f"{fault} {fault[0]}.3.0 a fault by chance")
@@ -203,11 +205,11 @@ async def main() -> None:
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--pace", type=float, default=0.0)
     options = parser.parse_args()
-    sink = Sink(options.journal, options.faults, options.seed, options.pace)
-    server = await asyncio.start_server(sink.serve, "127.0.0.1", options.port, limit=1 << 26, backlog=512)
+    next_hop = RecordingNextHop(options.journal, options.faults, options.seed, options.pace)
+    server = await asyncio.start_server(next_hop.serve, "127.0.0.1", options.port, limit=1 << 26, backlog=512)
     loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGUSR1, sink.behave)
-    loop.add_signal_handler(signal.SIGUSR2, sink.refuse)
+    loop.add_signal_handler(signal.SIGUSR1, next_hop.behave)
+    loop.add_signal_handler(signal.SIGUSR2, next_hop.refuse)
     print(server.sockets[0].getsockname()[1], flush=True)
     await asyncio.Event().wait()
 

@@ -1,4 +1,4 @@
-"""The daemon as it is, but for the check of documents: it answers what the file $TOLD_REPORTS says of each.
+"""The daemon as it is, but for the check of documents: it answers what the file $GIVEN_REPORTS says of each.
 
 Documents that no sample can be made of (a worker crash, a broken encryption) have their row in the decision table too.
 """
@@ -14,11 +14,11 @@ from relay.checker.pool import CheckerPool
 from relay.cli import main
 from relay.inspection import Candidate, Options, Report
 
-TOLD: dict[str, str] = json.loads(Path(os.environ["TOLD_REPORTS"]).read_text("utf-8"))
+GIVEN: dict[str, str] = json.loads(Path(os.environ["GIVEN_REPORTS"]).read_text("utf-8"))
 
 
 async def inspect(self: CheckerPool, candidates: Sequence[Candidate], options: Options) -> tuple[Report, ...]:
-    return tuple(serialization.load(Report, TOLD[sha256(each.content).hexdigest()]) for each in candidates)
+    return tuple(serialization.load(Report, GIVEN[sha256(each.content).hexdigest()]) for each in candidates)
 
 
 if __name__ == "__main__":

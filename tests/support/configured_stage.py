@@ -19,10 +19,10 @@ ROOT = Path(__file__).parents[2]
 
 
 @dataclass
-class TableStage(Stage):
-    """told: the file of reports for tests/support/told_daemon.py; None: the daemon checks the documents itself."""
+class ConfiguredStage(Stage):
+    """given_reports: file for tests/support/daemon_with_given_reports.py; None: the daemon checks the documents."""
 
-    told: Path | None = None
+    given_reports: Path | None = None
     relay: dict[str, Any] = field(default_factory=dict)
 
     def take(self, terms: Terms) -> None:
@@ -41,13 +41,13 @@ class TableStage(Stage):
 
     def command_line(self, *words: str) -> list[str]:
         line = super().command_line(*words)
-        if words != ("run",) or self.told is None:
+        if words != ("run",) or self.given_reports is None:
             return line
-        return [sys.executable, str(ROOT / "tests/support/told_daemon.py"), *line[3:]]
+        return [sys.executable, str(ROOT / "tests/support/daemon_with_given_reports.py"), *line[3:]]
 
     async def start(self, seconds: float = 60) -> bool:
-        if self.told is not None:
-            os.environ["TOLD_REPORTS"] = str(self.told)
+        if self.given_reports is not None:
+            os.environ["GIVEN_REPORTS"] = str(self.given_reports)
         return await super().start(seconds)
 
     async def reload(self) -> None:

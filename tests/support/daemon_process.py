@@ -1,4 +1,4 @@
-"""The rig of the fault tests: the real daemon as a process group that can be killed, stopped, traced and mounted.
+"""The real daemon as a process group that fault tests can kill, stop and trace.
 
 Blocking calls, for the tests of tests/fault run threads as senders and wait for nothing else meanwhile.
 """
@@ -43,7 +43,7 @@ listen:
   - address: "127.0.0.1:{smtp}"
 accept: {{recipients: ["*@export.relay.example"], max_connections_per_host: 200}}
 smarthosts:
-  default: {{host: 127.0.0.1, port: {sink}, tls: none, connections: {connections}}}
+  default: {{host: 127.0.0.1, port: {next_hop}, tls: none, connections: {connections}}}
 destinations:
   agiris: {{max_mails_per_minute: 100000}}
 return_path: bounces@export.relay.example
@@ -69,8 +69,8 @@ def firm_yaml(address: Callable[[int], str] = lambda number: f"{number:08d}@agir
     )
 
 
-class NextHop:
-    """The sink in its own process (tests/support/sink.py)."""
+class NextHopProcess:
+    """The recording next hop in its own process (tests/support/recording_next_hop.py)."""
 
     def __init__(self, journal: Path, faults: float = 0.0, seed: int = 1, port: int = 0, pace: float = 0.0) -> None:
         self.journal = journal
@@ -78,7 +78,7 @@ class NextHop:
         words = ["--journal", str(journal), "--faults", str(faults), "--seed", str(seed), "--port", str(port)]
         words += ["--pace", str(pace)]
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.support.sink", *words],
+            [sys.executable, "-m", "tests.support.recording_next_hop", *words],
             stdout=subprocess.PIPE,
             cwd=Path(__file__).parents[2],
             text=True,
@@ -114,11 +114,11 @@ class NextHop:
 
 
 @dataclass
-class Rig:
+class DaemonProcess:
     """folder: configuration and log. spool: path of the database, by default in `folder`. wrap: words before python."""
 
     folder: Path
-    sink: int
+    next_hop: int
     spool: Path | None = None
     more: str = ""
     smtp: int = field(default_factory=free_port)
@@ -146,7 +146,7 @@ class Rig:
     def database(self) -> Path:
         return self.spool or self.folder / "spool" / "spool.db"
 
-    def prepare(self) -> "Rig":
+    def prepare(self) -> "DaemonProcess":
         (self.config / "firms").mkdir(parents=True)
         self.write_relay()
         self.write_firm(firm_yaml())
@@ -154,7 +154,11 @@ class Rig:
 
     def write_relay(self) -> None:
         text = RELAY.format(
-            smtp=self.smtp, http=self.http, sink=self.sink, spool=self.database.resolve(), connections=CONNECTIONS
+            smtp=self.smtp,
+            http=self.http,
+            next_hop=self.next_hop,
+            spool=self.database.resolve(),
+            connections=CONNECTIONS,
         )
         for old, new in self.replace.items():
             assert old in text, old
