@@ -60,15 +60,15 @@ async def _each(spool: Spool, term: str, limit: int, show: Callable[[Record], No
 
 
 @click.command()
-@click.argument("mail", type=click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path))
+@click.argument("file", metavar="MAIL", type=click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path))
 @click.option("--recipient", multiple=True, metavar="ADDRESS", help="Envelope recipient (default: the message's To).")
 @click.option("--write", type=click.Path(dir_okay=False, path_type=Path), help="Write the message that would leave.")
 @click.option("--language", type=click.Choice(["en", "fr"]), default="en", show_default=True)
 @options
-def explain(context: Context, mail: Path, recipient: tuple[str, ...], write: Path | None, language: str) -> None:
+def explain(context: Context, file: Path, recipient: tuple[str, ...], write: Path | None, language: str) -> None:
     """Client, role, documents, cuts, findings, destination or reason to hold of one MAIL (a file, or - for stdin)."""
     settings = context.settings()
-    raw = _crlf(sys.stdin.buffer.read() if str(mail) == "-" else mail.read_bytes())
+    raw = _crlf(sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes())
     directory = Directory(settings.terms)
     try:
         envelope = _envelope(raw, recipient, language)
@@ -78,7 +78,7 @@ def explain(context: Context, mail: Path, recipient: tuple[str, ...], write: Pat
             translate(
                 "{file}: {why}. Fix: give a whole message, header and body, as the platform sent it",
                 language,
-                file=mail,
+                file=file,
                 why=error.text(language),
             )
         )

@@ -28,7 +28,7 @@ class Figures:
     held: by reason, all that waits for a person now. invalid: documents by rule broken.
     """
 
-    mails: int = 0
+    messages: int = 0
     states: Mapping[State, int] | None = None
     late: int = 0
     held: Mapping[str, int] | None = None
@@ -70,7 +70,7 @@ def digest(
 
 def _lines(figures: Figures, language: str) -> list[tuple[int, str]]:
     """Number and words; beside the first two only what is not zero."""
-    messages, delivered = figures.mails, figures.count(State.DELIVERED)
+    messages, delivered = figures.messages, figures.count(State.DELIVERED)
     waiting, late = figures.count(*_WAITING), figures.late
     failed, withheld, dropped = (figures.count(state) for state in (State.FAILED, State.WITHHELD, State.DROPPED))
     lines = [

@@ -108,8 +108,8 @@ def bare(text: str) -> str:
 @pytest.mark.parametrize("reason", Reason)
 def test_queue_show_in_french_has_no_english_word(reason: Reason) -> None:
     shown = record(reason, "multipart/mixed" if reason is Reason.MALFORMED_MAIL else "")
-    for told in [*record_lines(shown, "fr"), *(table([each], "fr")[0] for each in shown.deliveries)]:
-        assert not ENGLISH.search(bare(told)), told
+    for line in [*record_lines(shown, "fr"), *(table([each], "fr")[0] for each in shown.deliveries)]:
+        assert not ENGLISH.search(bare(line)), line
     english = "\n".join(record_lines(shown, "en"))
     assert "history" in english and sentence(reason, shown.deliveries[1].detail) in english
 
@@ -297,11 +297,11 @@ def test_french_spacing_replaces_the_spaces_that_must_not_break(text: str, space
     ],
 )
 def test_replaced_french_wording_is_not_used_again(old: str) -> None:
-    told = [
+    texts = [
         *french_texts(),
         *((FILES / page).read_text(encoding="utf-8") for page in ("README.md", "config/README.md")),
     ]
-    assert not [text for text in told if old in text]
+    assert not [text for text in texts if old in text]
 
 
 @pytest.mark.parametrize(
@@ -332,8 +332,8 @@ def test_clean_keeps_the_spaces_of_french_and_drops_control_characters() -> None
 
 
 def test_a_copy_says_in_french_what_it_shares_with_the_first() -> None:
-    told = [sentence(Reason.DUPLICATE_DOCUMENT, copy_of("Q1", each), "fr") for each in ("document", "xml", "number")]
-    assert [each.partition("\u00a0: ")[2] for each in told] == [
+    texts = [sentence(Reason.DUPLICATE_DOCUMENT, copy_of("Q1", each), "fr") for each in ("document", "xml", "number")]
+    assert [each.partition("\u00a0: ")[2] for each in texts] == [
         "Q1",
         "Q1 (la même facture dans un autre PDF)",
         "Q1 (une facture de même numéro et de même vendeur, au contenu différent)",

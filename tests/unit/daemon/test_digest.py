@@ -19,7 +19,7 @@ from tests.support.memory_spool import MemorySpool
 from tests.support.spool_messages import CLIENT, facturx, mail, plan
 
 FIGURES = Figures(
-    mails=12,
+    messages=12,
     states={State.DELIVERED: 9, State.DEFERRED: 2, State.FAILED: 1},
     late=2,
     held={"wrong_client": 3, "restored": 1},
@@ -183,7 +183,7 @@ async def test_a_firm_of_which_nothing_has_come_yet_gets_no_digest() -> None:
 )
 def test_figures_have_their_plurals(count: int, french: str, english: str) -> None:
     rules = {f"BR-{number:02}": 9 for number in range(MAX_RULES + count)}
-    figures = Figures(mails=count, invalid=rules | {"BR-00": 1000 * count})
+    figures = Figures(messages=count, invalid=rules | {"BR-00": 1000 * count})
     for language, told in (("fr", french), ("en", english)):
         text = parts(figures, language)[1].replace("\r\n", "\n")
         assert told in text

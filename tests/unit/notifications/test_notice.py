@@ -15,7 +15,7 @@ from relay.reasons import Reason
 NOW = 1_795_000_000.0
 
 
-def mail(
+def accepted(
     sender: str = "platform@jefacture.example", notify: frozenset[str] = frozenset(), own: bool = False
 ) -> Message:
     plan = Plan(Disposition.RELAY, to=("a@agiris.example",), answers=("martin@export.example",))
@@ -40,7 +40,7 @@ def send(about: Message, transition: Transition) -> tuple[Message, ...]:
 
 
 def test_a_failure_is_reported_to_the_sender_from_the_null_sender() -> None:
-    (report,) = send(mail(), FAILED)
+    (report,) = send(accepted(), FAILED)
     assert (report.envelope.sender, report.plans[0].to, report.generated) == ("", ("platform@jefacture.example",), True)
     bounce = parse_dsn(report.raw)
     assert bounce is not None
@@ -52,7 +52,7 @@ def test_a_failure_is_reported_to_the_sender_from_the_null_sender() -> None:
 
 
 def test_a_delay_is_reported_to_the_sender_as_delayed() -> None:
-    (report,) = send(mail(), LATE)
+    (report,) = send(accepted(), LATE)
     bounce = parse_dsn(report.raw)
     assert bounce is not None
     assert (bounce.action, bounce.status) == ("delayed", "4.4.1")
@@ -61,16 +61,16 @@ def test_a_delay_is_reported_to_the_sender_as_delayed() -> None:
 @pytest.mark.parametrize(
     ("about", "transition"),
     [
-        (mail(sender=""), FAILED),
-        (mail(own=True), FAILED),
-        (mail(notify=frozenset({"NEVER"})), FAILED),
-        (mail(notify=frozenset({"FAILURE"})), LATE),
-        (mail(notify=frozenset({"SUCCESS"})), FAILED),
-        (mail(), Transition(State.DELIVERED, None, "250 ok", "delivered")),
-        (mail(), RELAYED),
-        (mail(notify=frozenset({"FAILURE", "DELAY"})), RELAYED),
-        (mail(notify=frozenset({"NEVER"})), RELAYED),
-        (mail(sender="", notify=frozenset({"SUCCESS"})), RELAYED),
+        (accepted(sender=""), FAILED),
+        (accepted(own=True), FAILED),
+        (accepted(notify=frozenset({"NEVER"})), FAILED),
+        (accepted(notify=frozenset({"FAILURE"})), LATE),
+        (accepted(notify=frozenset({"SUCCESS"})), FAILED),
+        (accepted(), Transition(State.DELIVERED, None, "250 ok", "delivered")),
+        (accepted(), RELAYED),
+        (accepted(notify=frozenset({"FAILURE", "DELAY"})), RELAYED),
+        (accepted(notify=frozenset({"NEVER"})), RELAYED),
+        (accepted(sender="", notify=frozenset({"SUCCESS"})), RELAYED),
     ],
 )
 def test_no_status_notification_is_sent_where_none_may_be(about: Message, transition: Transition) -> None:
@@ -78,7 +78,7 @@ def test_no_status_notification_is_sent_where_none_may_be(about: Message, transi
 
 
 def test_success_is_reported_as_relayed_on_request() -> None:
-    (report,) = send(mail(notify=frozenset({"SUCCESS", "FAILURE"})), RELAYED)
+    (report,) = send(accepted(notify=frozenset({"SUCCESS", "FAILURE"})), RELAYED)
     bounce = parse_dsn(report.raw)
     assert bounce is not None
     assert (bounce.action, bounce.status, bounce.recipient) == ("relayed", "2.0.0", "martin@export.example")
@@ -98,18 +98,18 @@ def test_success_is_reported_as_relayed_on_request() -> None:
 def test_success_is_reported_only_on_request_and_never_to_the_null_sender(
     sender: str, notify: set[str], own: bool, asked: bool
 ) -> None:
-    assert mail(sender, frozenset(notify), own).wants_success_notice(0) == asked
+    assert accepted(sender, frozenset(notify), own).wants_success_notice(0) == asked
 
 
 @pytest.mark.parametrize(("ret", "whole"), [("FULL", True), ("HDRS", False), (None, False)])
 def test_ret_full_returns_the_message(ret: str | None, whole: bool) -> None:
-    given = mail()
+    given = accepted()
     (report,) = send(replace(given, envelope=replace(given.envelope, ret=ret)), FAILED)
     assert (b"secret body" in report.raw) == whole
 
 
 @pytest.mark.parametrize(
-    ("reply", "told"),
+    ("reply", "diagnostic"),
     [
         ("550 5.1.1 <a@agiris.example> unknown", "smtp; 550 5.1.1 bad destination mailbox address"),
         ("552 5.2.2 a@agiris.example is full", "smtp; 552 5.2.2 mailbox full"),
@@ -118,11 +118,11 @@ def test_ret_full_returns_the_message(ret: str | None, whole: bool) -> None:
         ("smarthost of a@agiris.example is gone", None),
     ],
 )
-def test_a_status_notification_gives_the_codes_of_a_reply_and_not_its_text(reply: str, told: str | None) -> None:
-    (report,) = send(mail(), replace(FAILED, reply=reply))
+def test_a_status_notification_gives_the_codes_of_a_reply_and_not_its_text(reply: str, diagnostic: str | None) -> None:
+    (report,) = send(accepted(), replace(FAILED, reply=reply))
     message = message_from_bytes(report.raw, policy=policy.default)
     status = next(part for part in message.walk() if part.get_content_type() == "message/delivery-status")
-    assert status.get_payload()[1]["Diagnostic-Code"] == told
+    assert status.get_payload()[1]["Diagnostic-Code"] == diagnostic
     assert b"agiris.example" not in report.raw
 
 
@@ -131,7 +131,7 @@ def body(made: Message) -> str:
     return str(message.get_content())
 
 
-def tell(items: list[Item], language: str = "fr", firm: str = "Cabinet Durand") -> Message:
+def send_notice(items: list[Item], language: str = "fr", firm: str = "Cabinet Durand") -> Message:
     return notice(
         items, firm=firm, to="op@firm.example", language=language, hostname="r.example", smarthost="default", now=NOW
     )
@@ -144,7 +144,7 @@ def held(number: int, reason: Reason = Reason.WRONG_CLIENT) -> Item:
 
 
 def test_a_thousand_held_messages_make_one_short_notice() -> None:
-    made = tell([held(number) for number in range(1000)])
+    made = send_notice([held(number) for number in range(1000)])
     text = body(made)
     assert text.count("00012345") == MAX_LISTED
     assert f"… et {1000 - MAX_LISTED} de plus" in text
@@ -155,7 +155,7 @@ def test_a_thousand_held_messages_make_one_short_notice() -> None:
 def test_each_cause_has_its_sentence_and_its_fix_in_both_languages() -> None:
     late = Item("late", delivery(queue_id="QL", state=State.DEFERRED, last_reply="451 4.4.1 no connection"))
     items = [held(1), held(2, Reason.UNKNOWN_CLIENT), late]
-    french, english = body(tell(items)), body(tell(items, "en"))
+    french, english = body(send_notice(items)), body(send_notice(items, "en"))
     assert "ni le vendeur ni l'acheteur" in french
     assert "queue replan" in french
     assert "451 4.4.1 no connection" in french
@@ -164,7 +164,7 @@ def test_each_cause_has_its_sentence_and_its_fix_in_both_languages() -> None:
 
 
 def test_a_firms_name_cannot_write_a_header() -> None:
-    made = tell([held(1)], firm="Cabinet\r\nBcc: thief@evil.example")
+    made = send_notice([held(1)], firm="Cabinet\r\nBcc: thief@evil.example")
     assert message_from_bytes(made.raw, policy=policy.default)["Bcc"] is None
 
 
@@ -193,7 +193,7 @@ def failed(reply: str) -> Item:
 )
 def test_the_fix_of_a_wrong_address_is_replan_and_of_another_cause_retry(reply: str, replan: bool) -> None:
     for language in ("fr", "en"):
-        text = body(tell([failed(reply)], language))
+        text = body(send_notice([failed(reply)], language))
         assert ("agiris-relay queue replan ID" in text, "agiris-relay queue retry ID" in text) == (replan, not replan)
         assert reply in text
 
@@ -204,5 +204,7 @@ def test_a_notice_of_late_messages_alone_asks_for_nothing() -> None:
         ("fr", "Les pièces suivantes attendent votre décision.", "vous n'avez rien à faire."),
         ("en", "The following documents wait for your decision.", "you need not do anything."),
     ):
-        assert wait in body(tell([late], language)) and decide not in body(tell([late], language))
-        assert decide in body(tell([late, held(1)], language)) and wait not in body(tell([late, held(1)], language))
+        assert wait in body(send_notice([late], language)) and decide not in body(send_notice([late], language))
+        assert decide in body(send_notice([late, held(1)], language)) and wait not in body(
+            send_notice([late, held(1)], language)
+        )

@@ -20,41 +20,41 @@ PAIR = [{"facturx": {"name": "f.pdf", "number": "F-1"}}, {"pdf": {"name": "o.pdf
 
 def explained(row: dict[str, Any], language: str = "en") -> dict[str, Any]:
     case = setting(row)
-    told = as_json(case.decide(), case.directory, language)
-    assert json.loads(json.dumps(told)) == told
-    return told
+    values = as_json(case.decide(), case.directory, language)
+    assert json.loads(json.dumps(values)) == values
+    return values
 
 
 def test_explain_as_json_has_the_keys_of_its_contract() -> None:
-    told = explained({"mail": {"parts": PAIR}})
-    assert told["client"] == {"firm": "durand", "dossier": "100", "by": "recipient", "name": "Boulangerie Martin"}
-    assert (told["disposition"], told["reason"]) == ("relay", None)
-    (mail,) = told["mails"]
+    values = explained({"mail": {"parts": PAIR}})
+    assert values["client"] == {"firm": "durand", "dossier": "100", "by": "recipient", "name": "Boulangerie Martin"}
+    assert (values["disposition"], values["reason"]) == ("relay", None)
+    (mail,) = values["mails"]
     assert (mail["to"], mail["role"]) == (["martin@agiris.example"], "purchase")
     facturx, original = mail["documents"]
     assert {"filename", "part", "action", "verdict", "sha256"} <= facturx.keys()
     assert (facturx["filename"], facturx["part"], facturx["action"]) == ("f.pdf", "facturx", "keep")
     assert (original["filename"], original["part"], original["action"]) == ("o.pdf", "original", "remove")
-    assert [step["step"] for step in told["steps"]][:1] == ["paired_by_content"]
+    assert [step["step"] for step in values["steps"]][:1] == ["paired_by_content"]
 
 
 def test_a_held_message_is_explained_with_its_fix() -> None:
-    told = explained({"mail": {"to": ["box@export.test"], "parts": [{"pdf": {"name": "a.pdf"}}]}}, "fr")
-    assert (told["client"], told["disposition"], told["reason"]) == (None, "hold", "unknown_client")
-    assert "box@export.test" in told["text"]
-    assert "replan" in told["mend"]
+    values = explained({"mail": {"to": ["box@export.test"], "parts": [{"pdf": {"name": "a.pdf"}}]}}, "fr")
+    assert (values["client"], values["disposition"], values["reason"]) == (None, "hold", "unknown_client")
+    assert "box@export.test" in values["text"]
+    assert "replan" in values["mend"]
 
 
 def test_a_rejected_message_has_the_disposition_refuse() -> None:
-    told = explained({"mail": {"parts": [{"pdf": {}}]}, "settings": {"check": {"on_missing": "refuse"}}})
-    assert (told["disposition"], told["reason"]) == ("refuse", "no_facturx")
+    values = explained({"mail": {"parts": [{"pdf": {}}]}, "settings": {"check": {"on_missing": "refuse"}}})
+    assert (values["disposition"], values["reason"]) == ("refuse", "no_facturx")
 
 
 def test_of_several_messages_the_gravest_disposition_is_shown() -> None:
     parts = [{"facturx": {"name": "f.pdf"}}, {"file": {"name": "z.zip", "media_type": "application/zip"}}]
-    told = explained({"mail": {"parts": parts}})
-    assert (told["disposition"], told["reason"]) == ("hold", "attachment_type")
-    assert [mail["disposition"] for mail in told["mails"]] == ["relay", "hold"]
+    values = explained({"mail": {"parts": parts}})
+    assert (values["disposition"], values["reason"]) == ("hold", "attachment_type")
+    assert [mail["disposition"] for mail in values["mails"]] == ["relay", "hold"]
 
 
 @pytest.mark.parametrize(("language", "words"), [("en", ["Factur-X, kept", "removed"]), ("fr", ["conservé", "retiré"])])
@@ -121,8 +121,8 @@ def test_no_detail_holds_a_file_name() -> None:
     )
     for parts in rows:
         decision = setting({"mail": {"parts": parts}}).decide()
-        told = [plan.detail for plan in decision.plans] + [step.detail for step in decision.steps]
-        assert not [each for each in told if "SECRET" in each]
+        values = [plan.detail for plan in decision.plans] + [step.detail for step in decision.steps]
+        assert not [each for each in values if "SECRET" in each]
 
 
 ENGLISH = re.compile(
