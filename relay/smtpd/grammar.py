@@ -1,6 +1,6 @@
 """Grammar of MAIL and RCPT (RFC 5321 §4.1.2, 1870, 3461, 6152, 6531). Pure: text in, value or reply out.
 
-A fault is a `Reply`, never an exception: the dialogue stays in step, and nothing of our insides reaches the client."""
+An error is a `Reply`, never an exception: the dialogue stays in step, and no internal text reaches the client."""
 
 import re
 from dataclasses import dataclass
@@ -48,13 +48,13 @@ class MailCommand:
 
 def mail(arg: str, *, extended: bool, auth: bool = False) -> MailCommand | Reply:
     """What follows the verb MAIL. extended: after EHLO. auth: AUTH= (RFC 4954 §5) is known here; it is not trusted."""
-    split = _keyword(arg, "FROM:")
-    if split is None:
+    text = _after(arg, "FROM:")
+    if text is None:
         return MAIL_SYNTAX
-    found = ("", split[2:]) if split.startswith("<>") else _path(split)
-    if found is None:
-        return BAD_SENDER if ">" in split and split.startswith("<") else MAIL_SYNTAX
-    sender, rest = found
+    path = ("", text[2:]) if text.startswith("<>") else _path(text)
+    if path is None:
+        return BAD_SENDER if ">" in text and text.startswith("<") else MAIL_SYNTAX
+    sender, rest = path
     parameters = _parameters(rest, extended)
     if isinstance(parameters, Reply):
         return parameters
@@ -66,14 +66,14 @@ def mail(arg: str, *, extended: bool, auth: bool = False) -> MailCommand | Reply
 
 def rcpt(arg: str, *, extended: bool, smtputf8: bool) -> Recipient | Reply:
     """What follows the verb RCPT. smtputf8: MAIL of this transaction asked for it."""
-    split = _keyword(arg, "TO:")
-    if split is None:
+    text = _after(arg, "TO:")
+    if text is None:
         return RCPT_SYNTAX
-    postmaster = _POSTMASTER.match(split)
-    found = ("postmaster", split[postmaster.end() :]) if postmaster else _path(split)
-    if found is None:
-        return BAD_RECIPIENT if ">" in split and split.startswith("<") else RCPT_SYNTAX
-    address, rest = found
+    postmaster = _POSTMASTER.match(text)
+    path = ("postmaster", text[postmaster.end() :]) if postmaster else _path(text)
+    if path is None:
+        return BAD_RECIPIENT if ">" in text and text.startswith("<") else RCPT_SYNTAX
+    address, rest = path
     if not address.isascii() and not smtputf8:
         return NEEDS_UTF8
     parameters = _parameters(rest, extended)
@@ -83,15 +83,15 @@ def rcpt(arg: str, *, extended: bool, smtputf8: bool) -> Recipient | Reply:
 
 
 def helo(arg: str) -> bool:
-    """Is it a name a client may give itself? More than the RFC's domain: real clients send their host name raw.
+    """Is it an acceptable name in EHLO? More than the RFC's domain: real clients send their host name as it is.
 
-    What could break out of a Received line (blanks, brackets of a comment, quotes) is refused.
+    What could alter the syntax of a Received line (spaces, parentheses, quotes) is refused.
     """
     return 0 < len(arg) <= 255 and re.fullmatch(r"[A-Za-z0-9._:\[\]+/*'~-]+", arg) is not None
 
 
-def _keyword(arg: str, keyword: str) -> str | None:
-    """What follows "FROM:" or "TO:". Blanks after the colon are a common fault of clients and harm nobody."""
+def _after(arg: str, keyword: str) -> str | None:
+    """What follows "FROM:" or "TO:". Spaces after the colon are a common error of clients, and harmless."""
     if arg[: len(keyword)].upper() != keyword:
         return None
     return arg[len(keyword) :].lstrip(" ")
@@ -128,8 +128,8 @@ def _literal(text: str) -> bool:
 def _parameters(rest: str, extended: bool) -> dict[str, str | None] | Reply:
     """Keys in capitals; the value None where there is no "="."""
     if rest and not rest.startswith(" "):
-        return Reply(501, "5.5.4", "missing space before parameter between the address and a parameter")
-    found: dict[str, str | None] = {}
+        return Reply(501, "5.5.4", "missing space before parameter")
+    parameters: dict[str, str | None] = {}
     for word in rest.split(" "):
         if not word:
             continue
@@ -137,12 +137,12 @@ def _parameters(rest: str, extended: bool) -> dict[str, str | None] | Reply:
         if match is None:
             return Reply(501, "5.5.4", "bad syntax of a parameter")
         key = match["key"].upper()
-        if key in found:
+        if key in parameters:
             return Reply(501, "5.5.4", f"{key[:20]} given twice")
-        found[key] = match["value"]
-    if found and not extended:
+        parameters[key] = match["value"]
+    if parameters and not extended:
         return Reply(555, "5.5.4", "parameters need EHLO")
-    return found
+    return parameters
 
 
 def _mail_parameters(sender: str, parameters: dict[str, str | None], auth: bool) -> MailCommand | Reply:

@@ -1,14 +1,14 @@
 """What hostile and heavy peers cost an honest one, and the daemon: `python -m tests.bench.bench_smtpd [SHOW …]`.
 
-    crowd    300 idle, 60 slow and 500 reset connections of one host, and good mails of another: how long each takes
-    endless  400 MB of one mail that has no line end, no end, no chunk end: memory of the main process
-    large    20 mails of 25 MB at once, the main process held to 300 MB: what each is answered
+    crowd    300 idle, 60 slow and 500 reset connections of one host, and good messages of another: how long each takes
+    endless  400 MB of one message that has no line end, no end, no chunk end: memory of the main process
+    large    20 messages of 25 MB at once, the main process held to 300 MB: what each is answered
 
 Prints one JSON line a show. The whole daemon runs, in its own process, on a temporary folder.
 
 `large` lays RLIMIT_DATA on the daemon while it runs: private memory that may be written, used or not. That is stricter
 than the resident set: what is only reserved when it starts (stacks of threads) is measured first and added to the
-limit. A control group would end the process; this makes each allocation beyond fail, which must cost one mail its 250.
+limit. A control group would end the process; here each allocation beyond fails: one message must not be accepted.
 """
 
 import argparse
@@ -48,7 +48,7 @@ async def running(accept: str) -> AsyncIterator[Stage]:
         await receiver.start()
         stage = Stage(Path(folder), receiver.port)
         stage.prepare()
-        six_listeners(stage, Path(folder), {}, accept)
+        six_listeners(stage, Path(folder), {"bench": "a password"}, accept)
         try:
             assert await stage.start(), stage.log.read_text(encoding="utf-8")
             yield stage
@@ -60,7 +60,7 @@ async def running(accept: str) -> AsyncIterator[Stage]:
 
 
 def timed(stage: Stage) -> float:
-    """Seconds that a good mail takes, from the connection to 250."""
+    """Seconds that a good message takes, from the connection to 250."""
     begun = time.perf_counter()
     assert good_mail(stage) == 250
     return time.perf_counter() - begun
