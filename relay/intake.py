@@ -1,7 +1,7 @@
-"""One mail in: parse, inspect, decide, store, answer. Everything that happens between the final dot and our reply.
+"""One message in: parse, inspect, decide, store, answer. Everything between the final dot and our reply.
 
-`250` is a signature (DESIGN rule 1): it is given after the octets and the decision are durable, and after nothing else.
-Doubt is temporary (rule 3): whatever was not foreseen is 451, and the platform keeps the mail.
+`250` is a promise: it is given once the octets and the decision are durable, and never before. Doubt is temporary:
+whatever was not foreseen is answered 451, and the platform keeps the message.
 """
 
 import time

@@ -2,9 +2,9 @@
 
 import unicodedata
 
-_UNPRINTABLE = frozenset({"Cc", "Cf", "Cs", "Cn", "Zl", "Zp"})
-"""Unicode categories: control and format characters (direction marks among them), surrogates, what is no character,
-line and paragraph separators. The spaces of French typography (U+00A0, U+202F) are none of them."""
+_UNPRINTABLE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+"""Unicode categories: control and format characters (direction marks among them), surrogates, private use, what is no
+character, line and paragraph separators. The spaces of French typography (U+00A0, U+202F) are none of them."""
 
 
 def single_line(text: str) -> str:
