@@ -17,8 +17,17 @@ from relay.mime.header_writer import hops, is_loop, received
 from relay.mime.message import MalformedMail, MimeMessage
 from relay.mime.parser import parse
 from relay.mime.text import message_id
-from relay.model import Claim, Delivery, Envelope, Message, Rejection, new_queue_id
-from relay.observability.events import TransactionRejectCause
+from relay.model import Claim, Envelope, Message, Rejection, new_queue_id
+from relay.observability.events import (
+    BounceReceived,
+    DuplicateSubmission,
+    MessageAccepted,
+    MessageRejected,
+    MessageTempfailed,
+    Observe,
+    SenderTempfailed,
+    TransactionRejectCause,
+)
 from relay.reasons import SENTENCES, Reason, fix, public_sentence
 from relay.replies import Reply
 from relay.routing.client import unknown_recipient
@@ -55,42 +64,14 @@ class Checker(Protocol):
 class Queue(Protocol):
     """Where a message goes next: the queue manager."""
 
-    def reserve(self, mail: Message) -> Reservation | None:
+    def reserve(self, message: Message) -> Reservation | None:
         """Places to attempt it at once; `stored` or `give_back` is owed."""
 
-    def stored(self, mail: Message, take: Reservation | None, claims: Collection[Claim]) -> None:
+    def stored(self, message: Message, reservation: Reservation | None, claims: Collection[Claim]) -> None:
         """It is durable, and `claims` of it are claimed."""
 
-    def give_back(self, take: Reservation) -> None:
+    def give_back(self, reservation: Reservation) -> None:
         """It was not stored."""
-
-
-class IntakeObserver(Protocol):
-    """Who is told what happened at the door: log and metrics, by the composition root. Seconds since the final dot."""
-
-    def accepted(self, mail: Message, reports: Sequence[Report], seconds: float, held: Sequence[Delivery] = ()) -> None:
-        """held: what the spool held of it, for its document was stored before."""
-
-    def duplicate(self, queue_id: str, seconds: float) -> None: ...
-
-    def refused(
-        self,
-        queue_id: str,
-        envelope: Envelope,
-        reason: Reason | None,
-        reply: Reply,
-        seconds: float,
-        reports: Sequence[Report] = (),
-    ) -> None: ...
-
-    def tempfailed(
-        self, queue_id: str, envelope: Envelope, cause: TransactionRejectCause, reply: Reply, why: str, seconds: float
-    ) -> None: ...
-
-    def no_room(self, cause: TransactionRejectCause, reply: Reply, why: str) -> None:
-        """MAIL was answered 4xx: no message was sent."""
-
-    def bounce_received(self, queue_id: str, failed: bool) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,13 +86,13 @@ class Evaluation:
 async def evaluate(
     envelope: Envelope, raw: bytes, queue_id: str, arrived: float, directory: Directory, checker: Checker
 ) -> Evaluation:
-    """Parse, inspect, decide; sends and stores nothing. `explain` and `replan` take the same way.
+    """Parse, inspect, decide; sends and stores nothing. `explain` and `replan` call it too.
 
-    Raises MalformedMail, PoolBusy.
+    Raises MalformedMail, CheckerOverloaded.
     """
     terms = directory.terms
     message = parse(raw)
-    if (loop := _looping(message, terms.hostname)) is not None:
+    if (loop := _loop(message, terms.hostname)) is not None:
         return Evaluation(message, (), Decision((), Rejection(Reason.LOOP, loop)))
     reports = await _inspect(message, terms, checker)
     line = received(envelope, terms.hostname, queue_id, arrived, _single(envelope))
@@ -139,7 +120,11 @@ def _single(envelope: Envelope) -> str | None:
 
 
 class Intake:
-    """The door's other half. `directory` gives the terms in force at the moment of the call (they change on reload)."""
+    """What the SMTP server asks about senders and recipients, and hands messages to.
+
+    directory: gives the one in force at the moment of the call, for it changes on reload. stored: called with each
+    message that was stored. broken: called when the spool can promise nothing any more. secret: signs return paths.
+    """
 
     def __init__(
         self,
@@ -148,7 +133,7 @@ class Intake:
         spool: Spool,
         queue: Queue,
         checker: Checker,
-        witness: IntakeObserver,
+        observe: Observe,
         stored: Callable[[Message, Stored], None],
         broken: Callable[[str], None],
         secret: bytes = b"",
@@ -158,114 +143,118 @@ class Intake:
         self._spool = spool
         self._queue = queue
         self._checker = checker
-        self._witness = witness
+        self._observe = observe
         self._stored = stored
         self._broken = broken
         self._secret = secret
         self._clock = clock
 
     def room(self) -> Reply | None:
-        """None when a message can be stored now, else the refusal of MAIL."""
+        """None when a message can be stored now, else the reply to MAIL."""
         why = self._spool.unhealthy()
         if why is None:
             return None
         cause = _cause(why)
-        self._witness.no_room(cause, TEMPORARY[cause], str(why))
+        self._observe(SenderTempfailed(cause, TEMPORARY[cause], str(why)))
         return TEMPORARY[cause]
 
     def recipient(self, address: str) -> Reply | None:
-        """None when we relay for `address`, or sent a mail from it; else the refusal: never an open relay."""
+        """None when we relay for `address`, or sent a message from it; else the rejection: never an open relay."""
         directory = self._directory()
         if directory.is_return_path(address):
-            return None if self._sealed(address) else FORGED
-        return refused_recipient(address, directory)
+            return None if self._parse_return_path(address) else FORGED
+        return reject_recipient(address, directory)
 
     async def accept(self, envelope: Envelope, raw: bytes) -> Reply:
-        """The reply to the final dot. Raises only what nobody foresaw: the door answers 451 and logs it."""
-        begun = time.perf_counter()
+        """The reply to the final dot. Raises only what nobody foresaw: the server answers 451 and logs it."""
+        began = time.perf_counter()
         queue_id, arrived = new_queue_id(), self._clock()
         directory = self._directory()
-        home = [each for each in envelope.addresses if directory.is_return_path(each)]
-        if home:
-            return await self._come_home(home, envelope, raw)
+        return_paths = [address for address in envelope.addresses if directory.is_return_path(address)]
+        if return_paths:
+            return await self._handle_bounce(return_paths, envelope, raw)
         try:
-            judgement = await evaluate(envelope, raw, queue_id, arrived, directory, self._checker)
+            evaluation = await evaluate(envelope, raw, queue_id, arrived, directory, self._checker)
         except MalformedMail as error:
-            return self._refuse(queue_id, envelope, Rejection(Reason.MALFORMED_MAIL, str(error)), begun)
+            return self._reject(queue_id, envelope, Rejection(Reason.MALFORMED_MAIL, str(error)), began)
         except CheckerOverloaded as error:
-            return self._later(queue_id, envelope, TransactionRejectCause.CHECKER_OVERLOADED, str(error), begun)
-        decision, reports = judgement.decision, judgement.reports
+            return self._tempfail(queue_id, envelope, TransactionRejectCause.CHECKER_OVERLOADED, str(error), began)
+        decision, reports = evaluation.decision, evaluation.reports
         if decision.refusal is not None:
-            return self._refuse(queue_id, envelope, decision.refusal, begun, reports)
-        mark = identity(envelope, raw, judgement.message.root)
-        mail = Message(
+            return self._reject(queue_id, envelope, decision.refusal, began, reports)
+        fingerprint = identity(envelope, raw, evaluation.message.root)
+        message = Message(
             queue_id=queue_id,
             envelope=envelope,
             raw=raw,
             plans=decision.plans,
             arrived=arrived,
-            fingerprint=mark.fingerprint,
-            message_id=message_id(judgement.message),
+            fingerprint=fingerprint.fingerprint,
+            message_id=message_id(evaluation.message),
             hold_duplicates=directory.terms.check.on_duplicate is Policy.HOLD,
-            seal=mark.seal,
+            seal=fingerprint.seal,
         )
-        return await self._store(mail, reports, begun)
+        return await self._store(message, reports, began)
 
-    async def _store(self, mail: Message, reports: Sequence[Report], begun: float) -> Reply:
-        take, stored = self._queue.reserve(mail), None
+    async def _store(self, message: Message, reports: Sequence[Report], began: float) -> Reply:
+        reservation, stored = self._queue.reserve(message), None
         try:
-            stored = await self._spool.store(mail, take)
+            stored = await self._spool.store(message, reservation)
         except SpoolError as error:
-            return self._not_stored(mail.queue_id, mail.envelope, error, begun)
+            return self._not_stored(message.queue_id, message.envelope, error, began)
         finally:
-            if take is not None and (stored is None or stored.duplicate):
-                self._queue.give_back(take)
+            if reservation is not None and (stored is None or stored.duplicate):
+                self._queue.give_back(reservation)
         if stored.duplicate:
-            self._witness.duplicate(stored.queue_id, time.perf_counter() - begun)
+            self._observe(DuplicateSubmission(stored.queue_id, time.perf_counter() - began))
         else:
-            self._witness.accepted(mail, reports, time.perf_counter() - begun, stored.held)
-            self._queue.stored(mail, take, stored.claims)
-            self._stored(mail, stored)
+            self._observe(MessageAccepted(message, reports, time.perf_counter() - began, stored.held))
+            self._queue.stored(message, reservation, stored.claims)
+            self._stored(message, stored)
         return Reply(250, "2.0.0", stored.queue_id)
 
-    def _sealed(self, address: str) -> tuple[str, int] | None:
+    def _parse_return_path(self, address: str) -> tuple[str, int] | None:
         return parse_verp(address, self._secret) if self._secret else None
 
-    async def _come_home(self, home: Sequence[str], envelope: Envelope, raw: bytes) -> Reply:
-        """What comes back to a return path of ours is about a message we relayed: it goes into that message's
-        history."""
-        begun = time.perf_counter()
-        if len(home) < len(envelope.recipients):
-            self._witness.refused(new_queue_id(), envelope, None, MIXED, time.perf_counter() - begun)
+    async def _handle_bounce(self, return_paths: Sequence[str], envelope: Envelope, raw: bytes) -> Reply:
+        """What is sent to a return path of ours is about a message we relayed: it goes into that message's history."""
+        began = time.perf_counter()
+        if len(return_paths) < len(envelope.recipients):
+            self._observe(MessageRejected(new_queue_id(), envelope, None, MIXED, time.perf_counter() - began))
             return MIXED
-        told = read_returned(raw)
-        for address in home:
-            about = self._sealed(address)
+        bounce = read_returned(raw)
+        for address in return_paths:
+            about = self._parse_return_path(address)
             try:
-                known = about and await self._spool.record_bounce(*about, told.text, self._clock(), failed=told.failed)
+                known = about and await self._spool.record_bounce(
+                    *about, bounce.text, self._clock(), failed=bounce.failed
+                )
             except SpoolError as error:
-                return self._not_stored(new_queue_id(), envelope, error, begun)
+                return self._not_stored(new_queue_id(), envelope, error, began)
             if about and known:
-                self._witness.bounce_received(about[0], told.failed)
+                self._observe(BounceReceived(about[0], bounce.failed))
         return Reply(250, "2.0.0", "taken note of")
 
-    def _not_stored(self, queue_id: str, envelope: Envelope, error: SpoolError, begun: float) -> Reply:
+    def _not_stored(self, queue_id: str, envelope: Envelope, error: SpoolError, began: float) -> Reply:
         if isinstance(error, SpoolBroken):
             self._broken(str(error))
-        return self._later(queue_id, envelope, _cause(error), str(error), begun)
+        return self._tempfail(queue_id, envelope, _cause(error), str(error), began)
 
-    def _refuse(
-        self, queue_id: str, envelope: Envelope, refusal: Rejection, begun: float, reports: Sequence[Report] = ()
+    def _reject(
+        self, queue_id: str, envelope: Envelope, rejection: Rejection, began: float, reports: Sequence[Report] = ()
     ) -> Reply:
-        code, enhanced = SENTENCES[refusal.reason].smtp
-        text = f"{public_sentence(refusal.reason, refusal.detail, 'en')}; {fix(refusal.reason)}"
+        code, enhanced = SENTENCES[rejection.reason].smtp
+        text = f"{public_sentence(rejection.reason, rejection.detail, 'en')}; {fix(rejection.reason)}"
         reply = Reply(code, enhanced, _one_line(text))
-        self._witness.refused(queue_id, envelope, refusal.reason, reply, time.perf_counter() - begun, reports)
+        seconds = time.perf_counter() - began
+        self._observe(MessageRejected(queue_id, envelope, rejection.reason, reply, seconds, reports))
         return reply
 
-    def _later(self, queue_id: str, envelope: Envelope, cause: TransactionRejectCause, why: str, begun: float) -> Reply:
+    def _tempfail(
+        self, queue_id: str, envelope: Envelope, cause: TransactionRejectCause, why: str, began: float
+    ) -> Reply:
         reply = TEMPORARY[cause]
-        self._witness.tempfailed(queue_id, envelope, cause, reply, why, time.perf_counter() - begun)
+        self._observe(MessageTempfailed(queue_id, envelope, cause, reply, why, time.perf_counter() - began))
         return reply
 
 
@@ -275,14 +264,14 @@ def _cause(error: SpoolError) -> TransactionRejectCause:
     )
 
 
-def refused_recipient(address: str, directory: Directory) -> Reply | None:
-    """The refusal of an address (not a return path of ours) to which no documents can be sent, or None."""
+def reject_recipient(address: str, directory: Directory) -> Reply | None:
+    """The rejection of an address (not a return path of ours) to which no documents can be sent, or None."""
     if not directory.accepts(address):
         return NOT_OURS
     return UNKNOWN if unknown_recipient(address, directory) else None
 
 
-def _looping(message: MimeMessage, hostname: str) -> str | None:
+def _loop(message: MimeMessage, hostname: str) -> str | None:
     """Why the message is going in circles, or None (rfc5321#6.3)."""
     if (passed := hops(message)) > MAX_HOPS:
         return f"Received: {passed} > {MAX_HOPS}"

@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,6 +12,7 @@ from relay.checker import protocol
 from relay.checker.process import Worker
 from relay.inspection import Candidate, Finding, Kind, Octets, Options, Report, Severity, Verdict
 from relay.mime.transfer_decoder import decode_document
+from relay.observability.events import Observe, Restart, WorkerReplaced, WorkerStarted
 
 MAX_WAITING = 512
 """Requests that may wait for a worker, one a session; beyond, the door answers 451 and the sender tries again."""
@@ -24,8 +25,6 @@ PATIENCE = 120.0
 SELF_TEST_TIMEOUT = 60.0
 """Seconds. It compiles the rules too, perhaps while the whole machine starts: slow is not wrong."""
 
-OnEvent = Callable[[str, dict[str, object]], None]
-
 
 class CheckerOverloaded(Exception):
     """Too much waits for a worker already: try later (451 4.3.2)."""
@@ -34,18 +33,18 @@ class CheckerOverloaded(Exception):
 class CheckerPool:
     """`size` worker processes. timeout: seconds of wall clock a request may take in a worker.
 
-    on_event(name, fields): worker_started {pid}, worker_restarted {pid, cause}; names and causes are those of ops.
+    observe: called with WorkerStarted and WorkerReplaced.
     restarts: workers replaced so far. busy: at work now. waiting: requests that wait.
     self_test: why the engine cannot be trusted, None when it can; while it cannot, nothing is valid at level full.
     """
 
-    def __init__(self, size: int, timeout: float, *, on_event: OnEvent | None = None) -> None:
+    def __init__(self, size: int, timeout: float, observe: Observe = lambda event: None) -> None:
         self.size = max(1, size)
         self.timeout = timeout
         self.restarts = 0
         self.busy = 0
         self.self_test: str | None = "not run yet"
-        self._on_event: OnEvent = on_event if on_event is not None else lambda name, fields: None
+        self._observe = observe
         self._idle: list[Worker] = []
         self._workers = 0  # idle ones and those at work; not `busy`, which counts turns given, taken up or not
         self._waiters: deque[asyncio.Future[None]] = deque()
@@ -74,7 +73,7 @@ class CheckerPool:
             answer = await self._attempt([protocol.frame({"op": "self-test"})], SELF_TEST_TIMEOUT)
         finally:
             self._leave()
-        self.self_test = answer if isinstance(answer, str) else answer.get("reason")
+        self.self_test = answer.value if isinstance(answer, Restart) else answer.get("reason")
         return self.self_test
 
     async def inspect(self, candidates: Sequence[Candidate], options: Options) -> tuple[Report, ...]:
@@ -123,7 +122,7 @@ class CheckerPool:
             fresh = alone is None
             innocent = innocent and not fresh
             if alone is None:
-                alone = (await asyncio.to_thread(report, candidate, timed_out=answer == "timeout"),)
+                alone = (await asyncio.to_thread(report, candidate, timed_out=answer is Restart.TIMEOUT),)
             reports += alone
         together = None
         if innocent and len(candidates) > 1:
@@ -132,23 +131,23 @@ class CheckerPool:
             )
         return together or tuple(reports)
 
-    async def _attempt(self, pieces: list[Octets], timeout: float, *, fresh: bool = False) -> dict[str, Any] | str:
+    async def _attempt(self, pieces: list[Octets], timeout: float, *, fresh: bool = False) -> dict[str, Any] | Restart:
         """The answer of a worker, or why there is none: timeout | crashed. The worker goes back, or is replaced."""
         try:
             worker = await (self._spawn() if fresh else self._worker())
         except OSError:
-            return "crashed"
+            return Restart.CRASHED
         try:
             answer = await worker.ask(pieces, timeout)
         except TimeoutError:
-            return await self._lost(worker, "timeout")
+            return await self._lost(worker, Restart.TIMEOUT)
         except (OSError, ValueError):
-            return await self._lost(worker, "crashed")
+            return await self._lost(worker, Restart.CRASHED)
         except BaseException:  # cancelled in the middle of a dialogue: the worker is out of step
             self._end(worker)
             raise
         if answer.get("retire"):
-            self._replaced(worker, str(answer["retire"]))
+            self._replaced(worker, _retired(answer["retire"]))
             self._end(worker)
         elif self._closed or self._workers > self.size:
             self._end(worker)
@@ -162,7 +161,7 @@ class CheckerPool:
             worker = self._idle.pop()
             if worker.alive:
                 return worker
-            self._replaced(worker, "crashed")
+            self._replaced(worker, Restart.CRASHED)
             self._end(worker)
         return await self._spawn()
 
@@ -173,18 +172,18 @@ class CheckerPool:
         except BaseException:
             self._workers -= 1
             raise
-        self._on_event("worker_started", {"pid": worker.pid})
+        self._observe(WorkerStarted(worker.pid))
         return worker
 
-    async def _lost(self, worker: Worker, cause: str) -> str:
+    async def _lost(self, worker: Worker, cause: Restart) -> Restart:
         self._replaced(worker, cause)
         self._workers -= 1
         await worker.kill()
         return cause
 
-    def _replaced(self, worker: Worker, cause: str) -> None:
+    def _replaced(self, worker: Worker, cause: Restart) -> None:
         self.restarts += 1
-        self._on_event("worker_restarted", {"pid": worker.pid, "cause": cause})
+        self._observe(WorkerReplaced(worker.pid, cause))
 
     async def _enter(self, octets: int) -> None:
         """Take a turn; in order of arrival. Raises PoolBusy."""
@@ -232,9 +231,14 @@ def _give_up(turn: asyncio.Future[None]) -> None:
         turn.set_exception(CheckerOverloaded())
 
 
-def _reports(answer: dict[str, Any] | str, count: int) -> tuple[Report, ...] | None:
+def _retired(cause: object) -> Restart:
+    """Why a worker asks to be replaced. One that was taken over may say anything: it is as good as crashed."""
+    return Restart.MEMORY if cause == "memory" else Restart.RECYCLED if cause == "recycled" else Restart.CRASHED
+
+
+def _reports(answer: dict[str, Any] | Restart, count: int) -> tuple[Report, ...] | None:
     """The reports of an answer; None unless it is one a document: a worker that was taken over may say anything."""
-    if isinstance(answer, str):
+    if isinstance(answer, Restart):
         return None
     try:
         reports = tuple(serialization.build(Report, each) for each in answer["reports"])

@@ -13,7 +13,7 @@ from relay.checker import CheckerPool
 from relay.cli.context import NO, USAGE, Context, fail, options
 from relay.cli.queue import language_option, on_spool, spool_option
 from relay.cli.queue_view import record_json, record_lines
-from relay.intake import NOT_OURS, Evaluation, evaluate, refused_recipient
+from relay.intake import NOT_OURS, Evaluation, evaluate, reject_recipient
 from relay.locale.catalogue import translate
 from relay.mime.message import MalformedMail
 from relay.mime.parser import parse
@@ -98,7 +98,7 @@ def explain(context: Context, file: Path, recipient: tuple[str, ...], write: Pat
                 )
             )
         for address in envelope.addresses:
-            reply = refused_recipient(address, directory)
+            reply = reject_recipient(address, directory)
             if reply is not None:
                 click.echo(_rejected_recipient(reply, address, language))
         if decision.refusal and not decision.plans:

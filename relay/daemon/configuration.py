@@ -1,7 +1,7 @@
 """The configuration's life: read at start, read again on SIGHUP, and what else must follow it."""
 
 import asyncio
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,9 +11,14 @@ from relay.daemon.health import PENDING
 from relay.daemon.outbound import KeyFault, Signing, read_key
 from relay.daemon.start import CONFIG_FAULT, TRY_LATER, StartError
 from relay.dkim.signature import Signer
-from relay.observability.events import EventName
-from relay.observability.log import configure, event_log
-from relay.observability.metrics import Metrics
+from relay.observability.events import (
+    ConfigurationInForce,
+    ConfigurationWarning,
+    Observe,
+    Reloaded,
+    ReloadFailed,
+)
+from relay.observability.log import configure
 from relay.observability.systemd import denied_configuration
 from relay.routing.directory import Directory
 from relay.routing.policy import Client
@@ -96,14 +101,17 @@ MAX_WARNED = 20
 
 
 class Configuration:
-    """in_force: settings and directory. signing: the DKIM key in force. trouble: why the files are not what is."""
+    """in_force: settings and directory. signing: the DKIM key in force. trouble: why the files are not what is.
 
-    def __init__(self, folder: Path, metrics: Metrics) -> None:
+    on_internal_error: for relay.observability.log.configure.
+    """
+
+    def __init__(self, folder: Path, observe: Observe, on_internal_error: Callable[[], None]) -> None:
         self._folder = folder
         self.in_force = LiveSettings(folder)
         self.signing = Signing()
         self.trouble: str | None = None
-        self._metrics = metrics
+        self._observe, self._on_internal_error = observe, on_internal_error
         self._one_at_a_time = asyncio.Lock()
 
     @property
@@ -120,14 +128,14 @@ class Configuration:
             hint = denied_configuration(lines, self._folder / "relay.yaml")
             raise StartError(code, *lines, *([hint] if hint else []))
         settings = self.settings
-        configure(settings.log.level, settings.log.format, on_fault=self._metrics.fault)
+        configure(settings.log.level, settings.log.format, on_internal_error=self._on_internal_error)
         try:
             self.signing.use(await read_key(settings.dkim))
         except KeyFault as error:
             raise StartError(CONFIG_FAULT, str(error)) from error
         for fault in result.warnings:
-            event_log(EventName.CONFIG_WARNING, fault=str(fault))
-        self._count(settings)
+            self._observe(ConfigurationWarning(str(fault)))
+        self._tell_in_force(settings)
         return settings
 
     async def reload(self, spool: Spool, pool: CheckerPool, door: SmtpServer) -> bool:
@@ -135,9 +143,9 @@ class Configuration:
         async with self._one_at_a_time:
             prepared = await self.in_force.prepare()
             for warning in prepared.result.warnings:
-                event_log(EventName.CONFIG_WARNING, fault=str(warning))
+                self._observe(ConfigurationWarning(str(warning)))
             if not prepared.result.ok:
-                return self._failed(str(fault) for fault in prepared.result.faults)
+                return self._failed([str(fault) for fault in prepared.result.faults])
             secrets = await _read_secrets(prepared, door)
             if isinstance(secrets, list):
                 return self._failed(secrets)
@@ -151,30 +159,29 @@ class Configuration:
             clients = self.settings.terms.clients
             await free_gradually(replaced)
             await self._warn_of_removed(spool, before - clients.keys())
-            event_log(EventName.RELOADED, clients=len(clients), files_read=prepared.result.reread)
+            self._observe(Reloaded(len(clients), prepared.result.reread))
             return True
 
-    def _failed(self, faults: Iterable[str]) -> bool:
-        self._metrics.reload_failed()
+    def _failed(self, faults: Sequence[str]) -> bool:
         self.trouble = "the files of the configuration have faults, the one before them is in force"
-        for fault in faults:
-            event_log(EventName.RELOAD_FAILED, fault=fault)
-        event_log(EventName.RELOAD_FAILED, clients=len(self.settings.terms.clients), text="the old configuration stays")
+        self._observe(ReloadFailed(faults, len(self.settings.terms.clients)))
         return False
 
     def _follow(self, spool: Spool, pool: CheckerPool) -> None:
         settings = self.settings
         pool.configure(settings.terms.check.workers, settings.terms.check.timeout)
         spool.ceiling = settings.retry.ceiling
-        self._count(settings)
+        self._tell_in_force(settings)
 
-    def _count(self, settings: Settings) -> None:
-        terms = settings.terms
-        self._metrics.configured(len(terms.clients), len(terms.firms), terms.destinations, settings.smarthosts)
+    def _tell_in_force(self, settings: Settings) -> None:
+        certificates: dict[str, float] = {}
         for listener in settings.listen:
             if listener.certificate is not None:
-                with suppress(OSError, ValueError):  # one that cannot be read is told of by the door
-                    self._metrics.certificate(str(listener), expiry(Path(listener.certificate)))
+                with suppress(OSError, ValueError):  # the SMTP server says which cannot be read
+                    certificates[str(listener)] = expiry(Path(listener.certificate))
+        terms = settings.terms
+        clients, firms = len(terms.clients), len(terms.firms)
+        self._observe(ConfigurationInForce(clients, firms, terms.destinations, settings.smarthosts, certificates))
 
     async def _warn_of_removed(self, spool: Spool, removed: Collection[str]) -> None:
         """A client that is gone from the YAML may have mail on its way: it keeps its old route."""
@@ -184,7 +191,7 @@ class Configuration:
                 waiting = await spool.find(Query(frozenset(PENDING), dossier, firm))
                 if waiting:
                     text = f'client "{key}" removed; {len(waiting)} queued mails keep their old route'
-                    event_log(EventName.CONFIG_WARNING, fault=text)
+                    self._observe(ConfigurationWarning(text))
 
 
 async def _read_secrets(

@@ -11,7 +11,7 @@ from relay.checker import CheckerPool
 from relay.daemon.configuration import Configuration
 from relay.daemon.health import HealthMonitor, housekeeping
 from relay.daemon.notices import Digests, Notices
-from relay.daemon.observer import Observer, log_operator_actions
+from relay.daemon.observer import log_operator_actions
 from relay.daemon.outbound import Outbound
 from relay.daemon.start import (
     IO_ERROR,
@@ -26,11 +26,11 @@ from relay.daemon.start import (
 from relay.daemon.supervisor import Supervisor
 from relay.intake import Intake
 from relay.model import Disposition, Message
-from relay.observability.events import EventName
+from relay.observability.events import InternalError, SignalIgnored, SpoolBroken, Started, Stopped, Stopping
 from relay.observability.health import Lag
 from relay.observability.http import Http
-from relay.observability.log import event_log
 from relay.observability.metrics import Metrics
+from relay.observability.observer import Observer
 from relay.observability.systemd import Systemd, Watchdog
 from relay.queue import QueueManager
 from relay.settings.settings import Settings
@@ -64,7 +64,7 @@ async def serve(folder: Path) -> int:
         await daemon.give_up()
         return error.code
     except Exception as error:
-        event_log(EventName.INTERNAL_ERROR, where="start", exception=error)
+        daemon.observe(InternalError("start", error))
         await daemon.give_up()
         return TRY_LATER
     return await daemon.until_stopped()
@@ -75,13 +75,13 @@ class Daemon:
 
     def __init__(self, folder: Path) -> None:
         self._metrics = Metrics()
-        self._configuration = Configuration(folder, self._metrics)
-        self._witness = Observer(self._metrics)
+        self.observe = Observer(self._metrics).observe
+        self._configuration = Configuration(folder, self.observe, self._metrics.internal_error)
         self._systemd = Systemd()
         self._smarthosts = ConnectionPools()
         self._stop = asyncio.Event()
         self._code = OK
-        self._supervisor = Supervisor()
+        self._supervisor = Supervisor(self.observe)
         self._started = self._joined = self._reload_wanted = False
         self._spool: Spool | None = None
         self._pool: CheckerPool | None = None
@@ -94,13 +94,13 @@ class Daemon:
         """
         self._watch_signals()
         settings = await self._configuration.first()
-        spool = self._spool = await open_the_spool(settings)
-        pool = self._pool = await start_workers(settings, self._witness)
+        spool = self._spool = await open_the_spool(settings, self.observe)
+        pool = self._pool = await start_workers(settings, self.observe)
         await self._join(settings, spool, pool)
         await listen(settings, self._door, self._http)
         self._background(settings, spool, pool)
         addresses = [f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in self._door.addresses]
-        event_log(EventName.STARTED, listen=addresses, http=self._http.address if self._http else None)
+        self.observe(Started(addresses, self._http.address if self._http else None))
         # What lives as long as the daemon is no garbage: the collector need not look at 10,000 clients again and again.
         gc.collect()
         gc.freeze()
@@ -118,11 +118,11 @@ class Daemon:
         """Wait for SIGTERM (or a broken spool), drain, put everything away; the exit code."""
         await self._stop.wait()
         self._systemd.stopping("finishing what is in hand")
-        event_log(EventName.STOPPING)
+        self.observe(Stopping())
         await self._door.drain(DRAIN_SECONDS)
         cut = await self._queue.drain(DRAIN_SECONDS)
         await self.close()
-        event_log(EventName.STOPPED, unfinished=cut, code=self._code)
+        self.observe(Stopped(cut, self._code))
         return self._code
 
     async def give_up(self) -> None:
@@ -144,28 +144,29 @@ class Daemon:
             await self._spool.close()
 
     async def _join(self, settings: Settings, spool: Spool, pool: CheckerPool) -> None:
-        configuration, witness = self._configuration, self._witness
+        configuration, observe = self._configuration, self.observe
         secret = await spool.secret()
-        outbound = Outbound(lambda: configuration.settings, secret, witness)
+        outbound = Outbound(lambda: configuration.settings, secret, observe)
         self._queue = QueueManager(spool, outbound.ports(self._smarthosts, configuration.signing, self._broken))
-        self._notices = Notices(spool, lambda: configuration.settings, witness, self._queue.notify)
+        self._notices = Notices(spool, lambda: configuration.settings, observe, self._queue.notify)
         intake = Intake(
             directory=lambda: configuration.in_force.directory,
             spool=spool,
             checker=pool,
-            witness=witness,
+            observe=observe,
             queue=self._queue,
             stored=self._stored,
             broken=self._broken,
             secret=secret,
         )
         hostname = settings.terms.hostname
-        self._door = SmtpServer(settings.listen, configuration.in_force.limits, intake, hostname, witness.observe)
+        self._door = SmtpServer(settings.listen, configuration.in_force.limits, intake, hostname, observe)
         self._watch = HealthMonitor(
             spool=spool,
             pool=pool,
             queue=self._queue,
             metrics=self._metrics,
+            observe=observe,
             systemd=self._systemd,
             sessions=lambda: self._door.sessions,
             trouble=lambda: configuration.trouble,
@@ -174,22 +175,22 @@ class Daemon:
         self._joined = True
         if settings.http is not None:
             watch = self._watch
-            self._http = Http(str(settings.http), self._metrics, watch.healthy, watch.ready, watch.scrape)
+            self._http = Http(str(settings.http), self._metrics, watch.healthy, watch.ready, observe, watch.scrape)
 
     def _background(self, settings: Settings, spool: Spool, pool: CheckerPool) -> None:
         lag = Lag()
         self._metrics.event_loop_lag(lag.worst)
-        digests = Digests(spool, lambda: self._configuration.settings, self._witness, self._queue.notify)
+        digests = Digests(spool, lambda: self._configuration.settings, self.observe, self._queue.notify)
         for name, work in {
             "queue manager": self._queue.run,
             "event loop lag": lag.run,
-            "watchdog": Watchdog(self._systemd, lambda: not self._watch.healthy()).run,
+            "watchdog": Watchdog(self._systemd, lambda: not self._watch.healthy(), self.observe).run,
             "status": self._watch.report_status,
             "notices": self._notices.run,
             "digests": digests.run,
-            "log of operators' orders": lambda: log_operator_actions(spool, self._witness),
-            "housekeeping": lambda: housekeeping(spool, lambda: settings.keep_delivered),
-            "self-test": lambda: repeat_self_test(pool, self._witness),
+            "log of operators' orders": lambda: log_operator_actions(spool, self.observe),
+            "housekeeping": lambda: housekeeping(spool, lambda: settings.keep_delivered, self.observe),
+            "self-test": lambda: repeat_self_test(pool, self.observe),
         }.items():
             self._supervisor.run(name, work)
 
@@ -200,7 +201,7 @@ class Daemon:
         for number in STOP_SIGNALS:
             loop.add_signal_handler(number, self._stop.set)
         for number in IGNORED_SIGNALS:
-            loop.add_signal_handler(number, partial(event_log, EventName.SIGNAL_IGNORED, signal=number.name))
+            loop.add_signal_handler(number, partial(self.observe, SignalIgnored(number.name)))
 
     def _reload_soon(self) -> None:
         """Now, or when the start is done: what it has read may have changed since."""
@@ -223,6 +224,6 @@ class Daemon:
     def _broken(self, why: str) -> None:
         """The spool can promise nothing any more: stop, so that the next start reads again what is really there."""
         if self._code == OK:
-            event_log(EventName.SPOOL_BROKEN, why=why)
+            self.observe(SpoolBroken(why))
         self._code = IO_ERROR
         self._stop.set()

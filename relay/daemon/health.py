@@ -6,8 +6,7 @@ from collections.abc import Callable, Sequence
 
 from relay.checker import CheckerPool
 from relay.model import State
-from relay.observability.events import EventName
-from relay.observability.log import event_log
+from relay.observability.events import InternalError, MessagesPurged, Observe
 from relay.observability.metrics import Metrics
 from relay.observability.systemd import Systemd
 from relay.queue import QueueManager
@@ -32,6 +31,7 @@ class HealthMonitor:
         pool: CheckerPool,
         queue: QueueManager,
         metrics: Metrics,
+        observe: Observe,
         systemd: Systemd,
         sessions: Callable[[], int],
         trouble: Callable[[], str | None],
@@ -39,7 +39,7 @@ class HealthMonitor:
     ) -> None:
         self._trouble, self._failures = trouble, failures
         self._spool, self._pool, self._queue, self._sessions = spool, pool, queue, sessions
-        self._metrics, self._systemd = metrics, systemd
+        self._metrics, self._observe, self._systemd = metrics, observe, systemd
 
     def healthy(self) -> list[str]:
         """Why no progress is made; empty when all is well. That this runs shows that the event loop turns."""
@@ -71,7 +71,7 @@ class HealthMonitor:
         try:
             await self.refresh()
         except SpoolError as error:
-            event_log(EventName.INTERNAL_ERROR, where="figures", exception=error)
+            self._observe(InternalError("figures", error))
 
     async def report_status(self) -> None:
         """Keep the line of `systemctl status` true, until cancelled."""
@@ -96,15 +96,15 @@ def status_line(stats: Stats, troubles: Sequence[str] = ()) -> str:
     return "; ".join([*troubles, f"{delivered} delivered, {waiting} waiting, {held} held for a person"])
 
 
-async def housekeeping(spool: Spool, keep: Callable[[], float]) -> None:
+async def housekeeping(spool: Spool, keep: Callable[[], float], observe: Observe) -> None:
     """Forget messages that ended, or were withheld, more than `keep()` seconds ago, in small steps, until cancelled."""
     while True:
         try:
             before = time.time() - keep()
             purged = await spool.purge(before, PURGE_STEP, withheld=before)
         except SpoolError as error:
-            event_log(EventName.INTERNAL_ERROR, where="purge", exception=error)
+            observe(InternalError("purge", error))
             purged = 0
         if purged:
-            event_log(EventName.PURGED, mails=purged)
+            observe(MessagesPurged(purged))
         await asyncio.sleep(1.0 if purged == PURGE_STEP else PURGE_SECONDS)

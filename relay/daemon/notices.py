@@ -7,13 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Protocol
 
 from relay.model import Delivery, State
 from relay.notifications import Item, notice
 from relay.notifications.digest import Figures, digest
-from relay.observability.events import EventName
-from relay.observability.log import event_log
+from relay.observability.events import InternalError, Notice, NotificationQueued, Observe
 from relay.settings.settings import Settings
 from relay.spool.port import PeriodStatistics, Query, Spool, SpoolError
 
@@ -33,12 +31,6 @@ _LIMIT = 5000
 _WATCHED = {"held": State.HELD, "failed": State.FAILED, "late": State.DEFERRED}
 
 
-class NoticeSender(Protocol):
-    """Log and metrics (relay.daemon.observer)."""
-
-    def told(self, about: str, queue_id: str, deliveries: int) -> None: ...
-
-
 class Notices:
     """settings: those in force. stored: tells the queue manager that something is due. clock: epoch seconds."""
 
@@ -46,11 +38,11 @@ class Notices:
         self,
         spool: Spool,
         settings: Callable[[], Settings],
-        witness: NoticeSender,
+        observe: Observe,
         stored: Callable[[], None],
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._spool, self._settings, self._witness = spool, settings, witness
+        self._spool, self._settings, self._observe = spool, settings, observe
         self._stored, self._clock = stored, clock
         self._last: dict[str, float] = {}
         self._wanted = asyncio.Event()
@@ -65,7 +57,7 @@ class Notices:
             try:
                 await self.tell()
             except SpoolError as error:
-                event_log(EventName.INTERNAL_ERROR, where="notices", exception=error)
+                self._observe(InternalError("notices", error))
             with suppress(TimeoutError):
                 async with asyncio.timeout(ROUND):
                     await self._wanted.wait()
@@ -94,7 +86,7 @@ class Notices:
             )
             await self._spool.store_notifications([(item.delivery, _kind(item.about)) for item in items], [mail], now)
             self._last[key] = now
-            self._witness.told(items[0].about, mail.queue_id, len(items))
+            self._observe(NotificationQueued(Notice(items[0].about), mail.queue_id, len(items)))
             sent += 1
         if sent:
             self._stored()
@@ -178,11 +170,11 @@ class Digests:
         self,
         spool: Spool,
         settings: Callable[[], Settings],
-        witness: NoticeSender,
+        observe: Observe,
         stored: Callable[[], None],
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._spool, self._settings, self._witness = spool, settings, witness
+        self._spool, self._settings, self._observe = spool, settings, observe
         self._stored, self._clock = stored, clock
         self._done: tuple[str, float] | None = None
 
@@ -192,7 +184,7 @@ class Digests:
             try:
                 await self.send()
             except SpoolError as error:
-                event_log(EventName.INTERNAL_ERROR, where="digest", exception=error)
+                self._observe(InternalError("digest", error))
             await asyncio.sleep(DIGEST_ROUND)
 
     async def send(self) -> int:
@@ -224,7 +216,7 @@ class Digests:
                 now=now,
             )
             if not (await self._spool.store(mail)).duplicate:
-                self._witness.told("digest", mail.queue_id, 1)
+                self._observe(NotificationQueued(Notice.DIGEST, mail.queue_id, 1))
                 sent += 1
         self._done = (every, until)
         if sent:

@@ -7,13 +7,13 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
 
-from relay.daemon.observer import Observer
 from relay.dkim.signature import BadKey, Signer, signer
 from relay.dsn.bounces import verp
 from relay.lifecycle import Transition
 from relay.mime.rewriting import render
 from relay.model import Delivery, Message, Plan
 from relay.notifications import status_report
+from relay.observability.events import Notice, NotificationQueued, Observe
 from relay.queue import Ports, RouteError
 from relay.queue.ports import Octets
 from relay.settings.settings import Dkim, PasswordError, Settings, Smarthost
@@ -62,8 +62,8 @@ def _read(dkim: Dkim) -> Signer:
 class Outbound:
     """settings: those in force, asked at each attempt. secret: seals our return paths."""
 
-    def __init__(self, settings: Callable[[], Settings], secret: bytes, witness: Observer) -> None:
-        self._settings, self._secret, self._witness = settings, secret, witness
+    def __init__(self, settings: Callable[[], Settings], secret: bytes, observe: Observe) -> None:
+        self._settings, self._secret, self._observe = settings, secret, observe
 
     def ports(self, smarthosts: ConnectionPools, signing: Signing, broken: Callable[[str], None]) -> Ports:
         """What the queue manager is given. broken: told when the spool can promise nothing any more."""
@@ -73,7 +73,7 @@ class Outbound:
             render=_rendered,
             sign=signing.sign,
             retry=lambda: self._settings().retry,
-            witness=self._witness,
+            observe=self._observe,
             broken=broken,
             rate=self.rate,
             report=self.reports,
@@ -124,7 +124,7 @@ class Outbound:
             smarthost=settings.own_smarthost,
         )
         for report in reports:
-            self._witness.told(transition.report or "failed", report.queue_id, 1)
+            self._observe(NotificationQueued(Notice(transition.report or "failed"), report.queue_id, 1))
         return reports
 
 

@@ -6,10 +6,8 @@ import os
 from contextlib import suppress
 
 from relay.checker import CheckerOverloaded, CheckerPool
-from relay.daemon.observer import Observer
-from relay.observability.events import EventName
+from relay.observability.events import MessageCorrupt, Observe, SelfTested, SpoolOpened
 from relay.observability.http import Http
-from relay.observability.log import event_log
 from relay.observability.systemd import denied
 from relay.settings.settings import Settings
 from relay.smtpd import BindError, ListenerConfigError, SmtpServer
@@ -31,7 +29,7 @@ class StartError(Exception):
         self.code = code
 
 
-async def open_the_spool(settings: Settings) -> Spool:
+async def open_the_spool(settings: Settings, observe: Observe) -> Spool:
     """The spool of `settings`, locked for us. Raises NotStarted."""
     try:
         spool = await asyncio.to_thread(open_spool, settings.spool, ceiling=settings.retry.ceiling)
@@ -42,30 +40,30 @@ async def open_the_spool(settings: Settings) -> Spool:
             raise StartError(TRY_LATER, f"{error}: {denied(str(error.__cause__.filename))}") from error
         raise StartError(TRY_LATER, str(error)) from error
     for notice in getattr(spool, "notices", ()):
-        event_log(EventName.MESSAGE_CORRUPT, text=notice)
+        observe(MessageCorrupt(notice))
     stats = await spool.stats()
-    event_log(EventName.SPOOL_OPENED, deliveries={state.value: number for state, number in stats.by_state.items()})
+    observe(SpoolOpened({state.value: number for state, number in stats.by_state.items()}))
     return spool
 
 
-async def start_workers(settings: Settings, witness: Observer) -> CheckerPool:
+async def start_workers(settings: Settings, observe: Observe) -> CheckerPool:
     """The worker processes, their engine tested. Raises NotStarted."""
     check = settings.terms.check
-    pool = CheckerPool(check.workers, check.timeout, on_event=witness.worker)
+    pool = CheckerPool(check.workers, check.timeout, observe)
     try:
         await pool.start()
     except OSError as error:
         raise StartError(TRY_LATER, f"no worker process can be started: {error.strerror or error}") from error
-    witness.self_test(pool.self_test)
+    observe(SelfTested(pool.self_test))
     return pool
 
 
-async def repeat_self_test(pool: CheckerPool, witness: Observer, pause: float = SELF_TEST_PAUSE) -> None:
+async def repeat_self_test(pool: CheckerPool, observe: Observe, pause: float = SELF_TEST_PAUSE) -> None:
     """Test the engine every `pause` seconds until it passes: one slow start must not leave the daemon unready."""
     while pool.self_test is not None:
         await asyncio.sleep(pause)
         with suppress(CheckerOverloaded):
-            witness.self_test(await pool.run_self_test())
+            observe(SelfTested(await pool.run_self_test()))
 
 
 async def listen(settings: Settings, door: SmtpServer, http: Http | None) -> None:

@@ -3,12 +3,10 @@
 import asyncio
 import time
 from collections.abc import Callable, Coroutine
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from relay.observability.events import EventName
-from relay.observability.log import event_log
+from relay.observability.events import InternalError, Observe
 
 FIRST_PAUSE = 1.0
 """Seconds before a task that raised is started again; twice as long each time."""
@@ -32,8 +30,10 @@ class _Failure:
 class Supervisor:
     """Owns the daemon's tasks. pause: of the first restart, in seconds. clock: monotonic seconds."""
 
-    def __init__(self, pause: float = FIRST_PAUSE, clock: Callable[[], float] = time.monotonic) -> None:
-        self._pause, self._clock = pause, clock
+    def __init__(
+        self, observe: Observe, pause: float = FIRST_PAUSE, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._observe, self._pause, self._clock = observe, pause, clock
         self._tasks: set[asyncio.Task[None]] = set()
         self._failures: dict[str, _Failure] = {}
 
@@ -43,7 +43,7 @@ class Supervisor:
 
     def once(self, name: str, work: Work) -> None:
         """Run `work()` one time; when it raises that is logged."""
-        self._keep(asyncio.create_task(_once(name, work), name=name))
+        self._keep(asyncio.create_task(self._run_once(name, work), name=name))
 
     def failures(self) -> list[str]:
         """A sentence for each task that failed and has not run well since."""
@@ -67,7 +67,7 @@ class Supervisor:
 
     async def _supervise(self, name: str, work: Work) -> None:
         pause = self._pause
-        while (failure := await _try(name, work)) is not None:
+        while (failure := await self._try(name, work)) is not None:
             before = self._failures.get(name)
             if before is not None and before.restarted is not None and self._clock() - before.restarted >= RECOVERED:
                 pause = self._pause
@@ -77,17 +77,14 @@ class Supervisor:
             self._failures[name].restarted = self._clock()
         self._failures.pop(name, None)
 
+    async def _run_once(self, name: str, work: Work) -> None:
+        await self._try(name, work)
 
-async def _try(name: str, work: Work) -> str | None:
-    """None when `work()` returned, else why it raised."""
-    try:
-        await work()
-    except Exception as error:
-        with suppress(Exception):  # a log that cannot be written must not end what watches over the tasks
-            event_log(EventName.INTERNAL_ERROR, where=name, exception=error)
-        return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-    return None
-
-
-async def _once(name: str, work: Work) -> None:
-    await _try(name, work)
+    async def _try(self, name: str, work: Work) -> str | None:
+        """None when `work()` returned, else why it raised."""
+        try:
+            await work()
+        except Exception as error:
+            self._observe(InternalError(name, error))
+            return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        return None

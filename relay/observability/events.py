@@ -1,119 +1,32 @@
-"""What happens in the relay, as typed values: each event's log name, level and fields; the metrics' closed labels.
+"""What happens in the relay, as typed values: events, and the closed sets of the metrics' labels.
 
-Whoever notices something tells `relay.observability.observer.Observer`, which makes the log line and the metric of it.
+Whoever notices something calls `Observe` with an event; relay.observability.observer says which log line and which
+metric it makes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from logging import ERROR, INFO, WARNING
 from typing import ClassVar
 
-from relay.replies import Reply, Stage
+from relay.inspection import Report
+from relay.lifecycle import Transition
+from relay.model import Delivery, Envelope, Message
+from relay.model import Event as HistoryEntry
+from relay.observability.event_names import EventName
+from relay.reasons import Reason
+from relay.replies import Outcome, Reply, Stage
 
 
-class EventName(StrEnum):
-    """Every name that stands in the log. level: ERROR needs a person now, WARNING may, INFO is the story."""
+class Event:
+    """Something that happened. name: of its log line, where its type alone says that."""
 
-    level: int
-    meaning: str
+    __slots__ = ()
+    name: ClassVar[EventName]
 
-    def __new__(cls, value: str, level: int = INFO, meaning: str = "") -> "EventName":
-        member = str.__new__(cls, value)
-        member._value_, member.level, member.meaning = value, level, meaning
-        return member
 
-    # the daemon
-    STARTED = "started", INFO, "the doors listen, the spool is open: mails are taken"
-    STOPPING = "stopping", INFO, "asked to stop: no new connection is taken, what is in hand is finished"
-    STOPPED = "stopped", INFO, "everything is put away; the process ends"
-    RELOADED = "reloaded", INFO, "the configuration was read again and is in force"
-    RELOAD_FAILED = "reload_failed", ERROR, "the new configuration has faults: the one in force stays"
-    CONFIG_WARNING = "config_warning", WARNING, "the configuration in force has something an operator should know of"
-    SELF_TEST_PASSED = "self_test_passed", INFO, "the sample Factur-X was checked as it should be"
-    SELF_TEST_FAILED = (
-        "self_test_failed",
-        ERROR,
-        "the sample Factur-X was not checked as it should be: verdicts cannot be trusted",
-    )
-    STALLED = "stalled", ERROR, "the event loop or the queue manager makes no progress"
-    SIGNAL_IGNORED = "signal_ignored", WARNING, "a signal came that asks for nothing this daemon does"
-    INTERNAL_ERROR = (
-        "internal_error",
-        ERROR,
-        "an unforeseen error, a bug: answered 4xx or deferred, with its traceback in this record",
-    )
-    LIBRARY = "library", WARNING, "a library had something to say (a stdlib logger at WARNING or above)"
-    # the door
-    CONNECTION_REJECTED = "connection_rejected", WARNING, "a connection was turned away before its first command"
-    AUTHENTICATION_FAILED = "authentication_failed", WARNING, "wrong user or password at the SMTP door"
-    SESSION_ERROR = "session_error", INFO, "the SMTP client broke the protocol, a limit or the connection"
-    # one message comes in
-    CHECKED = "checked", INFO, "one document was checked: its verdict and the rules it breaks"
-    ACCEPTED = "accepted", INFO, "a mail is durable in the spool and was answered 250"
-    DUPLICATE_SUBMISSION = (
-        "duplicate_submission",
-        INFO,
-        "the very same mail was accepted before: 250 with the first queue id, nothing stored",
-    )
-    REJECTED = (
-        "rejected",
-        WARNING,
-        "a sender, a recipient or a message was rejected, for the cause given; nothing was stored",
-    )
-    CHECKER_OVERLOADED = (
-        "checker_overloaded",
-        WARNING,
-        "too many documents wait to be checked: the mail was answered 451",
-    )
-    STORE_FAILED = (
-        "store_failed",
-        ERROR,
-        "the disk could not make a message durable: it was answered 451, and nothing was stored",
-    )
-    BOUNCE_RECEIVED = "bounce_received", INFO, "a bounce of a mail relayed earlier came home"
-    # what becomes of a delivery
-    QUEUED = "queued", INFO, "a delivery waits for its first attempt"
-    HELD = "held", WARNING, "a delivery waits for a person, for the reason given"
-    WITHHELD = "withheld", INFO, "a delivery is kept because the client's settings transmit nothing"
-    RELEASED = "released", INFO, "an operator let a held or withheld delivery go"
-    RETRIED = "retried", INFO, "an operator asked for an attempt at once"
-    REPLANNED = "replanned", INFO, "a mail was decided again with the configuration of today"
-    DROPPED = "dropped", INFO, "an operator gave a delivery up: it will not be sent"
-    ATTEMPT = "attempt", INFO, "a transaction with the next hop begins"
-    DELIVERED = "delivered", INFO, "the next hop took the mail"
-    DEFERRED = "deferred", INFO, "an attempt failed for now; it is tried again"
-    FAILED = "failed", WARNING, "the next hop refused for good, or the time to try is over"
-    OUTCOME_UNKNOWN = (
-        "outcome_unknown",
-        WARNING,
-        "the connection was lost before the final reply: delivery status unknown; it is tried again",
-    )
-    ATTEMPT_UNCONFIRMED = (
-        "attempt_unconfirmed",
-        WARNING,
-        "an attempt ended without its answer being recorded (a crash, an expired lease)",
-    )
-    DELAYED = "delayed", WARNING, "a delivery is later than `warn_after`"
-    NOTIFICATION_QUEUED = "notification_queued", INFO, "a notice or a delivery status notification was put in the queue"
-    PURGED = "purged", INFO, "mails delivered long ago were forgotten"
-    # workers and spool
-    WORKER_STARTED = "worker_started", INFO, "a process that checks documents is ready"
-    WORKER_RESTARTED = "worker_restarted", WARNING, "a process that checks documents died or hung, and was replaced"
-    WORKER_RETIRED = (
-        "worker_retired",
-        INFO,
-        "a process that checks documents had done its share or grown large, and was replaced",
-    )
-    SPOOL_OPENED = "spool_opened", INFO, "the spool was read; how many deliveries wait in it"
-    SPOOL_FULL = "spool_full", ERROR, "no space: mails are answered 452 until there is some"
-    SPOOL_BROKEN = (
-        "spool_broken",
-        ERROR,
-        "the disk failed to make a mail durable: the daemon stops, to read the spool again",
-    )
-    SPOOL_RECOVERED = "spool_recovered", INFO, "the spool takes mails again"
-    MESSAGE_CORRUPT = "message_corrupt", ERROR, "a mail of the spool cannot be read: it is set aside and held"
+Observe = Callable[[Event], None]
+"""Observer.observe of the daemon; a list's `append` in a test."""
 
 
 class Answer(StrEnum):
@@ -168,13 +81,6 @@ class Notice(StrEnum):
     DELIVERED = "delivered"
     HELD = "held"
     DIGEST = "digest"
-
-
-class Event:
-    """Something that happened. name: of its log line."""
-
-    __slots__ = ()
-    name: ClassVar[EventName]
 
 
 # The SMTP server
@@ -236,6 +142,245 @@ class FinalReply(Event):
 
     code: int
     seconds: float
+
+
+# One message comes in. seconds: since its final dot.
+
+
+@dataclass(frozen=True, slots=True)
+class MessageAccepted(Event):
+    """A message is durable and was answered 250. held: what the spool held of it, its document was stored before."""
+
+    message: Message
+    reports: Sequence[Report]
+    seconds: float
+    held: Sequence[Delivery] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class DuplicateSubmission(Event):
+    """A message stored before was answered with its first queue id."""
+
+    name = EventName.DUPLICATE_SUBMISSION
+    queue_id: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class MessageRejected(Event):
+    """A message was answered 5xx for its content. reason None: not a decision about its documents."""
+
+    queue_id: str
+    envelope: Envelope
+    reason: Reason | None
+    reply: Reply
+    seconds: float
+    reports: Sequence[Report] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class MessageTempfailed(Event):
+    """The final dot of a message was answered 4xx: the platform keeps it. why: for an operator."""
+
+    queue_id: str
+    envelope: Envelope
+    cause: TransactionRejectCause
+    reply: Reply
+    why: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class SenderTempfailed(Event):
+    """MAIL was answered 4xx: nothing can be stored now."""
+
+    cause: TransactionRejectCause
+    reply: Reply
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class BounceReceived(Event):
+    """A bounce of the message `queue_id` came to its return path. failed: it says that the delivery failed."""
+
+    name = EventName.BOUNCE_RECEIVED
+    queue_id: str
+    failed: bool
+
+
+# The queue
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptStarted(Event):
+    name = EventName.ATTEMPT
+    delivery: Delivery
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptEnded(Event):
+    """An attempt of `seconds` gave `outcome`. recorded: False when the claim was lost to another attempt meanwhile."""
+
+    delivery: Delivery
+    outcome: Outcome
+    transition: Transition
+    seconds: float
+    recorded: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class OutcomeNotRecorded(Event):
+    """The spool has no room to record an outcome: it is tried again."""
+
+    name = EventName.SPOOL_FULL
+    delivery: Delivery
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryDelayed(Event):
+    name = EventName.DELAYED
+    delivery: Delivery
+
+
+@dataclass(frozen=True, slots=True)
+class NotificationQueued(Event):
+    """A notice, a digest or a status notification about `deliveries` deliveries was stored as `queue_id`."""
+
+    name = EventName.NOTIFICATION_QUEUED
+    about: Notice
+    queue_id: str
+    deliveries: int
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorActed(Event):
+    """An operator released, held, retried, dropped or replanned a message or one of its deliveries."""
+
+    queue_id: str
+    entry: HistoryEntry
+
+
+# The processes that check documents
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerStarted(Event):
+    name = EventName.WORKER_STARTED
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerReplaced(Event):
+    pid: int
+    cause: Restart
+
+
+@dataclass(frozen=True, slots=True)
+class SelfTested(Event):
+    """The engine's self-test ended. failure: why its verdicts cannot be trusted, or None."""
+
+    failure: str | None
+
+
+# The spool
+
+
+@dataclass(frozen=True, slots=True)
+class SpoolOpened(Event):
+    """deliveries: how many are in it, by state."""
+
+    name = EventName.SPOOL_OPENED
+    deliveries: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class MessageCorrupt(Event):
+    name = EventName.MESSAGE_CORRUPT
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class SpoolBroken(Event):
+    name = EventName.SPOOL_BROKEN
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class MessagesPurged(Event):
+    name = EventName.PURGED
+    number: int
+
+
+# The daemon
+
+
+@dataclass(frozen=True, slots=True)
+class Started(Event):
+    """listen: the addresses of the SMTP server. http: that of the metrics, None without."""
+
+    name = EventName.STARTED
+    listen: Sequence[str]
+    http: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Stopping(Event):
+    name = EventName.STOPPING
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped(Event):
+    """unfinished: attempts that were cut off. code: exit code of the process."""
+
+    name = EventName.STOPPED
+    unfinished: int
+    code: int
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigurationInForce(Event):
+    """A configuration came into force: what the metrics say of it. certificates: by listener, when each expires."""
+
+    clients: int
+    firms: int
+    destinations: Collection[str]
+    smarthosts: Collection[str]
+    certificates: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Reloaded(Event):
+    name = EventName.RELOADED
+    clients: int
+    files_read: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReloadFailed(Event):
+    """faults: of the new configuration. clients: of the one that stays in force."""
+
+    name = EventName.RELOAD_FAILED
+    faults: Sequence[str]
+    clients: int
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigurationWarning(Event):
+    name = EventName.CONFIG_WARNING
+    fault: str
+
+
+@dataclass(frozen=True, slots=True)
+class SignalIgnored(Event):
+    name = EventName.SIGNAL_IGNORED
+    signal: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stalled(Event):
+    name = EventName.STALLED
+    text: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
-from relay.observability.events import EventName
-from relay.observability.log import event_log
+from relay.observability.events import InternalError, Observe
 from relay.observability.metrics import Metrics
 
 HEAD_LIMIT = 8 * 1024  # octets of request line and headers
@@ -59,9 +58,10 @@ class Http:
         metrics: Metrics,
         healthy: Callable[[], list[str]],
         ready: Callable[[], dict[str, str]],
+        observe: Observe,
         refresh: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
-        self._wanted = address
+        self._wanted, self._observe = address, observe
         self._metrics, self._healthy, self._ready, self._refresh = metrics, healthy, ready, refresh
         self._server: asyncio.Server | None = None
         self._connections: set[asyncio.Task[None]] = set()
@@ -130,7 +130,7 @@ class Http:
         try:
             return await page(request)
         except Exception as error:
-            event_log(EventName.INTERNAL_ERROR, exception=error, where=request.path)
+            self._observe(InternalError(request.path, error))
             return _Answer(503, b"a fault of the relay: see its log\n")
 
     async def _metrics_page(self, request: _Request) -> _Answer:

@@ -15,7 +15,7 @@ from typing import Any, BinaryIO, TextIO
 import structlog
 
 from relay.observability import privacy
-from relay.observability.events import EventName
+from relay.observability.event_names import EventName
 
 WHOLE = 4096  # PIPE_BUF: what other processes write to the same pipe does not come in between (pipe(7))
 
@@ -101,34 +101,26 @@ def configure(
     level: str = "info",
     format: str = "auto",
     stream: TextIO | None = None,
-    on_fault: Callable[[], None] | None = None,
+    on_internal_error: Callable[[], None] | None = None,
 ) -> None:
     """Send the log to `stream` (standard error). level: debug | info | warning | error. format: auto | json | console.
 
-    on_fault: called for each record of EventName.INTERNAL_ERROR, whoever writes it (the counter of faults).
+    on_internal_error: called for each record of EventName.INTERNAL_ERROR, whoever writes it (they are counted).
     May be called again (a reload). Raises ValueError for another level or format.
     """
     if level not in LEVELS or format not in FORMATS:
         raise ValueError(f"log level {level!r} or format {format!r} is not known")
     global _lines
     out = sys.stderr if stream is None else stream
-    processors = [*_common(LEVELS[level], on_fault), *_renderers(out, format)]
+    processors = [*_common(LEVELS[level], on_internal_error), *_renderers(out, format)]
     if _lines is not None:
         _lines.close()
     _lines = lines = Lines(out.buffer)
     _apply(LEVELS[level], processors, lambda *_names: lines)
 
 
-def event_log(event: EventName, *, queue_id: str | None = None, alert: bool = False, **fields: object) -> None:
-    """`write` with the queue id first, where there is one."""
-    known: dict[str, object] = {} if queue_id is None else {"queue_id": queue_id}
-    if alert:
-        known["alert"] = True
-    write(event, known | fields, alert=alert)
-
-
-def write(name: EventName, fields: Mapping[str, object], *, alert: bool = False) -> None:
-    """One line, at the level of `name`; `alert` makes it an error. Never raises for what `fields` hold.
+def write(name: EventName, fields: Mapping[str, object]) -> None:
+    """One line, at the level of `name`; a field `alert` makes it an error. Never raises for what `fields` hold.
 
     A field `exception` (an exception) becomes error, at and, at debug, error_text.
     Before `configure`, warnings and errors go to standard error.
@@ -136,7 +128,7 @@ def write(name: EventName, fields: Mapping[str, object], *, alert: bool = False)
     if not structlog.is_configured():
         configure("warning")
     try:
-        _logger.log(logging.ERROR if alert else name.level, name.value, **fields)
+        _logger.log(logging.ERROR if "alert" in fields else name.level, name.value, **fields)
     except (OSError, ValueError):
         return  # a full disk or a closed pipe behind standard error must not cost a message
 
@@ -185,12 +177,12 @@ def _apply(level: int, processors: list[Any], factory: Any) -> None:
     logging.getLogger("mail.log").setLevel(logging.WARNING)
 
 
-def _common(level: int, on_fault: Callable[[], None] | None = None) -> list[Any]:
+def _common(level: int, on_internal_error: Callable[[], None] | None = None) -> list[Any]:
     whole = level <= logging.DEBUG
 
     def fit(_logger: object, method: str, record: _Record) -> _Record:
-        if on_fault is not None and record["event"] == EventName.INTERNAL_ERROR:
-            on_fault()
+        if on_internal_error is not None and record["event"] == EventName.INTERNAL_ERROR:
+            on_internal_error()
         if "exception" in record or "exc_info" in record:
             error = _exception(record)
             if error is not None:
@@ -271,7 +263,8 @@ class _Bridge(logging.Handler):
             text = record.getMessage()
         except (TypeError, ValueError):
             text = str(record.msg)
-        known: dict[str, Any] = {"logger": record.name, "text": text if self._whole else text.split("\n", 1)[0]}
+        known: dict[str, Any] = {"alert": True} if record.levelno >= logging.ERROR else {}
+        known |= {"logger": record.name, "text": text if self._whole else text.split("\n", 1)[0]}
         if record.exc_info and record.exc_info[1] is not None:
             known["exception"] = record.exc_info[1]
-        event_log(EventName.LIBRARY, alert=record.levelno >= logging.ERROR, **known)
+        write(EventName.LIBRARY, known)

@@ -16,7 +16,7 @@ from relay.inspection import Kind, Report, Verdict
 from relay.model import Action, Delivery, Disposition, DocumentPart, Message, Plan, State
 from relay.observability.events import Answer, Notice, RejectCause, Restart, TransactionRejectCause
 from relay.reasons import Reason
-from relay.replies import Deferred, Delivered, Failed, Outcome, Stage
+from relay.replies import Deferred, Delivered, Failed, Outcome, OutcomeUnknown, Stage
 
 PREFIX = "agiris_relay"
 
@@ -195,14 +195,14 @@ class Metrics:
         """A message stored before was answered 250 again."""
         self._answered(Answer.DUPLICATE, seconds)
 
-    def refused(self, reason: Reason | None, seconds: float, reports: Iterable[Report] = ()) -> None:
+    def message_rejected(self, reason: Reason | None, seconds: float, reports: Iterable[Report] = ()) -> None:
         """A message was answered 5xx for what it holds. reason None: not a decision about its documents."""
         self._answered(Answer.REJECTED, seconds)
         self.rejected(Stage.DATA, TransactionRejectCause.CONTENT)
         self._decisions.labels(Disposition.REFUSE.value, reason.value if reason else "").inc()
         self.checked(reports)
 
-    def tempfailed(self, cause: TransactionRejectCause, seconds: float) -> None:
+    def message_tempfailed(self, cause: TransactionRejectCause, seconds: float) -> None:
         """The final dot of a message was answered 4xx."""
         self._answered(Answer.TEMPFAILED, seconds)
         self.rejected(Stage.DATA, cause)
@@ -228,7 +228,7 @@ class Metrics:
     def connections_open(self, number: int) -> None:
         self._open.set(number)
 
-    def connection_refused(self, cause: RejectCause) -> None:
+    def connection_rejected(self, cause: RejectCause) -> None:
         self._turned_away.labels(cause.value).inc()
 
     def authentication_failed(self) -> None:
@@ -241,7 +241,7 @@ class Metrics:
 
     def attempted(self, delivery: Delivery, outcome: Outcome, seconds: float) -> None:
         """One transaction of `seconds` ended."""
-        self._attempts.labels(_outcome(outcome), delivery.smarthost).inc()
+        self._attempts.labels(_OUTCOMES[type(outcome)], delivery.smarthost).inc()
         self._transaction.observe(seconds)
         if isinstance(outcome, Deferred):
             alert = "true" if outcome.alert else "false"
@@ -250,7 +250,7 @@ class Metrics:
             self._success.labels(delivery.destination).set(self._clock())
             self._age.observe(max(0.0, self._clock() - delivery.arrived))
 
-    def report_sent(self, about: Notice) -> None:
+    def notification_queued(self, about: Notice) -> None:
         self._reports.labels(about.value).inc()
 
     def spool(
@@ -288,8 +288,16 @@ class Metrics:
         """`worst` is asked at each scrape (relay.observability.health.Lag.worst)."""
         self._lag.set_function(worst)
 
-    def configured(self, clients: int, firms: int, destinations: Iterable[str], smarthosts: Iterable[str]) -> None:
-        """A configuration came into force. Names that are new start at 0."""
+    def configured(
+        self,
+        clients: int,
+        firms: int,
+        destinations: Iterable[str],
+        smarthosts: Iterable[str],
+        certificates: Mapping[str, float],
+    ) -> None:
+        """A configuration came into force. Names that are new start at 0. certificates: by listener, when each expires
+        (epoch seconds)."""
         self._reload.set(1)
         self._reload_at.set(self._clock())
         self._clients.set(clients)
@@ -297,22 +305,20 @@ class Metrics:
         for destination in destinations:
             self._success.labels(destination)
         for smarthost in smarthosts:
-            for outcome in ("delivered", "deferred", "failed", "outcome_unknown"):
+            for outcome in _OUTCOMES.values():
                 self._attempts.labels(outcome, smarthost)
             for stage, alert in product(Stage, ("false", "true")):
                 self._deferrals.labels(smarthost, stage.value, alert)
+        for listener, expires in certificates.items():
+            self._certificate.labels(listener).set(expires)
 
     def reload_failed(self) -> None:
         self._reload.set(0)
 
-    def certificate(self, listen: str, expires: float) -> None:
-        """The certificate of the door at `listen` ends at `expires` (epoch seconds)."""
-        self._certificate.labels(listen).set(expires)
-
     def self_test(self, passed: bool) -> None:
         self._self_test.set(passed)
 
-    def fault(self) -> None:
+    def internal_error(self) -> None:
         self._faults.inc()
 
     # What Prometheus reads
@@ -342,9 +348,9 @@ def _stored_as(plan: Plan, held: Sequence[Delivery]) -> tuple[Disposition, Reaso
     return plan.disposition, plan.reason
 
 
-def _outcome(outcome: Outcome) -> str:
-    if isinstance(outcome, Delivered):
-        return "delivered"
-    if isinstance(outcome, Deferred):
-        return "deferred"
-    return "failed" if isinstance(outcome, Failed) else "outcome_unknown"
+_OUTCOMES: dict[type[Outcome], str] = {
+    Delivered: "delivered",
+    Deferred: "deferred",
+    Failed: "failed",
+    OutcomeUnknown: "outcome_unknown",
+}

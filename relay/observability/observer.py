@@ -1,97 +1,353 @@
-"""The one observer: a table says which log line and which metric each type of event makes."""
+"""The one observer: a table says which log lines and which metrics each type of event makes."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import quote
 
-from relay.observability.events import (
-    AuthenticationFailed,
-    ConnectionOpened,
-    ConnectionRejected,
-    Event,
-    EventName,
-    FinalReply,
-    InternalError,
-    SessionError,
-    TransactionRejected,
-)
+from relay.inspection import Report
+from relay.model import Action, Delivery, Disposition, DocumentPart, Plan
+from relay.observability import events
+from relay.observability.event_names import EventName
+from relay.observability.events import Event, Restart, TransactionRejectCause
 from relay.observability.log import write
 from relay.observability.metrics import Metrics
+from relay.reasons import describe
+from relay.replies import Deferred, Delivered, Reply, Stage
 
 Fields = dict[str, Any]
-_Lines = Callable[[Any], Iterable[tuple[EventName, Fields]]]
-_Count = Callable[[Metrics, Any], None]
+Line = tuple[EventName, Fields]
 
 
 class Observer:
-    """Makes log lines and metrics of what happens. Every part of the relay has this one, and nothing else, to tell."""
+    """Makes log lines and metrics of what happens. Each part of the relay is given `observe`, and calls nothing else
+    to be seen."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
 
     def observe(self, event: Event) -> None:
-        """Log `event` and count it, as its type is in the table."""
-        lines, count = _TABLE[type(event)]
-        if count is not None:
-            count(self._metrics, event)
-        if lines is not None:
-            for name, fields in lines(event):
-                write(name, fields)
+        """Count `event` and log it, as the table says of its type. Never raises: what is observed must go on."""
+        try:
+            lines, count = _TABLE[type(event)]
+            if count is not None:
+                count(self._metrics, event)
+            if lines is not None:
+                for name, fields in lines(event):
+                    write(name, fields)
+        except Exception as error:
+            with suppress(Exception):
+                write(EventName.INTERNAL_ERROR, {"where": "observer", "exception": error})
 
 
-def _line(fields: Callable[[Any], Fields]) -> _Lines:
+def _line(fields: Callable[[Any], Fields]) -> Callable[[Event], Iterable[Line]]:
     """One log line with what `fields` gives, under the name of the event's type."""
     return lambda event: ((event.name, fields(event)),)
 
 
-def _session_error(event: SessionError) -> Fields:
+def _fields(*names: str) -> Callable[[Event], Iterable[Line]]:
+    """One log line with these fields of the event, under the name of its type."""
+    return _line(lambda event: {name: getattr(event, name) for name in names})
+
+
+# The SMTP server
+
+
+def _session_error(event: events.SessionError) -> Fields:
     fields: Fields = {"peer": event.peer, "why": event.why}
     if event.last is not None:
         fields["last"] = str(event.last)
     return fields
 
 
-def _transaction_rejected(event: TransactionRejected) -> Fields:
+def _transaction_rejected(event: events.TransactionRejected) -> Fields:
     return {
         "peer": event.peer,
         "stage": event.stage,
         "cause": event.cause,
         "reply": str(event.reply),
-        **domains(event.sender, event.recipients),
+        **_domains(event.sender, event.recipients),
     }
 
 
-def _internal_error(event: InternalError) -> Fields:
-    known = {"queue_id": event.queue_id, "where": event.where, "peer": event.peer, "exception": event.error}
-    return {key: value for key, value in known.items() if value is not None}
-
-
-def domains(sender: str, recipients: Sequence[str]) -> Fields:
+def _domains(sender: str, recipients: Sequence[str]) -> Fields:
     """The domains of a transaction, for the log: no local part of an address that was rejected, at any level."""
-    known: Fields = {"sender_domain": _domain(sender)} if sender else {}
+    fields: Fields = {"sender_domain": _domain(sender)} if sender else {}
     if recipients:
-        known["recipient_domains"] = list(dict.fromkeys(map(_domain, recipients)))
-    return known
+        fields["recipient_domains"] = list(dict.fromkeys(map(_domain, recipients)))
+    return fields
 
 
 def _domain(address: str) -> str:
     return address.rpartition("@")[2] if "@" in address else ""
 
 
+# One message comes in
+
+_PLANNED = {
+    Disposition.RELAY: EventName.QUEUED,
+    Disposition.HOLD: EventName.HELD,
+    Disposition.WITHHOLD: EventName.WITHHELD,
+    Disposition.REFUSE: EventName.REJECTED,
+}
+_TEMPFAILED = {
+    TransactionRejectCause.CHECKER_OVERLOADED: EventName.CHECKER_OVERLOADED,
+    TransactionRejectCause.STORAGE_FULL: EventName.SPOOL_FULL,
+    TransactionRejectCause.STORAGE_FAILED: EventName.STORE_FAILED,
+}
+
+
+def _message_accepted(event: events.MessageAccepted) -> Iterator[Line]:
+    message = event.message
+    yield (
+        EventName.ACCEPTED,
+        {
+            "queue_id": message.queue_id,
+            "peer": message.envelope.peer,
+            "sender": message.envelope.sender,
+            "recipients": message.envelope.addresses,
+            "message_id": quote(message.message_id, safe="<>@.-_+"),
+            "size": len(message.raw),
+            "seconds": round(event.seconds, 4),
+        },
+    )
+    yield from _checked(message.queue_id, event.reports)
+    for index, plan in enumerate(message.plans):
+        for part in _as_stored(plan, [delivery for delivery in event.held if delivery.plan == index]):
+            yield _PLANNED[part.disposition], _planned(message.queue_id, part)
+
+
+def _checked(queue_id: str, reports: Sequence[Report]) -> Iterator[Line]:
+    for report in reports:
+        yield (
+            EventName.CHECKED,
+            {
+                "queue_id": queue_id,
+                "sha256": report.sha256,
+                "kind": report.kind,
+                "verdict": report.verdict,
+                "profile": report.profile,
+                "rules": sorted({finding.rule for finding in report.findings}),
+                "ms": round(report.ms, 1),
+            },
+        )
+
+
+def _as_stored(plan: Plan, held: Sequence[Delivery]) -> Iterator[Plan]:
+    """`plan`, as far as the spool did not hold it, and what it held of it."""
+    if not held:
+        yield plan
+        return
+    recipients_held = {delivery.recipient for delivery in held}
+    if relayed := tuple(address for address in plan.to if address not in recipients_held):
+        yield replace(plan, to=relayed)
+    kept = tuple(address for address in plan.to if address in recipients_held)
+    yield replace(plan, disposition=Disposition.HOLD, reason=held[0].reason, to=kept)
+
+
+def _planned(queue_id: str, plan: Plan) -> Fields:
+    removed = [document for document in plan.documents if document.action is Action.REMOVE]
+    return {
+        "queue_id": queue_id,
+        "client": f"{plan.firm}/{plan.dossier}" if plan.firm else None,
+        "by": plan.by,
+        "role": plan.role,
+        "recipients": plan.to,
+        "reason": plan.reason,
+        "kept": [document.report.sha256 for document in plan.documents if document.action is Action.KEEP],
+        "cut": [document.report.sha256 for document in removed],
+        "originals_cut": sum(document.part is DocumentPart.ORIGINAL for document in removed),
+    }
+
+
+def _message_rejected(event: events.MessageRejected) -> Iterator[Line]:
+    yield (
+        EventName.REJECTED,
+        {
+            "queue_id": event.queue_id,
+            "peer": event.envelope.peer,
+            "stage": Stage.DATA,
+            "cause": TransactionRejectCause.CONTENT,
+            "reason": event.reason,
+            "reply": _codes(event.reply),
+            **_domains(event.envelope.sender, event.envelope.addresses),
+        },
+    )
+    yield from _checked(event.queue_id, event.reports)
+
+
+def _message_tempfailed(event: events.MessageTempfailed) -> Iterator[Line]:
+    yield (
+        _TEMPFAILED[event.cause],
+        {
+            "queue_id": event.queue_id,
+            "reply": _codes(event.reply),
+            "why": event.why,
+            "peer": event.envelope.peer,
+            **_domains(event.envelope.sender, event.envelope.addresses),
+        },
+    )
+
+
+def _sender_tempfailed(event: events.SenderTempfailed) -> Iterator[Line]:
+    yield _TEMPFAILED[event.cause], {"stage": Stage.MAIL, "reply": _codes(event.reply), "why": event.why}
+
+
+def _codes(reply: Reply) -> str:
+    return f"{reply.code} {reply.enhanced}"
+
+
+# The queue
+
+
+def _delivery(delivery: Delivery) -> Fields:
+    return {
+        "delivery": delivery.id,
+        "client": f"{delivery.firm}/{delivery.dossier}" if delivery.firm else None,
+        "recipient": delivery.recipient,
+        "smarthost": delivery.smarthost,
+        "attempt": delivery.attempts,
+    }
+
+
+def _of_delivery(event: events.AttemptStarted | events.DeliveryDelayed | events.OutcomeNotRecorded) -> Fields:
+    return {"queue_id": event.delivery.queue_id, **_delivery(event.delivery)}
+
+
+def _attempt_ended(event: events.AttemptEnded) -> Iterator[Line]:
+    delivery, outcome, transition = event.delivery, event.outcome, event.transition
+    name = EventName(transition.event) if event.recorded else EventName.ATTEMPT_UNCONFIRMED
+    fields: Fields = {"queue_id": delivery.queue_id}
+    if isinstance(outcome, Deferred) and outcome.alert:
+        fields["alert"] = True
+    fields |= _delivery(delivery)
+    if not isinstance(outcome, Delivered):
+        fields["stage"] = outcome.stage
+    fields["reply"] = transition.reply
+    if transition.next_attempt is not None:
+        fields["next_attempt"] = transition.next_attempt
+    fields["seconds"] = round(event.seconds, 4)
+    yield name, fields
+
+
+def _operator_acted(event: events.OperatorActed) -> Iterator[Line]:
+    entry = event.entry
+    yield (
+        EventName(entry.what),
+        {
+            "queue_id": event.queue_id,
+            "delivery": f"{event.queue_id}.{entry.number}" if entry.number else None,
+            "operator": entry.by,
+            "why": describe(entry.text) or None,
+            "ordered": datetime.fromtimestamp(entry.at, UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
+        },
+    )
+
+
+# Processes that check documents, and the daemon
+
+
+def _worker_replaced(event: events.WorkerReplaced) -> Iterator[Line]:
+    routine = event.cause in (Restart.MEMORY, Restart.RECYCLED)  # between two documents: none is lost
+    name = EventName.WORKER_RETIRED if routine else EventName.WORKER_RESTARTED
+    yield name, {"pid": event.pid, "cause": event.cause}
+
+
+def _self_tested(event: events.SelfTested) -> Iterator[Line]:
+    if event.failure is None:
+        yield EventName.SELF_TEST_PASSED, {}
+    else:
+        yield EventName.SELF_TEST_FAILED, {"why": event.failure}
+
+
+def _reload_failed(event: events.ReloadFailed) -> Iterator[Line]:
+    for fault in event.faults:
+        yield event.name, {"fault": fault}
+    yield event.name, {"clients": event.clients, "text": "the old configuration stays"}
+
+
+def _internal_error(event: events.InternalError) -> Fields:
+    fields = {"queue_id": event.queue_id, "where": event.where, "peer": event.peer, "exception": event.error}
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+_Lines = Callable[[Any], Iterable[Line]]
+_Count = Callable[[Metrics, Any], None]
+
 _TABLE: dict[type[Event], tuple[_Lines | None, _Count | None]] = {
-    ConnectionOpened: (None, lambda metrics, event: metrics.connected()),
-    ConnectionRejected: (
-        _line(lambda event: {"peer": event.peer, "cause": event.cause}),
-        lambda metrics, event: metrics.connection_refused(event.cause),
+    # The SMTP server
+    events.ConnectionOpened: (None, lambda metrics, event: metrics.connected()),
+    events.ConnectionRejected: (
+        _fields("peer", "cause"),
+        lambda metrics, event: metrics.connection_rejected(event.cause),
     ),
-    AuthenticationFailed: (
+    events.AuthenticationFailed: (
         _line(lambda event: {"peer": event.peer, "failures": str(event.failures)}),
         lambda metrics, event: metrics.authentication_failed(),
     ),
-    SessionError: (_line(_session_error), None),
-    TransactionRejected: (
+    events.SessionError: (_line(_session_error), None),
+    events.TransactionRejected: (
         _line(_transaction_rejected),
         lambda metrics, event: metrics.rejected(event.stage, event.cause),
     ),
-    FinalReply: (None, lambda metrics, event: metrics.final_reply(event.code, event.seconds)),
-    InternalError: (_line(_internal_error), None),  # the log counts these, whoever writes them
+    events.FinalReply: (None, lambda metrics, event: metrics.final_reply(event.code, event.seconds)),
+    # One message comes in
+    events.MessageAccepted: (
+        _message_accepted,
+        lambda metrics, event: metrics.accepted(event.message, event.reports, event.seconds, event.held),
+    ),
+    events.DuplicateSubmission: (_fields("queue_id"), lambda metrics, event: metrics.duplicate(event.seconds)),
+    events.MessageRejected: (
+        _message_rejected,
+        lambda metrics, event: metrics.message_rejected(event.reason, event.seconds, event.reports),
+    ),
+    events.MessageTempfailed: (
+        _message_tempfailed,
+        lambda metrics, event: metrics.message_tempfailed(event.cause, event.seconds),
+    ),
+    events.SenderTempfailed: (
+        _sender_tempfailed,
+        lambda metrics, event: metrics.rejected(Stage.MAIL, event.cause),
+    ),
+    events.BounceReceived: (_fields("queue_id", "failed"), lambda metrics, event: metrics.bounce_received()),
+    # The queue
+    events.AttemptStarted: (_line(_of_delivery), None),
+    events.AttemptEnded: (
+        _attempt_ended,
+        lambda metrics, event: metrics.attempted(event.delivery, event.outcome, event.seconds),
+    ),
+    events.OutcomeNotRecorded: (_line(lambda event: {**_of_delivery(event), "error": event.error}), None),
+    events.DeliveryDelayed: (_line(_of_delivery), None),
+    events.NotificationQueued: (
+        _fields("queue_id", "about", "deliveries"),
+        lambda metrics, event: metrics.notification_queued(event.about),
+    ),
+    events.OperatorActed: (_operator_acted, None),
+    # The processes that check documents
+    events.WorkerStarted: (_fields("pid"), None),
+    events.WorkerReplaced: (_worker_replaced, lambda metrics, event: metrics.worker_restarted(event.cause)),
+    events.SelfTested: (_self_tested, lambda metrics, event: metrics.self_test(event.failure is None)),
+    # The spool
+    events.SpoolOpened: (_fields("deliveries"), None),
+    events.MessageCorrupt: (_fields("text"), None),
+    events.SpoolBroken: (_fields("why"), None),
+    events.MessagesPurged: (_line(lambda event: {"mails": event.number}), None),
+    # The daemon
+    events.Started: (_fields("listen", "http"), None),
+    events.Stopping: (_fields(), None),
+    events.Stopped: (_fields("unfinished", "code"), None),
+    events.ConfigurationInForce: (
+        None,
+        lambda metrics, event: metrics.configured(
+            event.clients, event.firms, event.destinations, event.smarthosts, event.certificates
+        ),
+    ),
+    events.Reloaded: (_fields("clients", "files_read"), None),
+    events.ReloadFailed: (_reload_failed, lambda metrics, event: metrics.reload_failed()),
+    events.ConfigurationWarning: (_fields("fault"), None),
+    events.SignalIgnored: (_fields("signal"), None),
+    events.Stalled: (_fields("text"), None),
+    events.InternalError: (_line(_internal_error), None),  # relay.observability.log counts each record of this name
 }

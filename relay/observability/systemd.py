@@ -13,8 +13,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from relay.observability.events import EventName
-from relay.observability.log import event_log
+from relay.observability.events import Observe, Stalled
 from relay.observability.privacy import escape
 
 
@@ -72,9 +71,10 @@ class Watchdog:
         self,
         systemd: Systemd,
         progress: Callable[[], bool],
+        observe: Observe,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
-        self._systemd, self._progress, self._sleep = systemd, progress, sleep
+        self._systemd, self._progress, self._observe, self._sleep = systemd, progress, observe, sleep
         self._stalled = False
 
     async def run(self) -> None:
@@ -93,7 +93,7 @@ class Watchdog:
             return self._systemd.alive()
         if not self._stalled:
             self._stalled = True
-            event_log(EventName.STALLED, text="the watchdog is not fed; systemd will restart the service")
+            self._observe(Stalled("the watchdog is not fed; systemd will restart the service"))
         return False
 
 

@@ -14,17 +14,13 @@ from collections import Counter
 from collections.abc import Callable, Collection
 from contextlib import suppress
 
-import structlog
-
 from relay.model import Claim, Message
-from relay.observability.events import EventName
+from relay.observability.events import InternalError
 from relay.queue.attempt import Attempts
 from relay.queue.message_cache import MessageCache, wanted
 from relay.queue.ports import DEFAULT, Limits, Ports
 from relay.queue.throttle import Throttle
 from relay.spool.port import Reservation, Spool, SpoolBroken
-
-log = structlog.get_logger(__name__)
 
 
 class QueueManager:
@@ -124,8 +120,8 @@ class QueueManager:
                 except SpoolBroken as error:
                     self._broken(error)
                     return
-                except Exception:
-                    log.exception(EventName.INTERNAL_ERROR, where="queue")
+                except Exception as error:
+                    self._ports.observe(InternalError("queue", error))
                     claimed = False
                 if not claimed:
                     await self._sleep()
@@ -211,8 +207,8 @@ class QueueManager:
             except SpoolBroken as error:
                 self._broken(error)
                 return
-            except Exception:
-                log.exception(EventName.INTERNAL_ERROR, where="queue")
+            except Exception as error:
+                self._ports.observe(InternalError("queue", error))
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._limits.lease / 3):
                     await self._confirm.wait()
@@ -247,8 +243,8 @@ class QueueManager:
                 self.notify()
         except SpoolBroken as error:
             self._broken(error)
-        except Exception:
-            log.exception(EventName.INTERNAL_ERROR, where="delivery", queue_id=claim.delivery.queue_id)
+        except Exception as error:
+            self._ports.observe(InternalError("delivery", error, queue_id=claim.delivery.queue_id))
         finally:
             self._gates.leave(destination, allowed)
 
@@ -280,8 +276,8 @@ class QueueManager:
             for task, claim in tuple(self._tasks.items()):
                 try:
                     held = await self._spool.renew(claim, self._clock() + self._limits.lease)
-                except Exception:
-                    log.exception(EventName.INTERNAL_ERROR, where="lease", queue_id=claim.delivery.queue_id)
+                except Exception as error:
+                    self._ports.observe(InternalError("lease", error, queue_id=claim.delivery.queue_id))
                     continue
                 if not held:
                     task.cancel()

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from relay.lifecycle import Transition
 from relay.model import Delivery, Message, Plan, Retry
-from relay.observability.events import EventName
+from relay.observability.events import Observe
 from relay.replies import Outcome
 from relay.smtp_client import MessageFactory, Route
 
@@ -47,12 +47,6 @@ class Send(Protocol):
     async def __call__(self, route: Route, message_factory: MessageFactory) -> Mapping[str, Outcome]: ...
 
 
-class QueueObserver(Protocol):
-    """Who is told what happened: the log and the metrics, by the composition root."""
-
-    def __call__(self, event: EventName, **fields: object) -> None: ...
-
-
 def _unlimited(destination: str) -> int:
     return 0
 
@@ -83,7 +77,7 @@ class Ports:
     route: Callable[[Delivery], Route]
     render: Callable[[Message, Plan], Sequence[Octets]]
     retry: Callable[[], Retry]
-    witness: QueueObserver
+    observe: Observe
     broken: Callable[[str], None]
     rate: Callable[[str], int] = _unlimited
     sign: Callable[[Message, Sequence[Octets]], Awaitable[Sequence[Octets]]] = _unsigned

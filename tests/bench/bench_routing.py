@@ -43,7 +43,7 @@ async def session(waiting: Iterator[bytes], clients: Directory, pool: CheckerPoo
 async def measure(level: str, size: str, mails: int, rounds: int, sessions: int, workers: int) -> dict[str, float]:
     """CPU a message: {"main_ms": …, "workers_ms": …}."""
     started: list[int] = []
-    pool = CheckerPool(workers, 30, on_event=lambda name, fields: started.append(int(str(fields["pid"]))))
+    pool = CheckerPool(workers, 30, observe=lambda event: started.append(event.pid))
     await pool.start()
     clients, made = directory(level), template(size)
     raws = [bytes(made.mail(token("abcdef", serial))) for serial in range(mails)]

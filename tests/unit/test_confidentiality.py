@@ -121,7 +121,7 @@ def details(reason: Reason) -> tuple[str, ...]:
 
 
 class Told:
-    def told(self, about: str, queue_id: str, deliveries: int) -> None:
+    def __call__(self, event: object) -> None:
         pass
 
 
@@ -268,7 +268,7 @@ def door(*identify: str) -> Intake:
     silent: Any = Silent()
     directory = Directory(terms(identify or ("recipient", "siren")))
     return Intake(
-        directory=lambda: directory, spool=silent, queue=silent, checker=silent, witness=silent,
+        directory=lambda: directory, spool=silent, queue=silent, checker=silent, observe=lambda event: None,
         stored=lambda mail: None, broken=lambda why: None,
     )  # fmt: skip
 

@@ -57,8 +57,8 @@ class Told:
         self.broken: list[str] = []
         self.later: list[Reply] = []
 
-    def tempfailed(self, *given: Any) -> None:
-        self.later += [each for each in given if isinstance(each, Reply)]
+    def observe(self, event: Any) -> None:
+        self.later.append(event.reply)
 
 
 def intake(error: Exception, told: Told, queue: Queue) -> Intake:
@@ -67,7 +67,7 @@ def intake(error: Exception, told: Told, queue: Queue) -> Intake:
         spool=Failing(error),  # type: ignore[arg-type]
         queue=queue,
         checker=None,  # type: ignore[arg-type]
-        witness=told,  # type: ignore[arg-type]
+        observe=told.observe,
         stored=lambda _: None,
         broken=told.broken.append,
         secret=SECRET,

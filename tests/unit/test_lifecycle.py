@@ -19,7 +19,7 @@ from relay.lifecycle import (
     step,
 )
 from relay.model import Delivery, OperatorAction, Retry, State
-from relay.observability.events import EventName
+from relay.observability.event_names import EventName
 from relay.reasons import Reason, describe
 from relay.replies import Deferred, Delivered, Failed, Outcome, OutcomeUnknown, Reply, Stage
 

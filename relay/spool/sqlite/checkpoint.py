@@ -9,7 +9,7 @@ from pathlib import Path
 
 import structlog
 
-from relay.observability.events import EventName
+from relay.observability.event_names import EventName
 from relay.spool.port import SpoolBroken
 from relay.spool.sqlite.database import connect, spool_error
 

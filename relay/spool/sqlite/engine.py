@@ -19,7 +19,7 @@ import structlog
 
 from relay.lifecycle import Transition
 from relay.model import Claim, Delivery, Message, OperatorAction, Plan
-from relay.observability import events
+from relay.observability.event_names import EventName
 from relay.spool.delivery_rules import StatisticsBuilder
 from relay.spool.port import (
     UNLIMITED,
@@ -142,7 +142,7 @@ class SqliteSpool:
         now = self._clock()
         if await self._change(lambda db: queries.set_aside(db, queue_id, now)):
             self._corrupt += 1
-            log.error(events.EventName.MESSAGE_CORRUPT, queue_id=queue_id)
+            log.error(EventName.MESSAGE_CORRUPT, queue_id=queue_id)
 
     async def next_due(self, full: Collection[str] = ()) -> float | None:
         if (

@@ -14,18 +14,16 @@ from relay.checker import CheckerOverloaded, CheckerPool, process
 from relay.checker import pool as pool_module
 from relay.demo import samples
 from relay.inspection import Candidate, Kind, Options, Verdict
+from relay.observability.events import Event, Restart, WorkerReplaced, WorkerStarted
 
 GOOD = samples.facturx_pdf(samples.invoice_xml())
 PLAIN = samples.plain_pdf("Votre facture FA-2026-0001")
 STRUCTURE = Options(level="structure")
 
 
-class Log(list[tuple[str, dict[str, object]]]):
-    def __call__(self, name: str, fields: dict[str, object]) -> None:
-        self.append((name, fields))
-
-    def causes(self) -> list[object]:
-        return [fields["cause"] for name, fields in self if name == "worker_restarted"]
+class Log(list[Event]):
+    def causes(self) -> list[Restart]:
+        return [event.cause for event in self if isinstance(event, WorkerReplaced)]
 
 
 @pytest.fixture
@@ -35,14 +33,14 @@ def log() -> Log:
 
 @pytest_asyncio.fixture
 async def pool(log: Log) -> AsyncIterator[CheckerPool]:
-    made = CheckerPool(1, 60, on_event=log)
+    made = CheckerPool(1, 60, observe=log.append)
     await made.start()
     yield made
     await made.close()
 
 
 def pids(log: Log) -> list[int]:
-    return [int(str(fields["pid"])) for name, fields in log if name == "worker_started"]
+    return [event.pid for event in log if isinstance(event, WorkerStarted)]
 
 
 async def test_the_engine_tests_itself_at_the_start(pool: CheckerPool) -> None:
@@ -82,11 +80,11 @@ async def test_a_worker_killed_at_work_costs_nothing(pool: CheckerPool, log: Log
 
 
 async def test_a_stopped_worker_is_killed_in_time_and_the_mail_is_checked(log: Log) -> None:
-    def relent(name: str, fields: dict[str, object]) -> None:
-        log(name, fields)
+    def relent(event: Event) -> None:
+        log.append(event)
         pool.configure(1, 60)  # the second try gets all the time it needs
 
-    pool = CheckerPool(1, 60, on_event=relent)
+    pool = CheckerPool(1, 60, observe=relent)
     await pool.start()
     pool.configure(1, 0.2)
     first = pids(log)[0]
@@ -122,7 +120,7 @@ async def test_twice_failed_is_undetermined_with_its_sha256(
 
 
 async def test_others_are_not_delayed_by_one_that_hangs(log: Log) -> None:
-    pool = CheckerPool(2, 60, on_event=log)
+    pool = CheckerPool(2, 60, observe=log.append)
     await pool.start()
     try:
         stopped = pids(log)[0]
@@ -213,7 +211,7 @@ async def test_the_pool_grows_and_shrinks_at_once(pool: CheckerPool, log: Log) -
 
 
 async def test_workers_stay_while_there_is_work(log: Log) -> None:
-    pool = CheckerPool(2, 60, on_event=log)
+    pool = CheckerPool(2, 60, observe=log.append)
     await pool.start()
     await asyncio.gather(*(pool.inspect([Candidate(PLAIN)], STRUCTURE) for _ in range(40)))
     await pool.close()
@@ -233,7 +231,7 @@ async def test_a_worker_has_no_secret_no_file_of_ours_and_strict_limits(
     monkeypatch.setenv("SMARTHOST_PASSWORD", "hunter2")
     spool = (tmp_path / "spool.db").open("wb")
     os.set_inheritable(spool.fileno(), True)
-    pool = CheckerPool(1, 60, on_event=log)
+    pool = CheckerPool(1, 60, observe=log.append)
     await pool.start()
     try:
         proc = Path(f"/proc/{pids(log)[0]}")
@@ -254,7 +252,7 @@ async def test_workers_die_with_their_parent() -> None:
         "import asyncio, sys\n"
         "from relay.checker.pool import CheckerPool as Pool\n"
         "async def main():\n"
-        "    pool = Pool(1, 60, on_event=lambda name, fields: print(fields['pid'], flush=True))\n"
+        "    pool = Pool(1, 60, observe=lambda event: print(event.pid, flush=True))\n"
         "    await pool.start()\n"
         "    print('ready', flush=True)\n"
         "    await asyncio.sleep(3600)\n"

@@ -174,6 +174,6 @@ async def test_the_daemon_reports_a_spool_of_another_user_at_start(host: Path) -
         Settings(terms=Terms("relay.example", ("*@export.example",))), spool=f"sqlite://{host}/spool/spool.db"
     )
     with acting_as(OTHER), pytest.raises(StartError) as fault:
-        await open_the_spool(settings)
+        await open_the_spool(settings, lambda event: None)
     assert f"permission denied for user {OTHER}" in str(fault.value)
     assert f"sudo runuser -u {OWNER} -- " in str(fault.value)

@@ -10,6 +10,7 @@ import pytest
 
 from relay.daemon.configuration import Configuration
 from relay.observability.metrics import Metrics
+from relay.observability.observer import Observer
 from relay.smtpd import SmtpServer
 from tests.support.certificates import make_pair
 from tests.support.memory_spool import MemorySpool
@@ -21,7 +22,7 @@ class Daemon:
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.metrics = folder, Metrics()
-        self.configuration = Configuration(folder, self.metrics)
+        self.configuration = Configuration(folder, Observer(self.metrics).observe, self.metrics.internal_error)
         self.pool: Any = SimpleNamespace(configure=lambda size, timeout: None)
 
     async def start(self) -> "Daemon":

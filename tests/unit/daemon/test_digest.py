@@ -5,6 +5,7 @@ import time
 from email.message import EmailMessage
 from email.policy import default
 from html.parser import HTMLParser
+from typing import Any
 
 import pytest
 
@@ -95,14 +96,6 @@ def test_periods_follow_the_local_clock() -> None:
     assert until - since == 25 * 3600
 
 
-class Told:
-    def __init__(self) -> None:
-        self.about: list[str] = []
-
-    def told(self, about: str, queue_id: str, deliveries: int) -> None:
-        self.about.append(about)
-
-
 class Desk:
     def __init__(self, every: str, now: float) -> None:
         self.now = now
@@ -110,12 +103,12 @@ class Desk:
         firms["c"] = Firm("c", "Cabinet C", None)
         self.settings = Settings(Terms("relay.example", ("*@x.example",), firms=firms), digest=every)
         self.spool = MemorySpool(clock=lambda: self.now)
-        self.told = Told()
+        self.queued: list[Any] = []
         self.again()
 
     def again(self) -> None:
         """As after a restart."""
-        self.digests = Digests(self.spool, lambda: self.settings, self.told, lambda: None, lambda: self.now)
+        self.digests = Digests(self.spool, lambda: self.settings, self.queued.append, lambda: None, lambda: self.now)
 
     async def texts(self) -> dict[str, str]:
         found = {}
@@ -139,7 +132,7 @@ async def test_each_firm_learns_its_own_figures_once_whatever_restarts() -> None
     assert await desk.digests.send() == 0
     desk.again()
     assert await desk.digests.send() == 0
-    assert desk.told.about == ["digest", "digest"]
+    assert [event.about for event in desk.queued] == ["digest", "digest"]
     texts = await desk.texts()
     assert set(texts) == {"op@a.example", "op@b.example"}
     assert "      1  message accepté\r\n" in texts["op@a.example"]

@@ -9,9 +9,12 @@ import pytest
 from relay.daemon.health import HealthMonitor, housekeeping, status_line
 from relay.model import Disposition, State
 from relay.observability.metrics import Metrics
+from relay.observability.observer import Observer
 from relay.spool.port import Stats
 from tests.support.memory_spool import MemorySpool
 from tests.support.spool_messages import mail, plan
+
+observe = Observer(Metrics()).observe
 
 
 def test_the_line_counts_what_waits_and_begins_with_what_is_wrong() -> None:
@@ -39,7 +42,9 @@ async def test_the_line_says_what_is_wrong(
         "systemd": SimpleNamespace(status=heard.put_nowait),
     }
     spool = MemorySpool()
-    watch = HealthMonitor(spool=spool, metrics=Metrics(), sessions=lambda: 0, trouble=lambda: trouble, **parts)
+    watch = HealthMonitor(
+        spool=spool, metrics=Metrics(), observe=observe, sessions=lambda: 0, trouble=lambda: trouble, **parts
+    )
     telling = asyncio.create_task(watch.report_status())
     assert (await asyncio.wait_for(heard.get(), 10)).startswith(begins)
     telling.cancel()
@@ -59,7 +64,7 @@ async def test_what_was_withheld_is_forgotten_with_what_was_delivered() -> None:
         return done
 
     spool.purge = purging  # type: ignore[method-assign]
-    keeping = asyncio.create_task(housekeeping(spool, lambda: 3600.0))
+    keeping = asyncio.create_task(housekeeping(spool, lambda: 3600.0, observe))
     await asyncio.wait_for(purged.wait(), 30)
     keeping.cancel()
     await asyncio.gather(keeping, return_exceptions=True)

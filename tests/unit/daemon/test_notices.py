@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -17,14 +18,6 @@ from tests.support.memory_spool import MemorySpool
 from tests.support.spool_messages import CLIENT, mail, plan
 
 
-class Told:
-    def __init__(self) -> None:
-        self.counts: list[int] = []
-
-    def told(self, about: str, queue_id: str, deliveries: int) -> None:
-        self.counts.append(deliveries)
-
-
 class Desk:
     """Two firms, one clock, one spool."""
 
@@ -34,11 +27,16 @@ class Desk:
         self.firms = known
         terms = Terms("relay.example", ("*@export.example",), firms={firm.key: firm for firm in known})
         self.spool = MemorySpool(clock=lambda: self.now)
-        self.witness = Told()
+        self.queued: list[Any] = []
         self.woken = 0
         hops = {name: Smarthost(name, f"{name}.example") for name in smarthosts}
         settings = Settings(terms, smarthosts=hops, operator=operator)
-        self.notices = Notices(self.spool, lambda: settings, self.witness, self._wake, lambda: self.now)
+        self.notices = Notices(self.spool, lambda: settings, self.queued.append, self._wake, lambda: self.now)
+
+    @property
+    def counts(self) -> list[int]:
+        """Of how many deliveries each notice told."""
+        return [event.deliveries for event in self.queued]
 
     def _wake(self) -> None:
         self.woken += 1
@@ -57,7 +55,7 @@ async def test_a_thousand_held_mails_are_one_notice_and_told_once() -> None:
     await desk.hold("a", 1000)
     assert await desk.notices.tell() == 1
     assert await desk.notices.tell() == 0
-    assert (await desk.addressed(), desk.witness.counts, desk.woken) == (["op@a.example"], [1000], 1)
+    assert (await desk.addressed(), desk.counts, desk.woken) == (["op@a.example"], [1000], 1)
 
 
 async def test_each_firm_is_told_of_its_own_only() -> None:
@@ -66,7 +64,7 @@ async def test_each_firm_is_told_of_its_own_only() -> None:
     await desk.hold("b", 2)
     assert await desk.notices.tell() == 2
     assert await desk.addressed() == ["op@a.example", "op@b.example"]
-    assert sorted(desk.witness.counts) == [1, 2]
+    assert sorted(desk.counts) == [1, 2]
 
 
 async def test_what_comes_soon_after_waits_for_the_quiet_to_end() -> None:
@@ -78,7 +76,7 @@ async def test_what_comes_soon_after_waits_for_the_quiet_to_end() -> None:
     assert await desk.notices.tell() == 0
     desk.now += 1
     assert await desk.notices.tell() == 1
-    assert desk.witness.counts == [1, 3]
+    assert desk.counts == [1, 3]
 
 
 async def test_a_clock_set_back_silences_nobody() -> None:
@@ -117,7 +115,7 @@ async def test_late_and_failed_are_told_and_notices_themselves_are_not() -> None
     (claim,) = await desk.spool.claim(desk.now, 60, 1)
     await desk.spool.settle(claim, Transition(State.FAILED, None, "550 no", "failed"))
     assert await desk.notices.tell() == 1
-    assert desk.witness.counts == [2]
+    assert desk.counts == [2]
 
 
 def many(count: int, firm: str | None) -> Message:
@@ -146,7 +144,7 @@ async def test_a_firm_told_lately_and_one_with_too_much_for_a_notice_stop_no_oth
     desk.now += QUIET
     await desk.hold("b")
     assert await desk.notices.tell() == 2
-    assert desk.witness.counts == [1, 1, LIMIT, 1]
+    assert desk.counts == [1, 1, LIMIT, 1]
 
 
 async def test_deferred_deliveries_that_are_not_late_stop_no_notice_of_late_ones() -> None:
@@ -159,7 +157,7 @@ async def test_deferred_deliveries_that_are_not_late_stop_no_notice_of_late_ones
     (claim,) = await desk.spool.claim(desk.now, 60, 1)
     await desk.spool.settle(claim, Transition(State.DEFERRED, desk.now + 60, "451 busy", "deferred", report="late"))
     assert await desk.notices.tell() == 1
-    assert desk.witness.counts == [1]
+    assert desk.counts == [1]
 
 
 async def test_undeliverable_notices_stop_no_notice() -> None:

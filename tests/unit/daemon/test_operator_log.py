@@ -6,11 +6,12 @@ from collections.abc import Collection
 import pytest
 
 from relay.daemon import observer
-from relay.daemon.observer import Observer, log_new_actions, log_operator_actions
+from relay.daemon.observer import log_new_actions, log_operator_actions
 from relay.model import OperatorAction
-from relay.observability.events import EventName
+from relay.observability.event_names import EventName
 from relay.observability.log import capture
 from relay.observability.metrics import Metrics
+from relay.observability.observer import Observer
 from relay.spool.port import SpoolFull
 from tests.support.memory_spool import MemorySpool
 from tests.support.spool_messages import mail
@@ -45,8 +46,8 @@ async def test_more_than_one_look_brings_are_logged_in_order_and_without_address
     spool = FaultySpool()
     await drop(spool, 250)
     with capture("info") as log:
-        await log_new_actions(spool, Observer(Metrics()))
-        await log_new_actions(spool, Observer(Metrics()))
+        await log_new_actions(spool, Observer(Metrics()).observe)
+        await log_new_actions(spool, Observer(Metrics()).observe)
     dropped = [each for each in log if each["event"] == EventName.DROPPED]
     assert [each["queue_id"] for each in dropped] == list(spool._messages)
     assert {(each["operator"], each["why"], each["ordered"]) for each in dropped} == {
@@ -61,7 +62,7 @@ async def test_a_full_spool_ends_neither_the_task_nor_the_log(monkeypatch: pytes
     spool = FaultySpool(faults=1)
     await drop(spool)
     with capture("info") as log:
-        task = asyncio.create_task(log_operator_actions(spool, Observer(Metrics())))
+        task = asyncio.create_task(log_operator_actions(spool, Observer(Metrics()).observe))
         await asyncio.wait_for(spool.logged.wait(), 30)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)

@@ -9,13 +9,14 @@ from typing import Any
 import pytest
 
 from relay.checker import CheckerOverloaded
-from relay.daemon.observer import Observer
 from relay.inspection import Candidate, Kind, Options, Report, Verdict
 from relay.intake import Intake
 from relay.model import Claim, Envelope, Message, Recipient
-from relay.observability.events import Answer, EventName, TransactionRejectCause
+from relay.observability.event_names import EventName
+from relay.observability.events import Answer, MessageAccepted, TransactionRejectCause
 from relay.observability.log import capture
 from relay.observability.metrics import Metrics
+from relay.observability.observer import Observer
 from relay.reasons import Reason
 from relay.replies import Stage
 from relay.routing.directory import Directory
@@ -254,7 +255,7 @@ def intake(metrics: Metrics, spool: MemorySpool, checker: Checker, broken: list[
         spool=spool,
         queue=Queue(),
         checker=checker,
-        witness=Observer(metrics),
+        observe=Observer(metrics).observe,
         stored=lambda mail, stored: None,
         broken=broken.append,
     )
@@ -359,7 +360,7 @@ async def test_a_document_held_because_it_came_before_is_not_counted_as_relayed(
     again = mail(plan(*recipients, documents=(facturx("F-1"),)), hold_duplicates=True)
     stored = await spool.store(again)
     with capture("debug") as log:
-        Observer(metrics).accepted(again, (), 0.1, stored.held)
+        Observer(metrics).observe(MessageAccepted(again, (), 0.1, stored.held))
     lines = [each for each in log if each["event"] in (EventName.QUEUED, EventName.HELD)]
     assert [(each["event"], each["recipients"]) for each in lines] == logged
     assert all(each["reason"] == Reason.DUPLICATE_DOCUMENT for each in lines if each["event"] == EventName.HELD)

@@ -10,6 +10,11 @@ from structlog.testing import capture_logs
 from relay.checker import CheckerOverloaded
 from relay.daemon.start import repeat_self_test
 from relay.daemon.supervisor import RECOVERED, Supervisor
+from relay.observability.events import Event, SelfTested
+from relay.observability.metrics import Metrics
+from relay.observability.observer import Observer
+
+observe = Observer(Metrics()).observe
 
 
 class Work:
@@ -43,7 +48,7 @@ class Work:
 async def test_a_task_that_raises_is_logged_shown_and_started_again(error: Exception) -> None:
     now = [0.0]
     work = Work(error, error, error)
-    supervisor = Supervisor(pause=0.0, clock=lambda: now[0])
+    supervisor = Supervisor(observe, pause=0.0, clock=lambda: now[0])
     with capture_logs() as lines:
         supervisor.run("housekeeping", work)
         async with asyncio.timeout(10):
@@ -59,7 +64,7 @@ async def test_a_task_that_raises_is_logged_shown_and_started_again(error: Excep
 
 async def test_a_task_that_waits_to_be_started_again_is_a_failure() -> None:
     work = Work(OSError(30, "Read-only file system"))
-    supervisor = Supervisor(pause=3600.0)
+    supervisor = Supervisor(observe, pause=3600.0)
     supervisor.run("notices", work)
     async with asyncio.timeout(10):
         while not supervisor.failures():
@@ -75,7 +80,7 @@ async def test_a_task_that_returns_is_not_started_again() -> None:
     async def work() -> None:
         starts.append(1)
 
-    supervisor = Supervisor()
+    supervisor = Supervisor(observe)
     supervisor.run("self-test", work)
     async with asyncio.timeout(10):
         while supervisor._tasks:
@@ -85,7 +90,7 @@ async def test_a_task_that_returns_is_not_started_again() -> None:
 
 async def test_closing_ends_every_task_also_one_that_is_being_started_again() -> None:
     work, failing = Work(), Work(OSError("once"))
-    supervisor = Supervisor(pause=3600.0)
+    supervisor = Supervisor(observe, pause=3600.0)
     supervisor.run("a", work)
     supervisor.run("b", failing)
     async with asyncio.timeout(10):
@@ -108,17 +113,8 @@ async def test_the_self_test_is_repeated_until_it_passes() -> None:
             self.self_test = outcome
             return outcome
 
-    class Heard:
-        outcomes: list[str | None]
-
-        def __init__(self) -> None:
-            self.outcomes = []
-
-        def self_test(self, failure: str | None) -> None:
-            self.outcomes.append(failure)
-
-    heard = Heard()
+    heard: list[Event] = []
     async with asyncio.timeout(10):
-        await repeat_self_test(SlowBoot(), heard, pause=0.0)  # type: ignore[arg-type]
-        await repeat_self_test(SimpleNamespace(self_test=None), heard)  # type: ignore[arg-type]
-    assert heard.outcomes == ["timeout", "BR-CO-15 was not found", None]
+        await repeat_self_test(SlowBoot(), heard.append, pause=0.0)  # type: ignore[arg-type]
+        await repeat_self_test(SimpleNamespace(self_test=None), heard.append)  # type: ignore[arg-type]
+    assert heard == [SelfTested("timeout"), SelfTested("BR-CO-15 was not found"), SelfTested(None)]

@@ -30,7 +30,7 @@ async def test_forty_hostile_documents_leave_parent_and_worker_small() -> None:
     ]
     assert len(made) >= 40
     pids: set[int] = set()
-    pool = CheckerPool(1, 20, on_event=lambda name, fields: pids.add(int(str(fields["pid"]))))
+    pool = CheckerPool(1, 20, observe=lambda event: pids.add(event.pid))
     await pool.start()
     gc.collect()
     before, peak = status("self", "VmRSS"), 0
@@ -72,7 +72,7 @@ async def test_no_document_opens_a_file_or_an_address(tmp_path: Path) -> None:
         documents.append(xml[:root_end] + hint + xml[root_end:])
         documents.append(xml[: root_end + 1] + include + xml[root_end + 1 :])
         pids: list[int] = []
-        pool = CheckerPool(1, 60, on_event=lambda name, fields: pids.append(int(str(fields["pid"]))))
+        pool = CheckerPool(1, 60, observe=lambda event: pids.append(event.pid))
         await pool.start()
         await pool.inspect([GOOD], Options())  # the stylesheets are read once, before we look
         trace = tmp_path / "trace"

@@ -9,6 +9,9 @@ from relay.observability import http
 from relay.observability.http import Http
 from relay.observability.log import capture
 from relay.observability.metrics import Metrics
+from relay.observability.observer import Observer
+
+observe = Observer(Metrics()).observe
 
 
 class Pages:
@@ -17,7 +20,7 @@ class Pages:
         self.server = None
 
     async def start(self, refresh=None):
-        self.server = Http("127.0.0.1:0", self.metrics, lambda: self.reasons, lambda: self.checks, refresh)
+        self.server = Http("127.0.0.1:0", self.metrics, lambda: self.reasons, lambda: self.checks, observe, refresh)
         await self.server.start()
         return self.server
 
@@ -175,18 +178,18 @@ async def test_close_hangs_up_on_who_is_still_there(pages):
 
 async def test_ipv6_and_a_taken_address():
     pages = Pages()
-    server = Http("[::1]:0", pages.metrics, list, dict)
+    server = Http("[::1]:0", pages.metrics, list, dict, observe)
     try:
         await server.start()
     except OSError:
         pytest.skip("no ::1 here")
     assert server.address.startswith("[::1]:")
     with pytest.raises(OSError):
-        await Http(server.address, pages.metrics, list, dict).start()
+        await Http(server.address, pages.metrics, list, dict, observe).start()
     await server.close()
 
 
 @pytest.mark.parametrize("address", ["", "9525", "localhost:", "localhost:http"])
 async def test_what_is_no_address_is_said(address):
     with pytest.raises(ValueError, match="not host:port"):
-        await Http(address, Metrics(), list, dict).start()
+        await Http(address, Metrics(), list, dict, observe).start()

@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.observability import privacy
-from relay.observability.events import EventName
-from relay.observability.log import capture, configure, event_log
+from relay.observability.event_names import EventName
+from relay.observability.log import capture, configure, write
 
 
 class Out(io.TextIOWrapper):
@@ -49,6 +49,10 @@ def log(monkeypatch):
     root.setLevel(level)
 
 
+def log_line(name, **fields):
+    write(name, fields)
+
+
 def records(out):
     return [json.loads(line) for line in out.getvalue().splitlines()]
 
@@ -61,7 +65,7 @@ def test_every_event_has_one_meaning_in_one_line():
 
 def test_an_event_is_one_json_object_with_its_queue_id(log):
     out = log()
-    event_log(EventName.ACCEPTED, queue_id="Q1", client="dupont/0042", size=12)
+    log_line(EventName.ACCEPTED, queue_id="Q1", client="dupont/0042", size=12)
     (record,) = records(out)
     assert list(record)[:4] == ["time", "level", "event", "queue_id"]
     assert record | {"time": ""} == {
@@ -84,46 +88,46 @@ def test_a_line_is_one_write_and_waits_for_nothing(log):
     stream = io.TextIOWrapper(io.BufferedWriter(Descriptor()))
     configure("info", "json", stream)
     for event in (EventName.QUEUED, EventName.ATTEMPT):
-        event_log(event, queue_id="Q1")
+        log_line(event, queue_id="Q1")
     assert [json.loads(each)["event"] for each in writes] == ["queued", "attempt"]
     assert all(each.endswith(b"}\n") for each in writes)
 
 
 def test_severity_decides_the_level_and_an_alert_raises_it(log):
     out = log()
-    event_log(EventName.HELD)
-    event_log(EventName.DEFERRED)
-    event_log(EventName.DEFERRED, alert=True)
-    event_log(EventName.SPOOL_BROKEN)
+    log_line(EventName.HELD)
+    log_line(EventName.DEFERRED)
+    log_line(EventName.DEFERRED, alert=True)
+    log_line(EventName.SPOOL_BROKEN)
     assert [each["level"] for each in records(out)] == ["warning", "info", "error", "error"]
 
 
 def test_the_level_chosen_silences_what_is_below(log):
     out = log("warning")
-    event_log(EventName.ACCEPTED)
-    event_log(EventName.HELD)
+    log_line(EventName.ACCEPTED)
+    log_line(EventName.HELD)
     assert [each["event"] for each in records(out)] == ["held"]
 
 
 def test_addresses_are_whole_at_debug_only(log):
     out = log("info")
-    event_log(
+    log_line(
         EventName.DEFERRED, to=["jean@agiris.example"], reply="550 <jean@agiris.example>: no", message_id="<x@y.fr>"
     )
-    event_log(EventName.DEFERRED, more={"to": "jean@agiris.example"})
+    log_line(EventName.DEFERRED, more={"to": "jean@agiris.example"})
     assert "jean" not in out.getvalue()
     assert records(out)[0]["reply"] == "550 <*@agiris.example>: no"
     assert records(out)[0]["message_id"] == "<x@y.fr>"
     out = log("debug")
-    event_log(EventName.DEFERRED, to="jean@agiris.example")
+    log_line(EventName.DEFERRED, to="jean@agiris.example")
     assert records(out)[-1]["to"] == "jean@agiris.example"
 
 
 @pytest.mark.parametrize("level", ["debug", "info"])
 def test_content_never_enters(log, level):
     out = log(level)
-    event_log(EventName.CHECKED, subject="SECRET", filename="SECRET", body="SECRET", raw=b"SECRET", password="SECRET")
-    event_log(EventName.CHECKED, part={"filename": "SECRET"}, found=b"SECRET")
+    log_line(EventName.CHECKED, subject="SECRET", filename="SECRET", body="SECRET", raw=b"SECRET", password="SECRET")
+    log_line(EventName.CHECKED, part={"filename": "SECRET"}, found=b"SECRET")
     assert "SECRET" not in out.getvalue()
 
 
@@ -133,7 +137,7 @@ def test_an_object_is_named_and_not_printed(log):
         text: str = "SECRET"
 
     out = log("debug")
-    event_log(EventName.ACCEPTED, mail=Mail(), mails=[Mail()])
+    log_line(EventName.ACCEPTED, mail=Mail(), mails=[Mail()])
     assert records(out)[0]["mail"] == "<Mail>"
     assert "SECRET" not in out.getvalue()
 
@@ -147,7 +151,7 @@ def test_a_fault_tells_type_and_place_but_its_text_only_at_debug(log):
         try:
             broken()
         except ValueError as error:
-            event_log(EventName.INTERNAL_ERROR, queue_id="Q1", exception=error)
+            log_line(EventName.INTERNAL_ERROR, queue_id="Q1", exception=error)
         record = records(out)[-1]
         assert record["error"] == "ValueError"
         assert record["at"].startswith("test_log.py:") and "broken < " in record["at"]
@@ -168,16 +172,16 @@ def test_a_structlog_logger_of_another_module_is_led_the_same_way(log):
 
 def test_every_fault_is_counted_whoever_logs_it(log):
     out, counted = log(), []
-    configure("error", "json", out, on_fault=lambda: counted.append(1))
-    event_log(EventName.INTERNAL_ERROR)
+    configure("error", "json", out, on_internal_error=lambda: counted.append(1))
+    log_line(EventName.INTERNAL_ERROR)
     structlog.get_logger("relay.queue").error(EventName.INTERNAL_ERROR, exc_info=ValueError("x"))
-    event_log(EventName.SPOOL_FULL)
+    log_line(EventName.SPOOL_FULL)
     assert len(counted) == 2
 
 
 def test_the_systems_own_words_are_kept(log):
     out = log()
-    event_log(EventName.SPOOL_FULL, exception=OSError(28, "No space left on device", "/home/secret"))
+    log_line(EventName.SPOOL_FULL, exception=OSError(28, "No space left on device", "/home/secret"))
     assert records(out)[0]["error_text"] == "No space left on device"
 
 
@@ -204,14 +208,14 @@ def test_the_console_form_is_one_line_a_record_too(log):
     try:
         raise ValueError("x")
     except ValueError as error:
-        event_log(EventName.INTERNAL_ERROR, exception=error, text="two\nlines \x1b[31mred")
+        log_line(EventName.INTERNAL_ERROR, exception=error, text="two\nlines \x1b[31mred")
     assert len(out.getvalue().splitlines()) == 1
     assert "\x1b[31mred" not in out.getvalue()
 
 
 def test_auto_is_json_when_nobody_watches(log):
     out = log(format="auto")
-    event_log(EventName.STARTED)
+    log_line(EventName.STARTED)
     assert records(out)[0]["event"] == "started"
 
 
@@ -219,7 +223,7 @@ def test_auto_is_coloured_on_a_terminal(log):
     out = Out(terminal=True)
     log()
     configure("info", "auto", out)
-    event_log(EventName.STARTED)
+    log_line(EventName.STARTED)
     assert "\x1b[" in out.getvalue() and "started" in out.getvalue()
 
 
@@ -229,8 +233,8 @@ def test_the_journal_gets_the_priority_before_the_line(log, monkeypatch, tmp_pat
         monkeypatch.setenv("JOURNAL_STREAM", f"{status.st_dev}:{status.st_ino}")
         log()
         configure("info", "auto", stream)
-        event_log(EventName.HELD)
-        event_log(EventName.ACCEPTED)
+        log_line(EventName.HELD)
+        log_line(EventName.ACCEPTED)
         stream.seek(0)
         held, accepted = stream.read().splitlines()
     assert held.startswith("<4>{") and accepted.startswith("<6>{")
@@ -245,7 +249,7 @@ def test_a_closed_pipe_costs_a_line_and_no_mail(log):
     log()
     tried, stream = [], io.TextIOWrapper(Broken())
     configure("info", "json", stream)
-    event_log(EventName.ACCEPTED)
+    log_line(EventName.ACCEPTED)
     assert tried
 
 
@@ -258,9 +262,9 @@ def test_an_unknown_setting_is_said(level, format):
 def test_capture_gives_the_records_as_rendered_and_restores(log):
     out = log()
     with capture("info") as seen:
-        event_log(EventName.ACCEPTED, queue_id="Q", to="a@b.example")
+        log_line(EventName.ACCEPTED, queue_id="Q", to="a@b.example")
         logging.getLogger("x").warning("hm")
-    event_log(EventName.STOPPED)
+    log_line(EventName.STOPPED)
     assert [each["event"] for each in seen] == ["accepted", "library"]
     assert seen[0]["to"] == "*@b.example"
     assert [each["event"] for each in records(out)] == ["stopped"]
@@ -269,7 +273,7 @@ def test_capture_gives_the_records_as_rendered_and_restores(log):
 def test_context_is_merged(log):
     out = log()
     with structlog.contextvars.bound_contextvars(session="S1"):
-        event_log(EventName.SESSION_ERROR)
+        log_line(EventName.SESSION_ERROR)
     assert records(out)[0]["session"] == "S1"
 
 

@@ -145,10 +145,10 @@ def test_a_line_that_comes_up_while_one_is_written_holds_up_neither():
 def test_an_orderly_end_loses_nothing(end):
     program = f"""
 import asyncio
-from relay.observability.events import EventName
-from relay.observability.log import configure, event_log
+from relay.observability.event_names import EventName
+from relay.observability.log import configure, write
 async def main():
-    event_log(EventName.STOPPED, code=0)
+    write(EventName.STOPPED, {{"code": 0}})
     {end}
 configure("info", "json")
 asyncio.run(main())

@@ -76,9 +76,9 @@ def test_an_accepted_mail_counts_its_plans_documents_and_cuts(metrics):
 
 def test_the_other_answers_of_the_door(metrics):
     metrics.duplicate(0.1)
-    metrics.refused(Reason.UNKNOWN_CLIENT, 0.1)
-    metrics.refused(None, 0.1)
-    metrics.tempfailed(TransactionRejectCause.CHECKER_OVERLOADED, 0.1)
+    metrics.message_rejected(Reason.UNKNOWN_CLIENT, 0.1)
+    metrics.message_rejected(None, 0.1)
+    metrics.message_tempfailed(TransactionRejectCause.CHECKER_OVERLOADED, 0.1)
     assert [value(metrics, "messages_received_total", result=answer.value) for answer in Answer] == [0, 1, 2, 1]
     assert value(metrics, "plans_total", disposition="refuse", reason="unknown_client") == 1
     assert value(metrics, "plans_total", disposition="refuse", reason="") == 1
@@ -88,7 +88,7 @@ def test_the_other_answers_of_the_door(metrics):
 def test_connections(metrics):
     metrics.connected()
     metrics.connections_open(1)
-    metrics.connection_refused(RejectCause.HOST_LIMIT)
+    metrics.connection_rejected(RejectCause.HOST_LIMIT)
     metrics.authentication_failed()
     metrics.bounce_received()
     assert value(metrics, "connections_total") == 1 and value(metrics, "connections_open") == 1
@@ -134,7 +134,7 @@ def test_the_age_of_the_oldest_grows_between_two_looks_at_the_spool(metrics, clo
 
 
 def test_a_bad_reload_leaves_the_time_of_the_good_one(metrics, clock):
-    metrics.configured(10, 2, ("agiris",), ("default",))
+    metrics.configured(10, 2, ("agiris",), ("default",), {})
     clock.now += 60
     metrics.reload_failed()
     assert value(metrics, "config_last_reload_success") == 0
@@ -149,10 +149,10 @@ def test_the_machine(metrics):
     metrics.workers(busy=1, idle=2, waiting=3)
     metrics.worker_restarted(Restart.TIMEOUT)
     metrics.event_loop_lag(lambda: 0.25)
-    metrics.certificate("127.0.0.1:2525", 2e9)
     metrics.self_test(True)
-    metrics.fault()
-    metrics.report_sent(Notice.LATE)
+    metrics.configured(1, 1, (), (), {"127.0.0.1:2525": 2e9})
+    metrics.internal_error()
+    metrics.notification_queued(Notice.LATE)
     assert value(metrics, "workers", state="idle") == 2 and value(metrics, "check_queue_length") == 3
     assert value(metrics, "worker_restarts_total", cause="timeout") == 1
     assert value(metrics, "event_loop_lag_seconds") == 0.25
@@ -162,7 +162,7 @@ def test_the_machine(metrics):
 
 
 def test_two_daemons_in_one_process_do_not_share(metrics):
-    metrics.fault()
+    metrics.internal_error()
     assert value(Metrics(), "internal_errors_total") == 0
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from relay.observability.events import EventName
+from relay.observability.event_names import EventName
 from relay.observability.metrics import Metrics
 
 FOLDER = Path(__file__).parents[3] / "config" / "prometheus"
@@ -101,7 +101,7 @@ def test_the_labels_the_rules_select_exist():
 
 def test_the_values_the_rules_select_exist():
     metrics = Metrics()
-    metrics.configured(1, 1, ("agiris",), ("default",))
+    metrics.configured(1, 1, ("agiris",), ("default",), {})
     page = metrics.exposition()[0].decode()
     for rule in RULES:
         for name, label, values in re.findall(r'(agiris_relay_\w+)\{(\w+)[=!]~?"(.*?)"\}', rule["expr"]):

@@ -90,7 +90,7 @@ def delivery():
 def healthy():
     """Metrics of a daemon that has started and works."""
     metrics = Metrics()
-    metrics.configured(10, 2, ("agiris",), ("default",))
+    metrics.configured(10, 2, ("agiris",), ("default",), {})
     metrics.self_test(True)
     metrics.workers(0, 2, 0)
     metrics.event_loop_lag(lambda: 0.001)
@@ -100,7 +100,7 @@ def healthy():
 
 
 async def page_of(metrics):
-    http = Http("127.0.0.1:0", metrics, list, dict)
+    http = Http("127.0.0.1:0", metrics, list, dict, lambda event: None)
     await http.start()
     return http
 
@@ -148,7 +148,7 @@ def exercised(metrics):
     mail = Message("Q", Envelope("a@b", (Recipient("c@d"),)), b"", (Plan(Disposition.RELAY, ("x@y",)),), 0.0, "f")
     metrics.accepted(mail, (Report("a" * 64, 1, Verdict.VALID, Kind.FACTURX, ms=3.0),), 0.01)
     metrics.attempted(delivery(), Delivered(Reply(250, "2.0.0", "ok")), 0.1)
-    metrics.configured(10, 2, ("agiris",), ("default",))
+    metrics.configured(10, 2, ("agiris",), ("default",), {})
 
 
 @needs_prometheus

@@ -8,7 +8,11 @@ import pytest
 
 from relay.observability.health import Heartbeats, Lag
 from relay.observability.log import capture
+from relay.observability.metrics import Metrics
+from relay.observability.observer import Observer
 from relay.observability.systemd import Systemd, Watchdog
+
+observe = Observer(Metrics()).observe
 
 
 @pytest.fixture(params=["path", "abstract"])
@@ -80,7 +84,7 @@ def test_the_watchdog_interval_is_read_if_meant_for_us(environ, expected):
 def test_the_watchdog_is_fed_only_while_there_is_progress(manager):
     systemd, read = manager
     progress = True
-    watchdog = Watchdog(systemd, lambda: progress)
+    watchdog = Watchdog(systemd, lambda: progress, observe)
     with capture() as records:
         assert watchdog.beat() and read() == ["WATCHDOG=1"]
         progress = False
@@ -100,13 +104,13 @@ async def test_the_watchdog_beats_at_half_the_interval(manager):
             raise asyncio.CancelledError
 
     with pytest.raises(asyncio.CancelledError):
-        await Watchdog(systemd, lambda: True, sleep).run()
+        await Watchdog(systemd, lambda: True, observe, sleep).run()
     assert slept == [15.0] * 3
     assert [read() for _ in range(3)] == [["WATCHDOG=1"]] * 3
 
 
 async def test_without_an_interval_the_watchdog_ends_at_once():
-    await asyncio.wait_for(Watchdog(Systemd({}), lambda: True).run(), 5)
+    await asyncio.wait_for(Watchdog(Systemd({}), lambda: True, observe).run(), 5)
 
 
 def test_a_loop_that_misses_its_beat_is_named():

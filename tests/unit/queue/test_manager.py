@@ -23,7 +23,9 @@ from relay.model import (
     Span,
     State,
 )
-from relay.observability.events import EventName
+from relay.observability.event_names import EventName
+from relay.observability.events import Event
+from relay.observability.observer import _TABLE, Observer
 from relay.queue import Limits, Ports, QueueManager, RouteError
 from relay.queue.message_cache import VALUES, MessageCache
 from relay.queue.throttle import Throttle
@@ -41,6 +43,11 @@ NO = Failed(Reply(550, "5.1.1", "unknown"), Stage.RCPT)
 NOW = 1_000_000.0
 
 
+def logged_as(event: Event) -> EventName:
+    ((name, _),) = _TABLE[type(event)][0](event)
+    return name
+
+
 @dataclass
 class House:
     """A queue manager with a spool in memory, a clock set by hand and a next hop that is a function."""
@@ -52,7 +59,7 @@ class House:
     ticks: float = 0.0
     sent: list[str] = field(default_factory=list)
     letters: list[OutgoingMessage] = field(default_factory=list)
-    events: list[tuple[EventName, dict[str, Any]]] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
     broken: list[str] = field(default_factory=list)
     reports: list[Message] = field(default_factory=list)
     route: Callable[[Delivery], Route] = lambda delivery: Route("next", name=delivery.smarthost)
@@ -69,7 +76,7 @@ class House:
             route=lambda delivery: self.route(delivery),
             render=lambda mail, plan: self.render(mail, plan),
             retry=lambda: self.retry,
-            witness=self._witness,
+            observe=self._observe,
             broken=self.broken.append,
             rate=lambda destination: self.rates.get(destination, 0),
             report=lambda mail, delivery, transition: self.reports,
@@ -87,8 +94,8 @@ class House:
         await self._notify()
         return {recipient: await self.answer(recipient, route.name)}
 
-    def _witness(self, event: EventName, **fields: object) -> None:
-        self.events.append((event, fields))
+    def _observe(self, event: Event) -> None:
+        self.events.append(event)
         self._task = asyncio.ensure_future(self._notify())
 
     async def _notify(self) -> None:
@@ -99,8 +106,9 @@ class House:
         async with asyncio.timeout(5), self.changed:
             await self.changed.wait_for(condition)
 
-    def happened(self, event: EventName) -> list[dict[str, Any]]:
-        return [fields for each, fields in self.events if each is event]
+    def happened(self, name: EventName) -> list[Any]:
+        """The events that are logged under `name`."""
+        return [event for event in self.events if logged_as(event) is name]
 
     async def store(self, *mails: Message, remember: bool = True) -> None:
         for each in mails:
@@ -141,9 +149,9 @@ async def test_a_stored_mail_leaves_at_once_and_is_settled(house: House) -> None
     await house.store(mail(at=NOW))
     await house.until(lambda: bool(house.happened(EventName.DELIVERED)))
     assert await house.states() == {State.DELIVERED: 1}
-    [facts] = house.happened(EventName.DELIVERED)
-    assert facts["reply"] == "250 2.0.0 taken" and facts["delivery"].attempts == 1
-    assert [event for event, _ in house.events] == [EventName.ATTEMPT, EventName.DELIVERED]
+    [ended] = house.happened(EventName.DELIVERED)
+    assert ended.transition.reply == "250 2.0.0 taken" and ended.delivery.attempts == 1
+    assert [logged_as(event) for event in house.events] == [EventName.ATTEMPT, EventName.DELIVERED]
 
 
 async def test_each_attempt_has_its_number_and_the_same_octets_for_a_next_hop_of_seven_bits(house: House) -> None:
@@ -305,7 +313,7 @@ async def test_a_mail_that_finds_its_place_free_is_stored_as_claimed(house: Hous
     stored = await house.spool.store(given, take)
     house.manager.stored(given, take, stored.claims)
     await house.until(lambda: len(house.happened(EventName.DELIVERED)) == 2)
-    assert {facts["delivery"].attempts for facts in house.happened(EventName.DELIVERED)} == {1}
+    assert {ended.delivery.attempts for ended in house.happened(EventName.DELIVERED)} == {1}
     assert house.manager.reserve(given) == take, "its places are free again"
 
 
@@ -458,7 +466,7 @@ async def test_nothing_is_read_from_the_spool_for_a_mail_without_a_connection(ho
     )
     await house.store(mail(at=NOW), remember=False)
     await house.until(lambda: bool(house.happened(EventName.DEFERRED)))
-    assert read == [] and house.happened(EventName.DEFERRED)[0]["stage"] is Stage.CONNECT
+    assert read == [] and house.happened(EventName.DEFERRED)[0].outcome.stage is Stage.CONNECT
     house.now += house.retry.give_up + 1
     house.retry = replace(house.retry, attempts=1, give_up=1.0)
     house.manager._attempts = replace(house.manager._attempts, ports=ports)
@@ -475,8 +483,8 @@ async def test_a_mail_that_cannot_be_read_is_deferred_with_an_alert(house: House
     house.spool.load = lost  # type: ignore[method-assign]
     await house.store(mail(at=NOW), remember=False)
     await house.until(lambda: bool(house.happened(EventName.DEFERRED)))
-    [facts] = house.happened(EventName.DEFERRED)
-    assert facts["alert"] and "cannot be read" in facts["reply"] and house.sent == []
+    [ended] = house.happened(EventName.DEFERRED)
+    assert ended.outcome.alert and "cannot be read" in ended.transition.reply and house.sent == []
 
 
 # What goes wrong in one attempt stays there.
@@ -507,16 +515,20 @@ async def test_a_bug_in_one_attempt_defers_it_with_an_alert(
         setattr(house, name, value)
     await house.store(mail(at=NOW))
     await house.until(lambda: bool(house.happened(EventName.DEFERRED)))
-    [facts] = house.happened(EventName.DEFERRED)
-    assert facts["alert"] and facts["outcome"].reply.enhanced == enhanced and facts["stage"] is Stage.INTERNAL
+    [ended] = house.happened(EventName.DEFERRED)
+    assert ended.outcome.alert and ended.outcome.reply.enhanced == enhanced and ended.outcome.stage is Stage.INTERNAL
     for name, value in before.items():
         setattr(house, name, value)
     await house.store(mail(at=NOW))
     await house.until(lambda: bool(house.happened(EventName.DELIVERED)))
 
 
-async def test_a_witness_that_fails_keeps_nothing_from_leaving(house: House) -> None:
-    house.manager._ports = replace(house.manager._ports, witness=explode)
+async def test_an_observer_that_fails_keeps_nothing_from_leaving(house: House) -> None:
+    class Exploding:
+        __getattr__ = explode
+
+    observer = Observer(Exploding())  # type: ignore[arg-type]
+    house.manager._ports = replace(house.manager._ports, observe=observer.observe)
     house.manager._attempts = replace(house.manager._attempts, ports=house.manager._ports)
     await house.store(mail(at=NOW))
     await house.until(lambda: len(house.sent) == 1)
@@ -733,8 +745,8 @@ async def test_an_unconfirmed_delivery_that_the_spool_cannot_begin_is_deferred_w
     await house.spool.store(mail(at=NOW), CRASHED)
     running = await restarted(house)
     await house.until(lambda: bool(house.happened(EventName.DEFERRED)))
-    [facts] = house.happened(EventName.DEFERRED)
-    assert facts["alert"] and not house.sent
+    [ended] = house.happened(EventName.DEFERRED)
+    assert ended.outcome.alert and not house.sent
     await house.manager.drain(1)
     await running
 

@@ -95,7 +95,7 @@ from relay.observability.metrics import Metrics
 from relay.observability.systemd import Systemd
 
 async def main():
-    http = Http("127.0.0.1:0", Metrics(), list, dict)
+    http = Http("127.0.0.1:0", Metrics(), list, dict, print)
     await http.start()
     loop = asyncio.get_running_loop()
     page = await loop.run_in_executor(None, lambda: urllib.request.urlopen(f"http://{http.address}/metrics").read())
