@@ -1,4 +1,4 @@
-"""The pool of limited processes that read untrusted content: never the main process."""
+"""The pool of limited processes in which PDF, XML and MIME are parsed: untrusted content is read in a sandbox."""
 
 from relay.checker.pool import CheckerOverloaded, CheckerPool
 

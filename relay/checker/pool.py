@@ -15,12 +15,12 @@ from relay.mime.transfer_decoder import decode_document
 from relay.observability.events import Observe, Restart, WorkerReplaced, WorkerStarted
 
 MAX_WAITING = 512
-"""Requests that may wait for a worker, one a session; beyond, the door answers 451 and the sender tries again."""
+"""Requests that may wait for a worker, one a session; beyond, a message is answered 451 and the sender tries again."""
 
 MAX_WAITING_OCTETS = 256 * 1024 * 1024
 
-PATIENCE = 120.0
-"""Seconds a request waits for a worker: clients wait ten minutes for the answer to a message (rfc5321#4.5.3.2.6)."""
+MAX_WAIT_SECONDS = 120.0
+"""That a request waits for a worker: clients wait ten minutes for the answer to a message (rfc5321#4.5.3.2.6)."""
 
 SELF_TEST_TIMEOUT = 60.0
 """Seconds. It compiles the rules too, perhaps while the whole machine starts: slow is not wrong."""
@@ -50,7 +50,7 @@ class CheckerPool:
         self._waiters: deque[asyncio.Future[None]] = deque()
         self._waiting_octets = 0
         self._closed = False
-        self._chores: set[asyncio.Task[None]] = set()
+        self._background: set[asyncio.Task[None]] = set()
 
     @property
     def waiting(self) -> int:
@@ -77,7 +77,7 @@ class CheckerPool:
         return self.self_test
 
     async def inspect(self, candidates: Sequence[Candidate], options: Options) -> tuple[Report, ...]:
-        """One report a candidate, in order; whatever the documents do. Raises PoolBusy only."""
+        """One report a candidate, in order; whatever the documents do. Raises CheckerOverloaded only."""
         if not candidates:
             return ()
         await self._enter(sum(len(each.content) for each in candidates))
@@ -85,8 +85,8 @@ class CheckerPool:
             answer = await self._attempt(protocol.request(candidates, options), self.timeout)
             reports = _reports(answer, len(candidates))
             if reports is None:
-                reports = await self._again(candidates, options)
-            return reports if self.self_test is None else tuple(self._doubted(each, options) for each in reports)
+                reports = await self._retry(candidates, options)
+            return reports if self.self_test is None else tuple(self._mark_untrusted(each, options) for each in reports)
         finally:
             self._leave()
 
@@ -101,9 +101,9 @@ class CheckerPool:
         """End the idle workers now, the others when they have answered."""
         self._closed = True
         idle, self._idle = self._idle, []
-        await asyncio.gather(*(worker.kill() for worker in idle), *self._chores, return_exceptions=True)
+        await asyncio.gather(*(worker.kill() for worker in idle), *self._background, return_exceptions=True)
 
-    def _doubted(self, report: Report, options: Options) -> Report:
+    def _mark_untrusted(self, report: Report, options: Options) -> Report:
         """Never valid by an engine that failed its own test."""
         if options.level != "full" or report.verdict is not Verdict.VALID:
             return report
@@ -112,20 +112,20 @@ class CheckerPool:
         )
         return replace(report, verdict=Verdict.UNDETERMINED, findings=(*report.findings, doubt))
 
-    async def _again(self, candidates: Sequence[Candidate], options: Options) -> tuple[Report, ...]:
-        """Each document alone; when none is to blame, all of them together once more: only so `mentions` is known."""
+    async def _retry(self, candidates: Sequence[Candidate], options: Options) -> tuple[Report, ...]:
+        """Each document alone; when none fails alone, all of them together once more: only then is `mentions` known."""
         reports: list[Report] = []
-        innocent, fresh = True, True
+        none_failed, fresh = True, True
         for candidate in candidates:
             answer = await self._attempt(protocol.request([candidate], options), self.timeout, fresh=fresh)
             alone = _reports(answer, 1)
             fresh = alone is None
-            innocent = innocent and not fresh
+            none_failed = none_failed and not fresh
             if alone is None:
                 alone = (await asyncio.to_thread(report, candidate, timed_out=answer is Restart.TIMEOUT),)
             reports += alone
         together = None
-        if innocent and len(candidates) > 1:
+        if none_failed and len(candidates) > 1:
             together = _reports(
                 await self._attempt(protocol.request(candidates, options), self.timeout), len(candidates)
             )
@@ -186,7 +186,7 @@ class CheckerPool:
         self._observe(WorkerReplaced(worker.pid, cause))
 
     async def _enter(self, octets: int) -> None:
-        """Take a turn; in order of arrival. Raises PoolBusy."""
+        """Wait for a turn, in order of arrival. Raises CheckerOverloaded."""
         if self.busy < self.size and not self._waiters:
             self.busy += 1
             return
@@ -195,7 +195,7 @@ class CheckerPool:
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiters.append(turn)
         self._waiting_octets += octets
-        timer = turn.get_loop().call_later(PATIENCE, _give_up, turn)
+        timer = turn.get_loop().call_later(MAX_WAIT_SECONDS, _give_up, turn)
         try:
             await turn
         except asyncio.CancelledError:
@@ -222,8 +222,8 @@ class CheckerPool:
     def _end(self, worker: Worker) -> None:
         self._workers -= 1
         task = asyncio.ensure_future(worker.kill())
-        self._chores.add(task)
-        task.add_done_callback(self._chores.discard)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
 
 
 def _give_up(turn: asyncio.Future[None]) -> None:

@@ -21,7 +21,7 @@ SOURCE = str(Path(relay.__file__).resolve().parents[1])
 CHILD = "relay.checker.worker"
 
 KEPT_ENVIRONMENT = ("PATH", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH", "TMPDIR")
-"""The rest stays out: a worker that a PDF has taken over shall not find passwords in its environment."""
+"""The rest stays out: a worker that a PDF has taken over must not find passwords in its environment."""
 
 
 class Worker:
@@ -31,7 +31,7 @@ class Worker:
         self._process = process
         self._channel = channel
         self._answer: asyncio.Future[dict[str, Any]] | None = None
-        self._patience = IdleTimer(asyncio.get_running_loop(), self._expire)
+        self._timer = IdleTimer(asyncio.get_running_loop(), self._expire)
 
     @classmethod
     async def start(cls, cpu_seconds: float) -> "Worker":
@@ -65,18 +65,18 @@ class Worker:
     async def ask(self, pieces: Sequence[Octets], timeout: float) -> dict[str, Any]:
         """Send a request, return the answer's header within `timeout` seconds.
 
-        Raises TimeoutError, OSError (frames.Broken among them), ValueError.
+        Raises TimeoutError, OSError (ChannelBroken among them), ValueError.
         """
         self._answer = self._channel.ask(pieces)
-        self._patience.begin(timeout)
+        self._timer.begin(timeout)
         try:
             return await self._answer
         finally:
-            self._patience.end()
+            self._timer.end()
 
     async def kill(self) -> None:
         """End it now; a stopped process dies of SIGKILL too."""
-        self._patience.close()
+        self._timer.close()
         self._channel.close()
         if self._process.returncode is None:
             # Process.kill() polls, which steals the exit status from asyncio's watcher when the child has just died.

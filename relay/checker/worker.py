@@ -69,8 +69,8 @@ RETIRE_AFTER = 5000
 RETIRE_ABOVE = 700 * 1024 * 1024
 """Octets of resident size: a hostile document may have left it swollen."""
 
-LOOK_EVERY = 0.01
-"""Seconds of CPU between two looks at the memory: the kernel needs longer to hand out some 100 MB, page by page."""
+MEMORY_CHECK_SECONDS = 0.01
+"""CPU time between two checks of the memory: the kernel needs longer to hand out some 100 MB, page by page."""
 
 
 def main() -> None:
@@ -97,24 +97,24 @@ def main() -> None:
 
 
 def _retires(served: int, memory: "MemoryLimit") -> str | None:
-    """Why the parent should take another worker after this answer; words of ops.labels.Restart."""
-    if memory.swollen(time.process_time()):
+    """Why the parent should take another worker after this answer; values of relay.observability.events.Restart."""
+    if memory.exceeded(time.process_time()):
         return "memory"
     return "recycled" if served >= RETIRE_AFTER else None
 
 
 class MemoryLimit:
-    """What the process holds, looked at once it has had the time to take much."""
+    """The memory of the process, read once it has had the time to allocate much."""
 
     def __init__(self) -> None:
-        self._looked = -LOOK_EVERY
+        self._checked = -MEMORY_CHECK_SECONDS
         self._statm = os.open("/proc/self/statm", os.O_RDONLY)
 
-    def swollen(self, spent: float) -> bool:
+    def exceeded(self, spent: float) -> bool:
         """More than RETIRE_ABOVE; `spent`: CPU seconds of the process so far."""
-        if spent - self._looked < LOOK_EVERY:
+        if spent - self._checked < MEMORY_CHECK_SECONDS:
             return False
-        self._looked = spent
+        self._checked = spent
         return self._resident() > RETIRE_ABOVE
 
     def _resident(self) -> int:

@@ -57,15 +57,15 @@ class LiveSettings:
 
     def __init__(self, folder: Path) -> None:
         self._current = CurrentSettings(folder)
-        self._one_at_a_time = asyncio.Lock()
+        self._lock = asyncio.Lock()
 
     def limits(self) -> Accept:
-        """The limits of the door."""
+        """The limits of the SMTP server."""
         return self.settings.accept
 
     async def reload(self) -> ReloadResult:
-        """Read the folder; when it is without fault, put it in force. Holds up no dialogue, whatever its size."""
-        async with self._one_at_a_time:
+        """Read the folder; when it is without fault, put it in force. Delays no session, whatever its size."""
+        async with self._lock:
             prepared = await self.prepare()
             if prepared.result.ok:
                 await free_gradually(self.put_in_force(prepared))
@@ -76,7 +76,7 @@ class LiveSettings:
         candidate = await self._current.prepare()
         if candidate.settings is None:
             return Prepared(candidate)
-        return Prepared(candidate, await _built(candidate.settings))
+        return Prepared(candidate, await _build_directory(candidate.settings))
 
     def put_in_force(self, prepared: Prepared) -> list[Client]:
         """Swap settings and directory at once; the clients replaced, for `free_gradually`."""
@@ -86,7 +86,7 @@ class LiveSettings:
         return replaced
 
 
-async def _built(settings: Settings) -> Directory:
+async def _build_directory(settings: Settings) -> Directory:
     building = Directory.gradually(settings.terms)
     while True:
         try:
@@ -98,6 +98,7 @@ async def _built(settings: Settings) -> Directory:
 
 
 MAX_WARNED = 20
+"""Clients removed by a reload of which a warning is logged."""
 
 
 class Configuration:
@@ -112,7 +113,7 @@ class Configuration:
         self.signing = Signing()
         self.trouble: str | None = None
         self._observe, self._on_internal_error = observe, on_internal_error
-        self._one_at_a_time = asyncio.Lock()
+        self._lock = asyncio.Lock()
 
     @property
     def settings(self) -> Settings:
@@ -120,7 +121,7 @@ class Configuration:
         return self.in_force.settings
 
     async def first(self) -> Settings:
-        """Read the folder at start. Raises NotStarted with every fault."""
+        """Read the folder at start. Raises StartError with every fault."""
         result = await self.in_force.reload()
         if not result.ok:
             code = TRY_LATER if result.unread else CONFIG_FAULT
@@ -135,27 +136,27 @@ class Configuration:
             raise StartError(CONFIG_FAULT, str(error)) from error
         for fault in result.warnings:
             self._observe(ConfigurationWarning(str(fault)))
-        self._tell_in_force(settings)
+        self._observe_in_force(settings)
         return settings
 
-    async def reload(self, spool: Spool, pool: CheckerPool, door: SmtpServer) -> bool:
-        """The new configuration whole, its certificates, users and keys too, or none of it; whether it is in force."""
-        async with self._one_at_a_time:
+    async def reload(self, spool: Spool, pool: CheckerPool, smtp_server: SmtpServer) -> bool:
+        """Put the new configuration in force, its certificates, users and keys too, or none of it; whether it is."""
+        async with self._lock:
             prepared = await self.in_force.prepare()
             for warning in prepared.result.warnings:
                 self._observe(ConfigurationWarning(str(warning)))
             if not prepared.result.ok:
                 return self._failed([str(fault) for fault in prepared.result.faults])
-            secrets = await _read_secrets(prepared, door)
+            secrets = await _read_secrets(prepared, smtp_server)
             if isinstance(secrets, list):
                 return self._failed(secrets)
             before = frozenset(self.settings.terms.clients)
-            # All is read and sound. From here to the end of the swap nothing is awaited and nothing can fail.
+            # All is read and valid. From here to the end of the swap nothing is awaited and nothing can fail.
             replaced = self.in_force.put_in_force(prepared)
-            door.use(secrets[0])
+            smtp_server.use(secrets[0])
             self.signing.use(secrets[1])
             self.trouble = None
-            self._follow(spool, pool)
+            self._apply(spool, pool)
             clients = self.settings.terms.clients
             await free_gradually(replaced)
             await self._warn_of_removed(spool, before - clients.keys())
@@ -167,13 +168,13 @@ class Configuration:
         self._observe(ReloadFailed(faults, len(self.settings.terms.clients)))
         return False
 
-    def _follow(self, spool: Spool, pool: CheckerPool) -> None:
+    def _apply(self, spool: Spool, pool: CheckerPool) -> None:
         settings = self.settings
         pool.configure(settings.terms.check.workers, settings.terms.check.timeout)
         spool.ceiling = settings.retry.ceiling
-        self._tell_in_force(settings)
+        self._observe_in_force(settings)
 
-    def _tell_in_force(self, settings: Settings) -> None:
+    def _observe_in_force(self, settings: Settings) -> None:
         certificates: dict[str, float] = {}
         for listener in settings.listen:
             if listener.certificate is not None:
@@ -184,7 +185,7 @@ class Configuration:
         self._observe(ConfigurationInForce(clients, firms, terms.destinations, settings.smarthosts, certificates))
 
     async def _warn_of_removed(self, spool: Spool, removed: Collection[str]) -> None:
-        """A client that is gone from the YAML may have mail on its way: it keeps its old route."""
+        """A client that is gone from the YAML may have messages in the queue: they keep their old route."""
         for key in sorted(removed)[:MAX_WARNED]:
             firm, _, dossier = key.partition("/")
             with suppress(SpoolError):
@@ -195,14 +196,14 @@ class Configuration:
 
 
 async def _read_secrets(
-    prepared: Prepared, door: SmtpServer
+    prepared: Prepared, smtp_server: SmtpServer
 ) -> tuple[tuple[ListenerFiles, ...], Signer | None] | list[str]:
     """What the files of the listeners and the DKIM key hold, read off the event loop; or why they cannot be used."""
     faults: list[str] = []
     files: tuple[ListenerFiles, ...] = ()
     key: Signer | None = None
     try:
-        files = await asyncio.to_thread(door.read)
+        files = await asyncio.to_thread(smtp_server.read)
     except ListenerConfigError as error:
         faults += error.faults
     try:

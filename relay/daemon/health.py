@@ -1,8 +1,9 @@
-"""Health, figures and housekeeping: what runs beside the mails."""
+"""Health, gauges and housekeeping: what runs beside the messages."""
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
 
 from relay.checker import CheckerPool
 from relay.model import State
@@ -19,7 +20,7 @@ PURGE_STEP = 100
 
 
 class HealthMonitor:
-    """Answers /healthz, /readyz and the scrape; tells systemd a line a person can read.
+    """Answers /healthz, /readyz and the scrape; keeps the status line of systemd true.
 
     trouble: what is wrong with the configuration files. failures: of the background tasks.
     """
@@ -55,7 +56,7 @@ class HealthMonitor:
         }
 
     async def refresh(self) -> Stats:
-        """Bring the figures up to date, before a scrape."""
+        """Bring the gauges up to date, before a scrape."""
         self._metrics.connections_open(self._sessions())
         stats = await self._spool.stats()
         writable = self._spool.unhealthy() is None
@@ -67,7 +68,7 @@ class HealthMonitor:
         return stats
 
     async def scrape(self) -> None:
-        """`refresh` for the scrape: figures that cannot be had leave the old ones."""
+        """`refresh` for the scrape: gauges that cannot be read keep their values."""
         try:
             await self.refresh()
         except SpoolError as error:
@@ -84,8 +85,8 @@ class HealthMonitor:
 
     def _troubles(self) -> list[str]:
         """What /readyz says, and what is wrong though messages are taken."""
-        found = [text for text in self.ready().values() if text != "ok"]
-        return [*found, *filter(None, [self._trouble()])]
+        not_ready = [text for text in self.ready().values() if text != "ok"]
+        return [*not_ready, *filter(None, [self._trouble()])]
 
 
 def status_line(stats: Stats, troubles: Sequence[str] = ()) -> str:
@@ -96,8 +97,49 @@ def status_line(stats: Stats, troubles: Sequence[str] = ()) -> str:
     return "; ".join([*troubles, f"{delivered} delivered, {waiting} waiting, {held} held for a person"])
 
 
+class EventLoopLag:
+    """Sleeps `interval` seconds over and over; what comes on top is the lag. `window`: seconds that `worst` looks back.
+
+    The window should be longer than the scrape interval of Prometheus, else a peak between two scrapes is unseen.
+    """
+
+    def __init__(
+        self,
+        interval: float = 0.25,
+        window: float = 60.0,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+    ) -> None:
+        self._interval, self._window, self._clock, self._sleep = interval, window, clock, sleep
+        self._peaks: deque[tuple[float, float]] = deque()
+
+    async def run(self) -> None:
+        """Measure until cancelled."""
+        while True:
+            before = self._clock()
+            await self._sleep(self._interval)
+            now = self._clock()
+            self._record(now, max(0.0, now - before - self._interval))
+
+    def worst(self) -> float:
+        """Seconds: the longest lag within the window; 0.0 before the first measurement."""
+        self._forget(self._clock())
+        return self._peaks[0][1] if self._peaks else 0.0
+
+    def _record(self, now: float, lag: float) -> None:
+        # Kept falling: a measurement hides every older one that is not greater, so that the first is the worst.
+        while self._peaks and self._peaks[-1][1] <= lag:
+            self._peaks.pop()
+        self._peaks.append((now, lag))
+        self._forget(now)
+
+    def _forget(self, now: float) -> None:
+        while self._peaks and self._peaks[0][0] < now - self._window:
+            self._peaks.popleft()
+
+
 async def housekeeping(spool: Spool, keep: Callable[[], float], observe: Observe) -> None:
-    """Forget messages that ended, or were withheld, more than `keep()` seconds ago, in small steps, until cancelled."""
+    """Purge messages that ended, or were withheld, more than `keep()` seconds ago, in small steps, until cancelled."""
     while True:
         try:
             before = time.time() - keep()

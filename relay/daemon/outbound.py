@@ -1,5 +1,5 @@
 """What the queue manager asks at each attempt: where a delivery goes now, from whom, its octets, its DKIM signature,
-who is told."""
+who is notified."""
 
 import asyncio
 import time
@@ -35,11 +35,11 @@ class Signing:
         """Sign with `key` from now on; None: sign nothing."""
         self._signer = key
 
-    async def sign(self, mail: Message, chunks: Sequence[Octets]) -> Sequence[Octets]:
+    async def sign(self, message: Message, chunks: Sequence[Octets]) -> Sequence[Octets]:
         """`chunks` with our signature on top. Its time is the message's arrival: each attempt sends the same octets."""
         if self._signer is None:
             return chunks
-        field = await asyncio.to_thread(self._signer.sign, chunks, mail.arrived)
+        field = await asyncio.to_thread(self._signer.sign, chunks, message.arrived)
         return [field, *chunks] if field else chunks
 
 
@@ -60,13 +60,13 @@ def _read(dkim: Dkim) -> Signer:
 
 
 class Outbound:
-    """settings: those in force, asked at each attempt. secret: seals our return paths."""
+    """settings: those in force, asked at each attempt. secret: signs our return paths."""
 
     def __init__(self, settings: Callable[[], Settings], secret: bytes, observe: Observe) -> None:
         self._settings, self._secret, self._observe = settings, secret, observe
 
     def ports(self, smarthosts: ConnectionPools, signing: Signing, broken: Callable[[str], None]) -> Ports:
-        """What the queue manager is given. broken: told when the spool can promise nothing any more."""
+        """What the queue manager is given. broken: called when the spool can promise nothing any more."""
         return Ports(
             send=smarthosts.send,
             route=self.route,
@@ -111,11 +111,11 @@ class Outbound:
         except ValueError:
             return plan.return_path
 
-    def reports(self, mail: Message, delivery: Delivery, transition: Transition) -> tuple[Message, ...]:
-        """What the platform's sender is told of a failure, a delay, or (on request) a success."""
+    def reports(self, message: Message, delivery: Delivery, transition: Transition) -> tuple[Message, ...]:
+        """The notifications to the platform's sender of a failure, a delay, or (on request) a success."""
         settings = self._settings()
         reports = status_report(
-            mail,
+            message,
             delivery,
             transition,
             hostname=settings.terms.hostname,
@@ -128,8 +128,8 @@ class Outbound:
         return reports
 
 
-def _rendered(mail: Message, plan: Plan) -> list[memoryview]:
-    return render(mail.raw, plan.prepend, plan.cuts)
+def _rendered(message: Message, plan: Plan) -> list[memoryview]:
+    return render(message.raw, plan.prepend, plan.cuts)
 
 
 @lru_cache(maxsize=16)

@@ -1,4 +1,4 @@
-"""Bringing up what can fail for a reason that an operator can mend: each failure a sentence and an exit code."""
+"""Bringing up what can fail for a reason that an operator can fix: each failure a sentence and an exit code."""
 
 import asyncio
 import errno
@@ -30,7 +30,7 @@ class StartError(Exception):
 
 
 async def open_the_spool(settings: Settings, observe: Observe) -> Spool:
-    """The spool of `settings`, locked for us. Raises NotStarted."""
+    """The spool of `settings`, locked for us. Raises StartError."""
     try:
         spool = await asyncio.to_thread(open_spool, settings.spool, ceiling=settings.retry.ceiling)
     except SpoolNewer as error:
@@ -47,7 +47,7 @@ async def open_the_spool(settings: Settings, observe: Observe) -> Spool:
 
 
 async def start_workers(settings: Settings, observe: Observe) -> CheckerPool:
-    """The worker processes, their engine tested. Raises NotStarted."""
+    """The worker processes, their engine tested. Raises StartError."""
     check = settings.terms.check
     pool = CheckerPool(check.workers, check.timeout, observe)
     try:
@@ -66,12 +66,12 @@ async def repeat_self_test(pool: CheckerPool, observe: Observe, pause: float = S
             observe(SelfTested(await pool.run_self_test()))
 
 
-async def listen(settings: Settings, door: SmtpServer, http: Http | None) -> None:
-    """Open every port, HTTP first: no message is taken by a daemon that cannot start. Raises NotStarted."""
+async def listen(settings: Settings, smtp_server: SmtpServer, http: Http | None) -> None:
+    """Open every port, HTTP first: no message is accepted by a daemon that cannot start. Raises StartError."""
     try:
         if http is not None:
             await http.start()
-        await door.start()
+        await smtp_server.start()
     except BindError as error:
         raise StartError(TRY_LATER, _not_bound("listen", str(error.listener), error)) from error
     except OSError as error:
@@ -82,14 +82,14 @@ async def listen(settings: Settings, door: SmtpServer, http: Http | None) -> Non
 
 
 def _not_bound(key: str, address: str, error: OSError) -> str:
-    """The address that cannot be had, why, and the mend. key: of relay.yaml."""
+    """The address that cannot be had, why, and how to fix it. key: of relay.yaml."""
     port = address.rpartition(":")[2]
-    mends = {
+    fixes = {
         errno.EADDRINUSE: f"stop what holds the port (ss -ltnp 'sport = :{port}' shows it), or change",
         errno.EACCES: "grant CAP_NET_BIND_SERVICE (systemd/port-25.conf), or change",
         errno.EADDRNOTAVAIL: "this machine has no such address: change",
     }
     number = error.errno or 0
     why = os.strerror(number) if number in errno.errorcode else str(error.strerror or error)
-    mend = mends.get(number, "change")
-    return f"cannot listen on {address}: {why}. Fix: {mend} {key} in relay.yaml"
+    fix = fixes.get(number, "change")
+    return f"cannot listen on {address}: {why}. Fix: {fix} {key} in relay.yaml"

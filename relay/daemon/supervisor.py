@@ -49,9 +49,9 @@ class Supervisor:
         """A sentence for each task that failed and has not run well since."""
         now = self._clock()
         return [
-            f"{name} failed: {each.why}"
-            for name, each in self._failures.items()
-            if each.restarted is None or now - each.restarted < RECOVERED
+            f"{name} failed: {failure.why}"
+            for name, failure in self._failures.items()
+            if failure.restarted is None or now - failure.restarted < RECOVERED
         ]
 
     async def close(self) -> None:

@@ -84,7 +84,7 @@ class Series:
 def _zeroed(metric: _M, values: Sequence[Iterable[str]]) -> _M:
     """`metric` with every series of its closed sets at 0; an empty set stands for an open one: nothing is known yet."""
     metric.labels = cache(metric.labels)  # type: ignore[method-assign]  # else a lock and a list of strings each time
-    closed = [[str(value) for value in each] for each in values]
+    closed = [[str(value) for value in label] for label in values]
     if closed and all(closed):
         for labels in product(*closed):
             metric.labels(*labels)
@@ -108,9 +108,9 @@ class Metrics:
         self._declare_machine(self._series)
 
     def _declare_intake(self, series: Series) -> None:
-        self._mails = series.counter("messages_received", "Mails whose final dot was answered.", result=Answer)
-        self._decisions = series.counter(
-            "plans", "Outgoing mails decided about at the door.", disposition=Disposition, reason=()
+        self._messages = series.counter("messages_received", "Messages whose final dot was answered.", result=Answer)
+        self._plans = series.counter(
+            "plans", "Outgoing messages decided about at acceptance.", disposition=Disposition, reason=()
         )
         self._rejections = series.counter(
             "rejections",
@@ -123,12 +123,16 @@ class Metrics:
         )
         self._documents = series.counter("documents", "Documents checked.", verdict=Verdict, kind=Kind)
         self._check = series.histogram("check_seconds", "Check of one document.", _ACCEPT_SECONDS)
-        self._originals = series.counter("originals_removed", "Original PDFs cut out of accepted mails.")
-        self._bounces = series.counter("bounces_received", "Bounces of relayed mails that came home.")
+        self._originals = series.counter("originals_removed", "Original PDFs removed from accepted messages.")
+        self._bounces = series.counter("bounces_received", "Bounces received of relayed messages.")
         self._open = series.gauge("connections_open", "SMTP connections open.")
         self._connections = series.counter("connections", "SMTP connections opened.")
-        self._turned_away = series.counter("connections_rejected", "SMTP connections turned away.", cause=RejectCause)
-        self._passwords = series.counter("authentication_failures", "Wrong user or password at the SMTP door.")
+        self._connections_rejected = series.counter(
+            "connections_rejected", "SMTP connections rejected.", cause=RejectCause
+        )
+        self._authentication_failures = series.counter(
+            "authentication_failures", "Wrong user or password at the SMTP server."
+        )
 
     def _declare_delivery(self, series: Series) -> None:
         self._attempts = series.counter("delivery_attempts", "Transactions with a next hop.", outcome=(), smarthost=())
@@ -138,24 +142,26 @@ class Metrics:
         self._transaction = series.histogram("delivery_seconds", "One transaction with a next hop.", _ACCEPT_SECONDS)
         self._age = series.histogram("delivery_age_seconds", "From acceptance to delivery.", _AGE_SECONDS)
         self._success = series.gauge(
-            "last_success_timestamp_seconds", "When a mail was last delivered; 0 is never.", destination=()
+            "last_success_timestamp_seconds", "When a message was last delivered; 0 is never.", destination=()
         )
         self._states = series.gauge("deliveries", "Deliveries in the spool.", state=State)
         self._held = series.gauge("deliveries_held", "Deliveries held or withheld.", reason=Reason)
-        oldest = series.gauge("oldest_queued_age_seconds", "Age of the oldest mail still to be delivered; 0 is none.")
+        oldest = series.gauge(
+            "oldest_queued_age_seconds", "Age of the oldest message still to be delivered; 0 is none."
+        )
         oldest.set_function(lambda: 0.0 if self._oldest is None else max(0.0, self._clock() - self._oldest))
-        self._reports = series.counter(
+        self._notifications = series.counter(
             "notifications_queued", "Notices and status notifications of our own.", about=Notice
         )
 
     def _declare_machine(self, series: Series) -> None:
         self._workers = series.gauge("workers", "Processes that check documents.", state=("busy", "idle"))
-        self._waiting = series.gauge("check_queue_length", "Documents waiting for a worker.")
+        self._waiting = series.gauge("check_queue_length", "Requests waiting for a worker.")
         self._restarts = series.counter("worker_restarts", "Worker processes replaced.", cause=Restart)
         self._spool_bytes = series.gauge("spool_bytes", "Space the spool takes.")
         self._spool_free = series.gauge("spool_free_bytes", "Space left for the spool.")
-        self._writable = series.gauge("spool_writable", "1: mails can be stored; 0: they are answered 452 or 451.")
-        self._corrupt = series.gauge("spool_corrupt_messages", "Mails set aside as unreadable since the start.")
+        self._writable = series.gauge("spool_writable", "1: messages can be stored; 0: they are answered 452 or 451.")
+        self._corrupt = series.gauge("spool_corrupt_messages", "Messages set aside as unreadable since the start.")
         self._lag = series.gauge("event_loop_lag_seconds", "Longest delay of the event loop within the last minute.")
         self._reload = series.gauge("config_last_reload_success", "1: the last reload is in force; 0: it had faults.")
         self._reload_at = series.gauge(
@@ -164,27 +170,29 @@ class Metrics:
         self._clients = series.gauge("clients", "Clients configured.")
         self._firms = series.gauge("firms", "Firms configured.")
         self._certificate = series.gauge(
-            "certificate_expiry_timestamp_seconds", "End of the certificate of a door.", listen=()
+            "certificate_expiry_timestamp_seconds", "When the certificate of a listener expires.", listen=()
         )
         self._self_test = series.gauge("self_test_success", "1: the sample Factur-X was checked as it should be.")
-        self._faults = series.counter("internal_errors", "Unforeseen exceptions, each with its place in the log.")
+        self._internal_errors = series.counter(
+            "internal_errors", "Unforeseen exceptions, each with its place in the log."
+        )
         build = series.gauge("build_info", "Always 1.", version=(), python=())
         build.labels(version("agiris-relay"), platform.python_version()).set(1)
 
-    # The door
+    # The SMTP server and intake
 
     def accepted(
-        self, mail: Message, reports: Iterable[Report], seconds: float, held: Collection[Delivery] = ()
+        self, message: Message, reports: Iterable[Report], seconds: float, held: Collection[Delivery] = ()
     ) -> None:
         """A message is durable and answered 250, `seconds` after its final dot. held: what the spool held of it."""
-        self._mails.labels(Answer.ACCEPTED.value).inc()
+        self._messages.labels(Answer.ACCEPTED.value).inc()
         self._accept.observe(seconds)
-        for index, plan in enumerate(mail.plans):
-            disposition, reason = _stored_as(plan, [each for each in held if each.plan == index])
-            self._decisions.labels(disposition.value, reason.value if reason else "").inc()
+        for index, plan in enumerate(message.plans):
+            disposition, reason = _stored_as(plan, [delivery for delivery in held if delivery.plan == index])
+            self._plans.labels(disposition.value, reason.value if reason else "").inc()
         removed = {
             document.span
-            for plan in mail.plans
+            for plan in message.plans
             for document in plan.documents
             if document.part is DocumentPart.ORIGINAL and document.action is Action.REMOVE
         }
@@ -199,7 +207,7 @@ class Metrics:
         """A message was answered 5xx for what it holds. reason None: not a decision about its documents."""
         self._answered(Answer.REJECTED, seconds)
         self.rejected(Stage.DATA, TransactionRejectCause.CONTENT)
-        self._decisions.labels(Disposition.REFUSE.value, reason.value if reason else "").inc()
+        self._plans.labels(Disposition.REFUSE.value, reason.value if reason else "").inc()
         self.checked(reports)
 
     def message_tempfailed(self, cause: TransactionRejectCause, seconds: float) -> None:
@@ -229,10 +237,10 @@ class Metrics:
         self._open.set(number)
 
     def connection_rejected(self, cause: RejectCause) -> None:
-        self._turned_away.labels(cause.value).inc()
+        self._connections_rejected.labels(cause.value).inc()
 
     def authentication_failed(self) -> None:
-        self._passwords.inc()
+        self._authentication_failures.inc()
 
     def bounce_received(self) -> None:
         self._bounces.inc()
@@ -251,7 +259,7 @@ class Metrics:
             self._age.observe(max(0.0, self._clock() - delivery.arrived))
 
     def notification_queued(self, about: Notice) -> None:
-        self._reports.labels(about.value).inc()
+        self._notifications.labels(about.value).inc()
 
     def spool(
         self,
@@ -285,7 +293,7 @@ class Metrics:
         self._restarts.labels(cause.value).inc()
 
     def event_loop_lag(self, worst: Callable[[], float]) -> None:
-        """`worst` is asked at each scrape (relay.observability.health.Lag.worst)."""
+        """`worst` is asked at each scrape (relay.daemon.health.EventLoopLag.worst)."""
         self._lag.set_function(worst)
 
     def configured(
@@ -319,7 +327,7 @@ class Metrics:
         self._self_test.set(passed)
 
     def internal_error(self) -> None:
-        self._faults.inc()
+        self._internal_errors.inc()
 
     # What Prometheus reads
 
@@ -337,7 +345,7 @@ class Metrics:
         return self._series.families
 
     def _answered(self, answer: Answer, seconds: float) -> None:
-        self._mails.labels(answer.value).inc()
+        self._messages.labels(answer.value).inc()
         self._accept.observe(seconds)
 
 

@@ -18,7 +18,7 @@ from relay.observability.privacy import escape
 
 
 class Systemd:
-    """What the service manager is told. Each message answers whether it was handed over; a failure harms nothing."""
+    """Notifications to the service manager. Each returns whether it was handed over; a failure harms nothing."""
 
     def __init__(self, environ: Mapping[str, str] = os.environ) -> None:
         self._address = environ.get("NOTIFY_SOCKET", "")
@@ -38,10 +38,6 @@ class Systemd:
     def status(self, text: str) -> bool:
         """The line `systemctl status` shows."""
         return self._send(*_status(text))
-
-    def extend(self, seconds: float) -> bool:
-        """Start or stop takes up to `seconds` more (EXTEND_TIMEOUT_USEC)."""
-        return self._send(f"EXTEND_TIMEOUT_USEC={int(seconds * 1_000_000)}")
 
     def alive(self) -> bool:
         return self._send("WATCHDOG=1")
@@ -140,7 +136,7 @@ def acting_as(name: str) -> Iterator[None]:
     except KeyError:
         raise LookupError(f"there is no user {name} on this machine") from None
     groups, group, uid = os.getgroups(), os.getegid(), os.geteuid()
-    os.setgroups(sorted({user.pw_gid, *(each.gr_gid for each in grp.getgrall() if name in each.gr_mem)}))
+    os.setgroups(sorted({user.pw_gid, *(entry.gr_gid for entry in grp.getgrall() if name in entry.gr_mem)}))
     os.setegid(user.pw_gid)
     os.seteuid(user.pw_uid)
     try:
@@ -152,7 +148,7 @@ def acting_as(name: str) -> Iterator[None]:
 
 
 def denied(path: str | Path) -> str:
-    """What to tell the current user who may not use `path`: who owns it, and the command that works."""
+    """For the current user who may not use `path`: who owns it, and the command that works."""
     owner = owner_of(Path(path))
     what = f"permission denied for user {current_user()}: {path}"
     if owner == current_user():
@@ -170,9 +166,9 @@ def denied_configuration(faults: Iterable[str], path: Path) -> str | None:
 
 def owner_of(path: Path) -> str:
     """The owner of `path`, or of the nearest folder above it that can be seen; for root's the service's user."""
-    for each in (path.absolute(), *path.absolute().parents):
+    for folder in (path.absolute(), *path.absolute().parents):
         try:
-            uid = each.stat().st_uid
+            uid = folder.stat().st_uid
         except OSError:
             continue
         return SERVICE_USER if uid == 0 and _exists(SERVICE_USER) else _name(uid)

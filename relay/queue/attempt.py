@@ -1,4 +1,4 @@
-"""One attempt of one delivery: from a claim to its settlement. Nothing that happens here ends the queue manager."""
+"""One attempt of one delivery: from a claim to its settlement. No failure of one ends the queue manager."""
 
 import asyncio
 import time
@@ -17,7 +17,7 @@ from relay.smtp_client import OutgoingMessage, Unreachable, outgoing_message
 from relay.spool.port import Spool, SpoolBroken, SpoolError
 
 STOPPING = Reply(451, "4.3.2", "the relay was stopped before the attempt")
-CUT_OFF = Reply(451, "4.3.2", "the attempt was cut off: the next hop may have the mail")
+CUT_OFF = Reply(451, "4.3.2", "the attempt was cut off: the next hop may have the message")
 
 
 class _Unreadable(Exception):

@@ -1,11 +1,11 @@
 """The queue manager (Postfix: qmgr): claims what is due, a task for each attempt, leases renewed while they last.
 
 The rules: claims go to the spool only for what can be attempted at once; a destination fills its own slots only, and
-one that is full or has had its mails of the minute is skipped; whatever fails in one attempt stays in it; a stop claims
-nothing more, finishes what is under way and hands the rest back.
+one that is full or has had its messages of the minute is skipped; a failure of one attempt ends no other; a stop
+claims nothing more, finishes what is under way and hands the rest back.
 
 After a crash, what was claimed is unconfirmed. New messages do not wait for it; of it, one delivery at a time is sent
-(relay.queue.attempt.Solitude), so that only one which ends the process by itself, several times, is ever held."""
+(relay.queue.attempt.UnconfirmedLock): only one which by itself ends the process, several times, is ever held."""
 
 import asyncio
 import random
@@ -17,7 +17,7 @@ from contextlib import suppress
 from relay.model import Claim, Message
 from relay.observability.events import InternalError
 from relay.queue.attempt import Attempts
-from relay.queue.message_cache import MessageCache, wanted
+from relay.queue.message_cache import MessageCache, count_deliveries
 from relay.queue.ports import DEFAULT, Limits, Ports
 from relay.queue.throttle import Throttle
 from relay.spool.port import Reservation, Spool, SpoolBroken
@@ -40,58 +40,58 @@ class QueueManager:
         self._ports = ports
         self._limits = limits
         self._clock = clock
-        self._remembered = MessageCache(limits.remember)
-        self._gates = Throttle(ports.rate, limits.per_destination, monotonic)
-        self._attempts = Attempts(spool, ports, self._remembered, clock, jitter, limits.poll)
+        self._cache = MessageCache(limits.remember)
+        self._throttle = Throttle(ports.rate, limits.per_destination, monotonic)
+        self._attempts = Attempts(spool, ports, self._cache, clock, jitter, limits.poll)
         self._tasks: dict[asyncio.Task[None], Claim] = {}
         self._reserved = 0
-        self._claiming = 0  # places, in all and of each destination, that the claim on its way may take
-        self._waits = True  # something may be due for which there is room: it goes before what is new
-        self._fresh: set[str] = set()  # destinations of what was stored since the last claim: something is due
-        self._short = True  # of room at the last claim: an end may make some
+        self._claiming = 0  # places, in all and of each destination, that the claim under way may use
+        self._backlog = True  # something may be due for which there is room: it goes before what is new
+        self._stored_for: set[str] = set()  # destinations of what was stored since the last claim: something is due
+        self._full = True  # no room for some at the last claim: the end of an attempt may make some
         self._unconfirmed: set[str] = set()  # destinations for which an unconfirmed delivery is under way
-        self._confirm = asyncio.Event()
+        self._unconfirmed_wake = asyncio.Event()
         self._wake = asyncio.Event()
         self._stopping = asyncio.Event()
         self._ended = asyncio.Event()
         self._ended.set()
         self.progress = time.monotonic()
 
-    def reserve(self, mail: Message) -> Reservation | None:
-        """Places for what `mail` will bring: it is stored as claimed, which saves a commit. None: older messages wait.
+    def reserve(self, message: Message) -> Reservation | None:
+        """Places for the deliveries of `message`: stored claimed, which saves a commit. None: older ones wait.
 
-        `stored` or `give_back` is owed for it.
+        The caller must call `stored` or `give_back` for it.
         """
         free = self._limits.attempts - len(self._tasks) - self._reserved - self._claiming
-        if self._waits or self._stopping.is_set() or self._ended.is_set() or free <= 0:
+        if self._backlog or self._stopping.is_set() or self._ended.is_set() or free <= 0:
             return None
-        taken = self._gates.reserve(wanted(mail), free, self._claiming)
-        self._reserved += sum(taken.values())
-        return Reservation(self._limits.lease, taken)
+        places = self._throttle.reserve(count_deliveries(message), free, self._claiming)
+        self._reserved += sum(places.values())
+        return Reservation(self._limits.lease, places)
 
-    def stored(self, mail: Message, take: Reservation | None, claims: Collection[Claim]) -> None:
-        """`mail` was just stored: deliver it from memory, now."""
-        fresh = wanted(mail)
-        deliveries = sum(fresh.values())
-        self._remembered.add(mail, deliveries)
+    def stored(self, message: Message, reservation: Reservation | None, claims: Collection[Claim]) -> None:
+        """`message` was just stored: deliver it from memory, now."""
+        by_destination = count_deliveries(message)
+        deliveries = sum(by_destination.values())
+        self._cache.add(message, deliveries)
         for claim in claims:
             self._start(claim)
-        if take is not None:
-            self._free(take, claims)
+        if reservation is not None:
+            self._release(reservation, claims)
         if deliveries > len(claims):
-            self._fresh.update(fresh)
+            self._stored_for.update(by_destination)
             self._wake.set()
 
-    def give_back(self, take: Reservation) -> None:
+    def give_back(self, reservation: Reservation) -> None:
         """Nothing was stored."""
-        self._free(take, ())
+        self._release(reservation, ())
 
-    def _free(self, take: Reservation, used: Collection[Claim]) -> None:
-        self._reserved -= sum(take.room.values())
-        left = dict(take.room)
+    def _release(self, reservation: Reservation, used: Collection[Claim]) -> None:
+        self._reserved -= sum(reservation.room.values())
+        unused = dict(reservation.room)
         for claim in used:
-            left[claim.delivery.destination] -= 1
-        self._gates.give_back(left)
+            unused[claim.delivery.destination] -= 1
+        self._throttle.give_back(unused)
 
     def notify(self) -> None:
         """Something may be due."""
@@ -107,7 +107,7 @@ class QueueManager:
         return not self._ended.is_set() and time.monotonic() - self.progress < self._limits.stalled
 
     async def run(self) -> None:
-        """Until `drain`, or until the spool is broken (then `ports.broken` has been told)."""
+        """Until `drain`, or until the spool is broken (then `ports.broken` was called)."""
         self._ended.clear()
         renewing = asyncio.create_task(self._renew_leases())
         confirming = asyncio.create_task(self._attempt_unconfirmed())
@@ -118,7 +118,7 @@ class QueueManager:
                 try:
                     claimed = await self._claim()
                 except SpoolBroken as error:
-                    self._broken(error)
+                    self._on_spool_failure(error)
                     return
                 except Exception as error:
                     self._ports.observe(InternalError("queue", error))
@@ -136,7 +136,7 @@ class QueueManager:
         """Claim nothing more and let what is under way end; after `timeout` seconds cut it off. How many were cut."""
         self._stopping.set()
         self._wake.set()
-        self._confirm.set()
+        self._unconfirmed_wake.set()
         await self._ended.wait()  # a claim on its way to the spool still becomes a task, and is handed back there
         if self._tasks:
             await asyncio.wait(tuple(self._tasks), timeout=timeout)
@@ -148,36 +148,36 @@ class QueueManager:
 
     async def _claim(self) -> bool:
         """Claim what is due and begin its attempts; True when more may be due for which there is room."""
-        self._short = True  # what ends before the claim returns may make room too
+        self._full = True  # what ends before the claim returns may make room too
         if self._places() <= 0:
-            self._waits = True
+            self._backlog = True
             return False
-        full = {name for name, free in self._gates.room().items() if not free}
+        full = {name for name, free in self._throttle.room().items() if not free}
         if not await self._is_due(full):
-            self._gates.full = full
-            self._short, self._waits = bool(full), False
+            self._throttle.full = full
+            self._full, self._backlog = bool(full), False
             return False
         room = self._places()
         if room <= 0:
-            self._waits = True
+            self._backlog = True
             return False
-        if not self._waits:
+        if not self._backlog:
             # The rest is for what is stored meanwhile: else each claim would leave something for another.
             room -= room // 2
         # What is reserved meanwhile keeps off them, so no destination gets more than its slots.
-        places, self._claiming = self._gates.room(), room
+        places, self._claiming = self._throttle.room(), room
         try:
             claims = await self._spool.claim(self._clock(), self._limits.lease, room, places)
         finally:
             self._claiming = 0
         for claim in claims:
-            self._gates.enter(claim.delivery.destination)
+            self._throttle.enter(claim.delivery.destination)
             self._start(claim)
-        taken = Counter(claim.delivery.destination for claim in claims)
-        self._gates.full = {name for name, free in places.items() if taken[name] >= free}
-        self._waits = len(claims) == room
-        self._short = self._waits or bool(self._gates.full)
-        return self._waits
+        claimed = Counter(claim.delivery.destination for claim in claims)
+        self._throttle.full = {name for name, free in places.items() if claimed[name] >= free}
+        self._backlog = len(claims) == room
+        self._full = self._backlog or bool(self._throttle.full)
+        return self._backlog
 
     def _places(self) -> int:
         return min(self._limits.attempts - len(self._tasks) - self._reserved, self._limits.per_destination)
@@ -189,9 +189,9 @@ class QueueManager:
 
     async def _is_due(self, full: Collection[str]) -> bool:
         """Whether a claim would find something. What was just stored is due: the spool need not be asked."""
-        fresh = not self._fresh.issubset(full)
-        self._fresh.clear()
-        if fresh:
+        just_stored = not self._stored_for.issubset(full)
+        self._stored_for.clear()
+        if just_stored:
             return True
         due = await self._spool.next_due(full)
         return due is not None and due <= self._clock()
@@ -200,18 +200,18 @@ class QueueManager:
         """Claim what an earlier claim left unconfirmed, one delivery for each destination at a time. Looks when one of
         them ends, and now and then, for leases that expire while we run."""
         while not self._stopping.is_set():
-            self._confirm.clear()
+            self._unconfirmed_wake.clear()
             try:
                 while await self._claim_unconfirmed():
                     continue
             except SpoolBroken as error:
-                self._broken(error)
+                self._on_spool_failure(error)
                 return
             except Exception as error:
                 self._ports.observe(InternalError("queue", error))
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._limits.lease / 3):
-                    await self._confirm.wait()
+                    await self._unconfirmed_wake.wait()
 
     async def _claim_unconfirmed(self) -> bool:
         if self._stopping.is_set():
@@ -220,12 +220,12 @@ class QueueManager:
         claims = await self._spool.claim(self._clock(), self._limits.lease, 1, room, unconfirmed=True)
         for claim in claims:
             self._unconfirmed.add(claim.delivery.destination)
-            self._gates.enter(claim.delivery.destination)
+            self._throttle.enter(claim.delivery.destination)
             self._start(claim)
         return bool(claims)
 
     async def _sleep(self) -> None:
-        """Until something is stored or ends; at most one poll, for orders of other processes and what falls due."""
+        """Until something is stored or ends; at most one poll, for operators' actions and what falls due."""
         pause = self._limits.poll
         try:
             async with asyncio.timeout(pause):
@@ -242,16 +242,16 @@ class QueueManager:
             elif await self._attempts.run(claim):
                 self.notify()
         except SpoolBroken as error:
-            self._broken(error)
+            self._on_spool_failure(error)
         except Exception as error:
             self._ports.observe(InternalError("delivery", error, queue_id=claim.delivery.queue_id))
         finally:
-            self._gates.leave(destination, allowed)
+            self._throttle.leave(destination, allowed)
 
     async def _allowed(self, destination: str) -> bool:
         """Wait for the destination's messages of the minute; False when the relay stops meanwhile."""
         while not self._stopping.is_set():
-            pause = self._gates.allow(destination)
+            pause = self._throttle.allow(destination)
             if pause <= 0:
                 return True
             try:
@@ -265,12 +265,12 @@ class QueueManager:
         claim = self._tasks.pop(task)
         if claim.unconfirmed:
             self._unconfirmed.discard(claim.delivery.destination)
-            self._confirm.set()
-        if self._short:
+            self._unconfirmed_wake.set()
+        if self._full:
             self._wake.set()
 
     async def _renew_leases(self) -> None:
-        """A claim that is no longer ours is being attempted elsewhere: ours is given up."""
+        """A claim that is no longer ours is being attempted elsewhere: ours is cancelled."""
         while True:
             await asyncio.sleep(self._limits.lease / 3)
             for task, claim in tuple(self._tasks.items()):
@@ -282,8 +282,8 @@ class QueueManager:
                 if not held:
                     task.cancel()
 
-    def _broken(self, error: SpoolBroken) -> None:
+    def _on_spool_failure(self, error: SpoolBroken) -> None:
         self._stopping.set()
         self._wake.set()
-        self._confirm.set()
+        self._unconfirmed_wake.set()
         self._ports.broken(str(error))

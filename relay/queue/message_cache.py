@@ -1,21 +1,21 @@
-"""Mails just stored, kept in memory for their first attempt so that the content is not read again."""
+"""Messages just stored, kept in memory for their first attempt so that the content is not read again."""
 
 from collections import OrderedDict
 
 from relay.model import Disposition, Message
 
-VALUES = 16 * 1024
+VALUES_SIZE = 16 * 1024
 """Octets that envelope, plans and verdicts of a message take beside its content, rounded up. Without it a backlog of
-small messages has no bound worth the name: 64 MiB of content are 300,000 of them, and 1.5 GB."""
+small messages has no useful bound: 64 MiB of content are 300,000 of them, and 1.5 GB."""
 
 
-def wanted(mail: Message) -> dict[str, int]:
-    """How many deliveries a message brings each destination."""
-    found: dict[str, int] = {}
-    for plan in mail.plans:
+def count_deliveries(message: Message) -> dict[str, int]:
+    """How many deliveries a message makes for each destination."""
+    by_destination: dict[str, int] = {}
+    for plan in message.plans:
         if plan.disposition is Disposition.RELAY:
-            found[plan.destination] = found.get(plan.destination, 0) + len(plan.to)
-    return found
+            by_destination[plan.destination] = by_destination.get(plan.destination, 0) + len(plan.to)
+    return by_destination
 
 
 class MessageCache:
@@ -24,38 +24,38 @@ class MessageCache:
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._octets = 0
-        self._mails: OrderedDict[str, tuple[Message, int]] = OrderedDict()
+        self._messages: OrderedDict[str, tuple[Message, int]] = OrderedDict()
 
     def __len__(self) -> int:
-        return len(self._mails)
+        return len(self._messages)
 
-    def add(self, mail: Message, expected: int) -> None:
-        """expected: deliveries that it brings."""
-        weight = _weight(mail)
-        if expected == 0 or weight > self._limit or mail.queue_id in self._mails:
+    def add(self, message: Message, expected: int) -> None:
+        """expected: deliveries that it makes."""
+        size = _size(message)
+        if expected == 0 or size > self._limit or message.queue_id in self._messages:
             return
-        self._mails[mail.queue_id] = (mail, expected)
-        self._octets += weight
+        self._messages[message.queue_id] = (message, expected)
+        self._octets += size
         while self._octets > self._limit:
-            _, (oldest, _) = self._mails.popitem(last=False)
-            self._octets -= _weight(oldest)
+            _, (oldest, _) = self._messages.popitem(last=False)
+            self._octets -= _size(oldest)
 
     def get(self, queue_id: str) -> Message | None:
-        found = self._mails.get(queue_id)
-        return found[0] if found else None
+        entry = self._messages.get(queue_id)
+        return entry[0] if entry else None
 
     def attempted(self, queue_id: str) -> None:
-        """One delivery of the message had its attempt; the message is let go after its last."""
-        found = self._mails.get(queue_id)
-        if found is None:
+        """One delivery of the message had its attempt; the message is dropped after its last."""
+        entry = self._messages.get(queue_id)
+        if entry is None:
             return
-        mail, expected = found
+        message, expected = entry
         if expected > 1:
-            self._mails[queue_id] = (mail, expected - 1)
+            self._messages[queue_id] = (message, expected - 1)
         else:
-            del self._mails[queue_id]
-            self._octets -= _weight(mail)
+            del self._messages[queue_id]
+            self._octets -= _size(message)
 
 
-def _weight(mail: Message) -> int:
-    return len(mail.raw) + VALUES
+def _size(message: Message) -> int:
+    return len(message.raw) + VALUES_SIZE

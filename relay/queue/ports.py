@@ -19,7 +19,7 @@ class Limits:
     holds no content. One unconfirmed delivery for each destination comes on top. lease: seconds a claim is ours without
     renewal.
 
-    poll: longest sleep in seconds, so that orders of the command line are seen. remember: octets of messages kept for
+    poll: longest sleep in seconds, so that actions of the command line are seen. remember: octets of messages kept for
     their first attempt. stalled: seconds without a turn of the loop after which it is not alive.
     """
 
@@ -38,11 +38,11 @@ Octets = bytes | bytearray | memoryview
 
 
 class RouteError(Exception):
-    """The next hop of a delivery cannot be told from the settings in force; str() is a sentence for an operator."""
+    """The next hop of a delivery cannot be found in the settings in force; str() is a sentence for an operator."""
 
 
 class Send(Protocol):
-    """`relay.smtp_client.Smarthosts.send`."""
+    """`relay.smtp_client.ConnectionPools.send`."""
 
     async def __call__(self, route: Route, message_factory: MessageFactory) -> Mapping[str, Outcome]: ...
 
@@ -55,11 +55,11 @@ def _as_planned(delivery: Delivery, plan: Plan) -> str:
     return plan.return_path
 
 
-def _no_report(mail: Message, delivery: Delivery, transition: Transition) -> Sequence[Message]:
+def _no_report(message: Message, delivery: Delivery, transition: Transition) -> Sequence[Message]:
     return ()
 
 
-async def _unsigned(mail: Message, chunks: Sequence[Octets]) -> Sequence[Octets]:
+async def _unsigned(message: Message, chunks: Sequence[Octets]) -> Sequence[Octets]:
     return chunks
 
 

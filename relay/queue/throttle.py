@@ -1,4 +1,5 @@
-"""Which destinations take a mail now: so many at a time, so many a minute. A slow one fills its own slots only."""
+"""Which destinations may be sent a message now: a number at a time, a number a minute. A slow one fills its own slots
+only."""
 
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Mapping
@@ -14,28 +15,30 @@ class Throttle:
         self._rate = rate
         self._slots = slots
         self._clock = clock
-        self._inside: Counter[str] = Counter()
+        self._active: Counter[str] = Counter()
         self._waiting: Counter[str] = Counter()
         self._sent: dict[str, deque[float]] = {}
         self.full: Collection[str] = ()
-        """Destinations without room when the queue was last looked at: what waits there goes before what is new."""
+        """Destinations without room at the last claim: what waits for them goes before what is new."""
 
     def enter(self, destination: str) -> None:
         """A delivery was claimed; it has not been allowed to go yet."""
-        self._inside[destination] += 1
+        self._active[destination] += 1
         self._waiting[destination] += 1
 
-    def reserve(self, wanted: Mapping[str, int], most: int, kept: int) -> dict[str, int]:
-        """Enter for what is about to be stored: so many of `wanted` as have room, `most` in all. kept: places that each
-        destination keeps for others."""
-        taken: dict[str, int] = {}
+    def reserve(self, wanted: Mapping[str, int], limit: int, kept: int) -> dict[str, int]:
+        """Enter for what is about to be stored: as many of `wanted` as have room, at most `limit` in all.
+
+        kept: places that each destination keeps for others.
+        """
+        reserved: dict[str, int] = {}
         for destination, number in wanted.items():
             room = 0 if destination in self.full else max(0, self._room(destination) - kept)
-            taken[destination] = places = min(number, most, room)
-            most -= places
+            reserved[destination] = places = min(number, limit, room)
+            limit -= places
             for _ in range(places):
                 self.enter(destination)
-        return taken
+        return reserved
 
     def give_back(self, places: Mapping[str, int]) -> None:
         """Leave for what was not claimed after all."""
@@ -45,7 +48,7 @@ class Throttle:
 
     def leave(self, destination: str, allowed: bool) -> None:
         """The delivery is settled. `allowed`: `allow` had let it go."""
-        self._inside[destination] -= 1
+        self._active[destination] -= 1
         if not allowed:
             self._waiting[destination] -= 1
 
@@ -59,11 +62,11 @@ class Throttle:
 
     def room(self) -> dict[str, int]:
         """How many more each destination takes now, those left out that have all their slots free."""
-        names = self._inside.keys() | self._sent.keys()
+        names = self._active.keys() | self._sent.keys()
         return {name: room for name in names if (room := self._room(name)) < self._slots}
 
     def _room(self, destination: str) -> int:
-        free = self._slots - self._inside[destination]
+        free = self._slots - self._active[destination]
         rate = self._rate(destination)
         if rate > 0:
             free = min(free, rate - len(self._recent(destination)) - self._waiting[destination])

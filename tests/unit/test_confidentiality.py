@@ -176,7 +176,7 @@ async def test_a_notice_and_a_digest_name_no_other_firm_whatever_the_reason(reas
     desk = Desk(language)
     for detail in details(reason):
         await desk.hold(BETA, reason, detail)
-    assert (await desk.notices.tell(), await desk.digests.send()) == (1, 1)
+    assert (await desk.notices.send(), await desk.digests.send()) == (1, 1)
     (written,) = (await desk.written()).values()
     assert BETA.client.dossier in written
     assert sentence(reason, "\0", language).partition("\0")[0][:20] in written
@@ -194,7 +194,7 @@ async def test_messages_in_which_firms_meet_are_told_to_each_without_the_other(l
     }
     for plan in plans:
         await desk.store(plan)
-    await desk.notices.tell()
+    await desk.notices.send()
     await desk.digests.send()
     written = await desk.written()
     for world in WORLDS:
@@ -210,7 +210,7 @@ async def test_failed_and_late_deliveries_are_told_to_their_firm_alone(language:
         to = world.client.addresses.sales
         for code, state, report in (("550 5.1.1", State.FAILED, "failed"), ("451 4.2.1", State.DEFERRED, "late")):
             await desk.fail(world, Transition(state, None, f"{code} <{to}> refused", report, report=report))
-    assert await desk.notices.tell() == 3
+    assert await desk.notices.send() == 3
     written = await desk.written()
     for world in WORLDS:
         assert world.client.dossier in written[str(world.firm.operator)]

@@ -153,7 +153,7 @@ async def test_too_many_waiting_is_busy_and_the_rest_is_served(
 
 
 async def test_nobody_waits_for_a_worker_for_ever(pool: CheckerPool, log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pool_module, "PATIENCE", 0.05)
+    monkeypatch.setattr(pool_module, "MAX_WAIT_SECONDS", 0.05)
     os.kill(pids(log)[0], signal.SIGSTOP)
     served = asyncio.create_task(pool.inspect([Candidate(PLAIN)], STRUCTURE))
     await asyncio.sleep(0)

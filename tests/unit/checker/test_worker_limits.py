@@ -21,7 +21,7 @@ def test_every_request_may_use_its_share_of_cpu(monkeypatch: pytest.MonkeyPatch)
 def test_memory_is_looked_at_once_the_process_has_worked_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
     memory = worker.MemoryLimit()
     monkeypatch.setattr(worker, "RETIRE_ABOVE", 1 << 62)  # the process of many tests may be large
-    assert not memory.swollen(1.0)
+    assert not memory.exceeded(1.0)
     monkeypatch.setattr(worker, "RETIRE_ABOVE", 0)
-    assert not memory.swollen(1.0 + worker.LOOK_EVERY / 2)
-    assert memory.swollen(1.0 + worker.LOOK_EVERY)
+    assert not memory.exceeded(1.0 + worker.MEMORY_CHECK_SECONDS / 2)
+    assert memory.exceeded(1.0 + worker.MEMORY_CHECK_SECONDS)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from relay.daemon.health import HealthMonitor, housekeeping, status_line
+from relay.daemon.health import EventLoopLag, HealthMonitor, housekeeping, status_line
 from relay.model import Disposition, State
 from relay.observability.metrics import Metrics
 from relay.observability.observer import Observer
@@ -68,3 +68,24 @@ async def test_what_was_withheld_is_forgotten_with_what_was_delivered() -> None:
     await asyncio.wait_for(purged.wait(), 30)
     keeping.cancel()
     await asyncio.gather(keeping, return_exceptions=True)
+
+
+async def test_event_loop_lag_is_the_excess_over_the_sleep_and_expires_with_the_window() -> None:
+    now = [0.0]
+    delays = iter([0.0, 0.4, 0.1, 0.0])
+
+    async def sleep(seconds: float) -> None:
+        delay = next(delays, None)
+        if delay is None:
+            raise asyncio.CancelledError
+        now[0] += seconds + delay
+
+    lag = EventLoopLag(interval=1, window=10, clock=lambda: now[0], sleep=sleep)
+    assert lag.worst() == 0.0
+    with pytest.raises(asyncio.CancelledError):
+        await lag.run()
+    assert lag.worst() == pytest.approx(0.4)
+    now[0] = 13.0
+    assert lag.worst() == pytest.approx(0.1)
+    now[0] = 100.0
+    assert lag.worst() == 0.0

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from relay.daemon.notices import _LIMIT as LIMIT
-from relay.daemon.notices import QUIET, Notices
+from relay.daemon.notices import QUIET_SECONDS, Notices
 from relay.lifecycle import Transition
 from relay.model import Disposition, Message, State
 from relay.reasons import Reason
@@ -53,8 +53,8 @@ class Desk:
 async def test_a_thousand_held_mails_are_one_notice_and_told_once() -> None:
     desk = Desk()
     await desk.hold("a", 1000)
-    assert await desk.notices.tell() == 1
-    assert await desk.notices.tell() == 0
+    assert await desk.notices.send() == 1
+    assert await desk.notices.send() == 0
     assert (await desk.addressed(), desk.counts, desk.woken) == (["op@a.example"], [1000], 1)
 
 
@@ -62,7 +62,7 @@ async def test_each_firm_is_told_of_its_own_only() -> None:
     desk = Desk()
     await desk.hold("a")
     await desk.hold("b", 2)
-    assert await desk.notices.tell() == 2
+    assert await desk.notices.send() == 2
     assert await desk.addressed() == ["op@a.example", "op@b.example"]
     assert sorted(desk.counts) == [1, 2]
 
@@ -70,34 +70,34 @@ async def test_each_firm_is_told_of_its_own_only() -> None:
 async def test_what_comes_soon_after_waits_for_the_quiet_to_end() -> None:
     desk = Desk()
     await desk.hold("a")
-    await desk.notices.tell()
+    await desk.notices.send()
     await desk.hold("a", 3)
-    desk.now += QUIET - 1
-    assert await desk.notices.tell() == 0
+    desk.now += QUIET_SECONDS - 1
+    assert await desk.notices.send() == 0
     desk.now += 1
-    assert await desk.notices.tell() == 1
+    assert await desk.notices.send() == 1
     assert desk.counts == [1, 3]
 
 
 async def test_a_clock_set_back_silences_nobody() -> None:
     desk = Desk()
     await desk.hold("a")
-    await desk.notices.tell()
+    await desk.notices.send()
     await desk.hold("a")
     desk.now -= 86400
-    assert await desk.notices.tell() == 1
+    assert await desk.notices.send() == 1
 
 
 async def test_a_mail_of_no_known_client_is_told_only_where_there_is_one_firm() -> None:
     many = Desk()
     await many.hold(None)
-    assert await many.notices.tell() == 0
+    assert await many.notices.send() == 0
     one = Desk(Firm("a", "Cabinet A", "op@a.example"))
     await one.hold(None)
-    assert await one.notices.tell() == 1
+    assert await one.notices.send() == 1
     other_has_no_operator = Desk(Firm("a", "Cabinet A", "op@a.example"), Firm("b", "Cabinet B"))
     await other_has_no_operator.hold(None)
-    assert await other_has_no_operator.notices.tell() == 0
+    assert await other_has_no_operator.notices.send() == 0
 
 
 async def test_late_and_failed_are_told_and_notices_themselves_are_not() -> None:
@@ -114,7 +114,7 @@ async def test_late_and_failed_are_told_and_notices_themselves_are_not() -> None
     await desk.spool.store(own)
     (claim,) = await desk.spool.claim(desk.now, 60, 1)
     await desk.spool.settle(claim, Transition(State.FAILED, None, "550 no", "failed"))
-    assert await desk.notices.tell() == 1
+    assert await desk.notices.send() == 1
     assert desk.counts == [2]
 
 
@@ -130,20 +130,20 @@ async def test_what_nobody_can_be_told_of_stops_no_other_notice(firm: str | None
     await desk.spool.store(many(LIMIT + 1, firm))
     await desk.hold("a")
     await desk.hold("b")
-    assert await desk.notices.tell() == 2
+    assert await desk.notices.send() == 2
     assert await desk.addressed() == ["op@a.example", "op@b.example"]
 
 
 async def test_a_firm_told_lately_and_one_with_too_much_for_a_notice_stop_no_other() -> None:
     desk = Desk()
     await desk.hold("a")
-    assert await desk.notices.tell() == 1
+    assert await desk.notices.send() == 1
     await desk.spool.store(many(LIMIT + 1, "a"))
     await desk.hold("b")
-    assert await desk.notices.tell() == 1
-    desk.now += QUIET
+    assert await desk.notices.send() == 1
+    desk.now += QUIET_SECONDS
     await desk.hold("b")
-    assert await desk.notices.tell() == 2
+    assert await desk.notices.send() == 2
     assert desk.counts == [1, 1, LIMIT, 1]
 
 
@@ -156,7 +156,7 @@ async def test_deferred_deliveries_that_are_not_late_stop_no_notice_of_late_ones
     await desk.spool.store(mail(plan(CLIENT, firm="a"), at=desk.now))
     (claim,) = await desk.spool.claim(desk.now, 60, 1)
     await desk.spool.settle(claim, Transition(State.DEFERRED, desk.now + 60, "451 busy", "deferred", report="late"))
-    assert await desk.notices.tell() == 1
+    assert await desk.notices.send() == 1
     assert desk.counts == [1]
 
 
@@ -169,7 +169,7 @@ async def test_undeliverable_notices_stop_no_notice() -> None:
     await desk.spool.store(mail(plan(CLIENT, firm=None, dossier=None), at=desk.now))
     (claim,) = await desk.spool.claim(desk.now, 60, 1)
     await desk.spool.settle(claim, Transition(State.FAILED, None, "550 no", "failed", report="failed"))
-    assert await desk.notices.tell() == 1
+    assert await desk.notices.send() == 1
     assert await desk.addressed() == ["ops@host.example"]
 
 
@@ -187,9 +187,9 @@ async def test_the_hosts_operator_is_told_of_what_is_of_no_firm(firms: int, held
     known = [Firm("a", "Cabinet A", "op@a.example"), Firm("b", "Cabinet B", "op@b.example")][:firms]
     desk = Desk(*known, operator="ops@host.example")
     await desk.hold(held)
-    assert await desk.notices.tell() == 1
+    assert await desk.notices.send() == 1
     assert await desk.addressed() == [told]
-    assert await desk.notices.tell() == 0
+    assert await desk.notices.send() == 0
 
 
 @pytest.mark.parametrize(
@@ -199,6 +199,6 @@ async def test_the_hosts_operator_is_told_of_what_is_of_no_firm(firms: int, held
 async def test_a_notice_leaves_by_the_smarthost_default(smarthosts: Sequence[str], used: str) -> None:
     desk = Desk(smarthosts=smarthosts)
     await desk.hold("a")
-    await desk.notices.tell()
+    await desk.notices.send()
     (made,) = await desk.spool.find(Query(frozenset({State.QUEUED})))
     assert made.smarthost == used

@@ -5,8 +5,8 @@ from collections.abc import Collection
 
 import pytest
 
-from relay.daemon import observer
-from relay.daemon.observer import log_new_actions, log_operator_actions
+from relay.daemon import operator_log
+from relay.daemon.operator_log import log_new_actions, log_operator_actions
 from relay.model import OperatorAction
 from relay.observability.event_names import EventName
 from relay.observability.log import capture
@@ -57,8 +57,8 @@ async def test_more_than_one_look_brings_are_logged_in_order_and_without_address
 
 
 async def test_a_full_spool_ends_neither_the_task_nor_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(observer, "RETRY_SECONDS", 0.0)
-    monkeypatch.setattr(observer, "POLL_SECONDS", 0.0)
+    monkeypatch.setattr(operator_log, "RETRY_SECONDS", 0.0)
+    monkeypatch.setattr(operator_log, "POLL_SECONDS", 0.0)
     spool = FaultySpool(faults=1)
     await drop(spool)
     with capture("info") as log:

@@ -1,4 +1,4 @@
-"""sd_notify as a test socket sees it, the watchdog, heartbeats and the lag of the loop."""
+"""sd_notify as a test socket sees it, and the watchdog."""
 
 import asyncio
 import os
@@ -6,7 +6,6 @@ import socket
 
 import pytest
 
-from relay.observability.health import Heartbeats, Lag
 from relay.observability.log import capture
 from relay.observability.metrics import Metrics
 from relay.observability.observer import Observer
@@ -38,8 +37,6 @@ def test_start_reload_and_stop_as_systemd_hears_them(manager):
     assert first == "RELOADING=1" and second.startswith("MONOTONIC_USEC=") and second[15:].isdecimal()
     systemd.ready("the reload failed: relay.yaml:3")
     assert read()[0] == "READY=1"
-    systemd.extend(1.5)
-    assert read() == ["EXTEND_TIMEOUT_USEC=1500000"]
     systemd.stopping("draining")
     assert read() == ["STOPPING=1", "STATUS=draining"]
 
@@ -111,39 +108,3 @@ async def test_the_watchdog_beats_at_half_the_interval(manager):
 
 async def test_without_an_interval_the_watchdog_ends_at_once():
     await asyncio.wait_for(Watchdog(Systemd({}), lambda: True, observe).run(), 5)
-
-
-def test_a_loop_that_misses_its_beat_is_named():
-    now = [100.0]
-    hearts = Heartbeats(lambda: now[0])
-    beat = hearts.expect("queue manager", 60)
-    assert hearts.missing() == []
-    now[0] += 61
-    assert hearts.missing() == ["queue manager: no progress for 61 s"]
-    beat()
-    assert hearts.missing() == []
-    now[0] += 61
-    hearts.forget("queue manager")
-    beat()
-    assert hearts.missing() == []
-
-
-async def test_lag_is_what_comes_on_top_of_the_sleep_and_is_forgotten_after_the_window():
-    now = [0.0]
-    delays = iter([0.0, 0.4, 0.1, 0.0])
-
-    async def sleep(seconds):
-        delay = next(delays, None)
-        if delay is None:
-            raise asyncio.CancelledError
-        now[0] += seconds + delay
-
-    lag = Lag(interval=1, window=10, clock=lambda: now[0], sleep=sleep)
-    assert lag.worst() == 0.0
-    with pytest.raises(asyncio.CancelledError):
-        await lag.run()
-    assert lag.worst() == pytest.approx(0.4)
-    now[0] = 13.0
-    assert lag.worst() == pytest.approx(0.1)
-    now[0] = 100.0
-    assert lag.worst() == 0.0
