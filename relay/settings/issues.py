@@ -1,4 +1,4 @@
-"""Fault: what is wrong in the YAML, where, and how to mend it. Never the value of a secret."""
+"""ConfigIssue: what is wrong in the YAML, where, and how to fix it. Never the value of a secret."""
 
 import difflib
 from collections.abc import Iterable
@@ -9,7 +9,7 @@ from relay.inspection import Severity
 
 MOST = 50
 KEPT = 20_000
-"""Faults remembered; more are only counted, so that a huge faulty file takes no huge memory."""
+"""Issues kept; more are only counted, so that a huge faulty file takes no huge memory."""
 
 
 class Position(NamedTuple):
@@ -25,7 +25,7 @@ NOWHERE = Position(0, 0)
 
 @dataclass(frozen=True, slots=True, order=True)
 class ConfigIssue:
-    """One fault. line, column: from 1 (0: the fault has no place in a file)."""
+    """One error or warning. line, column: from 1 (0: it has no place in a file)."""
 
     file: str
     line: int
@@ -40,7 +40,7 @@ class ConfigIssue:
 
 
 class ConfigIssues:
-    """The faults found so far, in every file."""
+    """The issues found so far, in every file."""
 
     def __init__(self) -> None:
         self._found: dict[ConfigIssue, None] = {}
@@ -52,11 +52,11 @@ class ConfigIssues:
     def warning(self, file: str, at: Position, what: str, fix: str = "") -> None:
         self._add(ConfigIssue(file, *at, _short(what), fix, Severity.WARNING))
 
-    def _add(self, fault: ConfigIssue) -> None:
+    def _add(self, issue: ConfigIssue) -> None:
         if len(self._found) < KEPT:
-            self._found[fault] = None
+            self._found[issue] = None
         else:
-            self._dropped[fault.severity] += 1
+            self._dropped[issue.severity] += 1
 
     def merge(self, other: "ConfigIssues") -> None:
         """Add what `other` found."""
@@ -65,9 +65,9 @@ class ConfigIssues:
             self._dropped[severity] += count
 
     def take(self, found: Iterable[ConfigIssue]) -> None:
-        """Add faults found before."""
-        for fault in found:
-            self._add(fault)
+        """Add issues found before."""
+        for issue in found:
+            self._add(issue)
 
     @property
     def dropped(self) -> int:
@@ -76,23 +76,23 @@ class ConfigIssues:
 
     @property
     def found(self) -> tuple[ConfigIssue, ...]:
-        """The faults remembered, in the order they were told."""
+        """The issues kept, in the order they were found."""
         return tuple(self._found)
 
     @property
     def errors(self) -> int:
-        kept = sum(1 for fault in self._found if fault.severity is Severity.ERROR)
+        kept = sum(1 for issue in self._found if issue.severity is Severity.ERROR)
         return kept + self._dropped[Severity.ERROR]
 
     @property
     def warnings(self) -> int:
-        kept = sum(1 for fault in self._found if fault.severity is not Severity.ERROR)
+        kept = sum(1 for issue in self._found if issue.severity is not Severity.ERROR)
         return kept + self._dropped[Severity.WARNING]
 
     def listed(self, directory: str) -> tuple[ConfigIssue, ...]:
         """Sorted by place, at most `MOST` and then a count; no warning takes the place of an error."""
-        errors = sorted(fault for fault in self._found if fault.severity is Severity.ERROR)
-        warnings = sorted(fault for fault in self._found if fault.severity is not Severity.ERROR)
+        errors = sorted(issue for issue in self._found if issue.severity is Severity.ERROR)
+        warnings = sorted(issue for issue in self._found if issue.severity is not Severity.ERROR)
         shown = sorted([*errors[:MOST], *warnings[: max(0, MOST - len(errors))]])
         left = len(errors) + len(warnings) - len(shown) + sum(self._dropped.values())
         if not left:

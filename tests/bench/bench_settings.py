@@ -1,5 +1,5 @@
 """10,000 clients: seconds of `config check`, of start, of a reload with nothing, one file and relay.yaml changed, and
-the stalls of the loop meanwhile: what the daemon's own part of it, InForce, costs the sessions.
+the stalls of the loop meanwhile: what the daemon's own part of it, LiveSettings, costs the sessions.
 
 python -m tests.bench.bench_settings [--clients 10000] [--files 200]
 """

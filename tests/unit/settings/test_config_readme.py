@@ -57,14 +57,14 @@ def test_the_tables_are_those_that_the_declaration_gives() -> None:
 
 
 @pytest.mark.parametrize("which", FILES)
-def test_every_key_is_told_and_no_other(which: str) -> None:
-    told = [row[0].strip("`") for row in rows(FILES[which])]
-    assert sorted(told) == sorted({key for key, _ in keys(SCHEMAS[which], SCHEMAS[which])})
+def test_the_tables_hold_every_key_and_no_other(which: str) -> None:
+    listed = [row[0].strip("`") for row in rows(FILES[which])]
+    assert sorted(listed) == sorted({key for key, _ in keys(SCHEMAS[which], SCHEMAS[which])})
     assert all(row[4] for row in rows(FILES[which]))
 
 
 @pytest.mark.parametrize("which", FILES)
-def test_the_defaults_are_those_in_force(which: str) -> None:
+def test_the_defaults_in_the_tables_are_those_in_force(which: str) -> None:
     known = dict(keys(SCHEMAS[which], SCHEMAS[which]))
     for key, _, default, *_ in rows(FILES[which]):
         found = known[key.strip("`")].get("default")
@@ -72,7 +72,7 @@ def test_the_defaults_are_those_in_force(which: str) -> None:
         assert str(value(default)) == str(found) or written == found or value(default) == found, key
 
 
-def test_what_takes_a_restart_is_told() -> None:
+def test_the_tables_say_what_takes_a_restart() -> None:
     for key, read, *_ in rows(FILES["relay"]):
         name = key.strip("`")
         at_start = name in AT_START or re.split(r"[.\[]", name)[0] in AT_START
