@@ -1,4 +1,6 @@
-"""The state machine of a delivery: what an outcome or an order makes of it, and when it is tried again. Pure and total.
+"""The state machine of a delivery: what an outcome or an operator's action makes of it; the back-off between attempts.
+
+Pure and total: every state and outcome has a result.
 
 Event names are those of relay.observability.events.
 """
@@ -11,15 +13,15 @@ from relay.reasons import Detail, Reason
 from relay.replies import Deferred, Delivered, Failed, Outcome, OutcomeUnknown, Reply
 
 JITTER = 0.2
-"""Share of the back-off by which a next attempt is moved, up or down: a thousand deferred messages do not come back at
-one instant."""
+"""Share of the back-off by which a next attempt is moved, up or down, so that a thousand deferred messages are not
+due at one instant."""
 
 MAX_UNCONFIRMED_ATTEMPTS = 3
 """Crashes in a row, each while the delivery was attempted alone, after which it is held. More than one, because a crash
 at that moment may have had another cause."""
 
 _MOST_ATTEMPTS = 1000
-"""No schedule, however dense, asks for more attempts than this before giving up."""
+"""At most so many attempts are required before giving up, however dense the schedule."""
 
 _WAITING = frozenset({State.QUEUED, State.DEFERRED})
 
@@ -44,8 +46,8 @@ class Transition:
 def step(delivery: Delivery, outcome: Outcome, now: float, retry: Retry, jitter: float = 0.0) -> Transition:
     """The transition that `outcome` (of an attempt that ended at `now`) makes. `jitter` in [0, 1), drawn at random.
 
-    Only an active delivery moves; in any other state somebody else has decided meanwhile, and the transition leaves
-    it as it is (its event tells what came back all the same).
+    Only an active delivery changes. In any other state its claim was lost meanwhile, and the transition leaves it as it
+    is; the event still says what the outcome was.
     """
     if delivery.state is not State.ACTIVE:
         return Transition(
@@ -94,12 +96,12 @@ def minimum_attempts(retry: Retry) -> int:
 
 
 def latest_next_attempt(now: float, ceiling: float) -> float:
-    """No next attempt can stand later than this; one that does was written before the clock was set back."""
+    """The latest time a next attempt can have; a later one was written before the clock was set back."""
     return now + ceiling * (1 + JITTER)
 
 
 def clamp_next_attempt(delivery: Delivery, now: float, ceiling: float) -> Delivery:
-    """`delivery` with a next attempt that a clock set back has carried away brought to `now + ceiling` (seconds)."""
+    """`delivery`; a next attempt that is too late because the clock was set back becomes `now + ceiling` (seconds)."""
     due = delivery.next_attempt
     if delivery.state not in _WAITING or due is None or due <= latest_next_attempt(now, ceiling):
         return delivery
@@ -110,7 +112,8 @@ def after_claim(delivery: Delivery, now: float) -> Delivery:
     """What a claim at `now` makes of a due delivery: active.
 
     One that is active already is unconfirmed: an earlier claim never settled. That claim and this one are one attempt,
-    for most claims that a crash ends were never sent. It is held once it was begun too often (see `begun`).
+    for most claims that a crash ends were never sent. It is held after MAX_UNCONFIRMED_ATTEMPTS (see
+    `after_attempt_start`).
     """
     if delivery.state is not State.ACTIVE:
         first = now if delivery.first_attempt is None else delivery.first_attempt
@@ -149,23 +152,23 @@ def after_settlement(delivery: Delivery, transition: Transition) -> Delivery:
 
 
 def after_bounce(delivery: Delivery, text: str) -> Delivery:
-    """What a bounce that came home says of `delivery`: a delivered one failed after all; others stay as they are."""
+    """What a bounce received later makes of `delivery`: a delivered one is failed; others stay as they are."""
     if delivery.state is not State.DELIVERED:
         return delivery
     return replace(delivery, state=State.FAILED, last_reply=text, detail=text)
 
 
-def after_action(delivery: Delivery, given: OperatorAction, now: float) -> Delivery | None:
-    """What an operator's order makes of `delivery`, or None when it does not apply to its state.
+def after_action(delivery: Delivery, action: OperatorAction, now: float) -> Delivery | None:
+    """What an operator's action makes of `delivery`, or None when it does not apply to its state.
 
     hold: queued, deferred -> held. release: held, withheld with a recipient -> queued, due now. retry: deferred -> due
     now, failed -> queued. drop: all but active, delivered and dropped -> dropped. What is released, or retried after a
     failure, starts anew: its attempts are counted from 0, so one more 4xx does not end it. Raises ValueError for
     another verb.
     """
-    match given.verb:
+    match action.verb:
         case "hold":
-            detail = str(Detail("operator", {"text": given.text})) if given.text else ""
+            detail = str(Detail("operator", {"text": action.text})) if action.text else ""
             held = replace(delivery, state=State.HELD, next_attempt=None, reason=Reason.BY_OPERATOR, detail=detail)
             return held if delivery.state in _WAITING else None
         case "release":

@@ -1,4 +1,4 @@
-"""The nouns of the relay: envelope, plan, mail, delivery. Pure values; times are seconds since the epoch, UTC."""
+"""The values of the relay: envelope, plan, message, delivery. Immutable; times are seconds since the epoch, UTC."""
 
 import secrets
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from relay.setting_types import Duration, Factor, Meaning, Section, SmallCount
 
 
 class Span(NamedTuple):
-    """Octets `start` (included) to `end` (excluded) of the raw mail."""
+    """Octets `start` (included) to `end` (excluded) of the raw message."""
 
     start: int
     end: int
@@ -82,7 +82,7 @@ class Action(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """One attachment and what becomes of it. `span` is the whole MIME part in the raw mail."""
+    """One attachment and what becomes of it. `span` is the whole MIME part in the raw message."""
 
     filename: str
     span: Span
@@ -110,10 +110,10 @@ class Disposition(StrEnum):
 class Plan:
     """One outgoing message as data: frozen at acceptance, the same octets at every attempt.
 
-    to: RCPT TO of the outgoing mail; empty when no address is known (then it can only be held).
-    cuts: octets of the raw mail that do not leave, ascending, disjoint. prepend: header fields put on top, CRLF lines.
-    reason, detail: why it is held or withheld; `detail` completes the reason's sentence.
-    answers: the envelope recipients of the incoming mail that this plan answers for.
+    to: RCPT TO of the outgoing message; empty when no address is known (then it can only be held).
+    cuts: octets of the raw message that are left out, ascending, disjoint. prepend: header fields put on top, CRLF
+    lines. reason, detail: why it is held or withheld; `detail` completes the reason's sentence.
+    answers: the envelope recipients of the incoming message that this plan covers.
     role_by: the identifier of the invoice that tells the role ("BT-47 (0002)"), "elimination", or "" for neither;
     of several invoices each way once, with commas.
     recodings: texts with 8-bit octets, ascending; they leave as they are wherever the next hop offers 8BITMIME.
@@ -184,9 +184,9 @@ def new_queue_id() -> str:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One accepted mail: its raw octets plus one plan for each outgoing mail.
+    """One accepted message: its raw octets plus one plan for each outgoing message.
 
-    fingerprint: what a resubmission of the very same mail shares with it.
+    fingerprint: what a resubmission of the same message shares with it.
     hold_duplicates: a plan is stored held (DUPLICATE_DOCUMENT) when one of its `marks` was already stored for the
     same address within the spool's window (setting `on_duplicate: hold`).
     generated: a notice or DSN of ours; never reported about (RFC 3464 §2).
@@ -228,7 +228,7 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """One address of one plan. `number` counts the deliveries of a mail from 1; `plan` indexes `Mail.plans`.
+    """One address of one plan. `number` counts the deliveries of a message from 1; `plan` indexes `Message.plans`.
 
     attempts: claims so far, but for those given back unattempted; a claim that never settled and the one after it are
     one. unsettled: attempts in a row, each made alone after a crash, that never settled.
@@ -303,7 +303,7 @@ class Retry(Section):
 
 @dataclass(frozen=True, slots=True)
 class OperatorAction:
-    """An operator's order on deliveries: hold, release, retry, drop."""
+    """What an operator does to deliveries: hold, release, retry, drop."""
 
     verb: str
     by: str = ""

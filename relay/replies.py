@@ -77,7 +77,7 @@ Outcome = Delivered | Deferred | Failed | OutcomeUnknown
 
 
 class ErrorKind(StrEnum):
-    """What went wrong when no reply tells it."""
+    """What went wrong when there is no reply that says it."""
 
     UNRESOLVED = "unresolved"
     UNREACHABLE = "unreachable"
@@ -106,9 +106,9 @@ _TRANSACTION = frozenset({Stage.MAIL, Stage.RCPT, Stage.DATA, Stage.BODY})
 # RFC 4954 §6: "authenticate first", "mechanism too weak", "wrong credentials", "encryption required".
 _CREDENTIALS = frozenset({530, 534, 535, 538})
 
-# Trouble -> (code, enhanced code, what an operator reads). Doubt is temporary: only what the message
+# What went wrong -> (code, enhanced code, what an operator reads). Doubt is temporary: only what the message
 # itself makes impossible with this next hop is permanent.
-_TROUBLES: dict[ErrorKind, tuple[int, str, str]] = {
+_FAILURES: dict[ErrorKind, tuple[int, str, str]] = {
     ErrorKind.UNRESOLVED: (451, "4.4.3", "the name of the next hop cannot be resolved"),
     ErrorKind.UNREACHABLE: (451, "4.4.1", "no connection to the next hop"),
     ErrorKind.TIMEOUT: (451, "4.4.2", "no answer in time"),
@@ -118,9 +118,9 @@ _TROUBLES: dict[ErrorKind, tuple[int, str, str]] = {
     ErrorKind.NO_TLS: (451, "4.7.5", "the next hop offers no STARTTLS"),
     ErrorKind.NO_AUTH: (451, "4.7.0", "the next hop offers no way to authenticate"),
     ErrorKind.GARBAGE: (451, "4.5.0", "not an SMTP reply"),
-    ErrorKind.NO_8BITMIME: (554, "5.6.3", "the mail has 8-bit octets and the next hop does not offer 8BITMIME"),
-    ErrorKind.NO_SMTPUTF8: (553, "5.6.7", "the mail needs SMTPUTF8 and the next hop does not offer it"),
-    ErrorKind.NO_ESMTP: (451, "4.5.1", "the next hop refused EHLO, and the mail needs an extension"),
+    ErrorKind.NO_8BITMIME: (554, "5.6.3", "the message has 8-bit octets and the next hop does not offer 8BITMIME"),
+    ErrorKind.NO_SMTPUTF8: (553, "5.6.7", "the message needs SMTPUTF8 and the next hop does not offer it"),
+    ErrorKind.NO_ESMTP: (451, "4.5.1", "the next hop rejected EHLO, and the message needs an extension"),
     ErrorKind.TOO_LARGE: (552, "5.3.4", "larger than the next hop takes"),
     ErrorKind.OUTCOME_UNKNOWN: (451, "4.4.2", "connection lost before the final reply; delivery status unknown"),
     ErrorKind.UNUSABLE: (451, "4.3.5", "the smarthost's settings cannot be used"),
@@ -354,12 +354,12 @@ def classify(stage: Stage, code: int, enhanced: str, text: str) -> Outcome:
     return Deferred(reply, stage)
 
 
-def failure(stage: Stage, trouble: ErrorKind, text: str = "") -> Outcome:
+def failure(stage: Stage, kind: ErrorKind, text: str = "") -> Outcome:
     """What it means for the message when no reply tells: `text` completes the sentence of the table."""
-    code, enhanced, sentence = _TROUBLES[trouble]
+    code, enhanced, sentence = _FAILURES[kind]
     reply = Reply(code, enhanced, clean(f"{sentence}: {text}" if text else sentence))
-    if trouble is ErrorKind.OUTCOME_UNKNOWN:
+    if kind is ErrorKind.OUTCOME_UNKNOWN:
         return OutcomeUnknown(reply, stage)
     if code >= 500:
         return Failed(reply, stage)
-    return Deferred(reply, stage, alert=trouble in _ALERTING)
+    return Deferred(reply, stage, alert=kind in _ALERTING)

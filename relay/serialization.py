@@ -3,7 +3,8 @@
 Only the shapes our values use: dataclasses, named tuples, string enums, tuples, frozensets, mappings, optionals and
 scalars. JSON and not pickle: a spool outlives the code that wrote it and must not be able to run any.
 
-How a class is written and read is worked out once, from its annotations, and kept: a mail crosses four times."""
+How a class is written and read is worked out once, from its annotations, and kept: a message is converted four
+times."""
 
 import json
 import types

@@ -1,7 +1,7 @@
-"""The port of the spool: one verb per fact, one commit per verb.
+"""The port of the spool: one operation for each fact, one commit for each operation.
 
-Engines: `memory` (reference, for tests), `sqlite` (default). Every engine passes tests/spool. Nothing here knows of
-files, rows or processes: a lease is a time, a token is a random string, and any number of nodes may claim.
+The engine is `sqlite`; tests/support/memory_spool.py is the reference. Every engine passes tests/spool. Nothing here
+knows of files, rows or processes: a lease is a time, a token is a random string, and any number of nodes may claim.
 
 Errors: `SpoolFull` (no space: try later, nothing was stored), `SpoolBroken` (the engine cannot promise durability any
 more: the daemon must stop and read the spool again), `SpoolBusy` (another daemon owns it)."""
@@ -31,7 +31,7 @@ class SpoolBroken(SpoolError):
 
 
 class SpoolNewer(SpoolError):
-    """A newer release wrote the spool: no new attempt mends that, only installing that release again."""
+    """A newer release wrote the spool: no retry helps, only installing that release again."""
 
 
 class SpoolDamaged(SpoolBroken):
@@ -175,7 +175,7 @@ class Spool(Protocol):
 
         Due: queued or deferred with next_attempt <= now; each claim counts an attempt. With `unconfirmed` others: those
         active with an expired lease, the least often begun first; that counts nothing. One that was begun alone
-        MAX_UNSETTLED times (relay.lifecycle) is set held (UNSETTLED) instead of being claimed.
+        MAX_UNCONFIRMED_ATTEMPTS times (relay.lifecycle) is set held (UNSETTLED) instead of being claimed.
         `room`: how many each destination takes now, those that take `limit` left out; no claim goes beyond it. One in
         four goes to the newest arrival never attempted, so that a long queue does not make a new message wait for its
         end. A next attempt further ahead than `ceiling` (the clock was set back) is brought to now + ceiling.
@@ -239,7 +239,7 @@ class Spool(Protocol):
         """Those are logged. Carried out also when the caller is cancelled while it waits."""
 
     async def record_bounce(self, queue_id: str, number: int, text: str, now: float, *, failed: bool) -> bool:
-        """A report about a relayed message came home: history, and with `failed` a delivered one is failed after all.
+        """A bounce of a relayed message was received: history, and with `failed` a delivered one becomes failed.
 
         False when the delivery is not known (any more).
         """
@@ -249,11 +249,11 @@ class Spool(Protocol):
     ) -> None:
         """Store `messages` (notices) and add to each delivery's `reported` the kind beside it, in one commit.
 
-        So nothing is told twice, nor forgotten between the two.
+        So no notice is sent twice, or lost between the two.
         """
 
     async def secret(self) -> bytes:
-        """32 octets that nobody else knows, the same for the life of the spool: they seal our return paths."""
+        """32 octets that nobody else knows, the same for the life of the spool: they authenticate our return paths."""
 
     async def purge(self, before: float, limit: int = 100, *, withheld: float | None = None) -> int:
         """Forget up to `limit` messages all of whose deliveries ended before `before`; how many. Never a held one.
