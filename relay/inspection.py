@@ -54,7 +54,7 @@ class Finding:
 
 
 class Identifier(NamedTuple):
-    """One identifier of a party that tells a SIREN.
+    """One identifier of a party that names a SIREN.
 
     siren: 9 digits. term: business term of EN 16931 that holds it ("BT-30"; "FC" for a buyer's local tax number).
     scheme: as written, "" for none. rank: 0 is a legal registration, 1 an identifier of the company, 2 a tax number or
@@ -74,7 +74,7 @@ class Identifier(NamedTuple):
 class Party:
     """Seller (BG-4) or buyer (BG-7).
 
-    siren: 9 digits, the first of `identifiers`, else None. siret: 14 digits. identifiers: all that tell a SIREN, the
+    siren: 9 digits, the first of `identifiers`, else None. siret: 14 digits. identifiers: all that name a SIREN, the
     surest first; they may disagree.
     """
 
@@ -87,9 +87,9 @@ class Party:
 
     @property
     def sirens(self) -> tuple[str, ...]:
-        """Each SIREN that the party's identifiers tell, the surest first."""
-        told = [each.siren for each in self.identifiers]
-        return tuple(dict.fromkeys([*told, *filter(None, (self.siren, (self.siret or "")[:9]))]))
+        """Each SIREN that the party's identifiers name, the surest first."""
+        sirens = [identifier.siren for identifier in self.identifiers]
+        return tuple(dict.fromkeys([*sirens, *filter(None, (self.siren, (self.siret or "")[:9]))]))
 
 
 CREDIT_NOTES = frozenset({"81", "83", "261", "262", "296", "308", "381", "396", "420", "458", "502", "503", "532"})
@@ -159,7 +159,7 @@ class Report:
     encrypted: the PDF asks for a password. openable: the document could be read at all.
     incomplete: the PDF is cut off, or pages of it cannot be shown: it stands for no other document.
     active: rules of active content (scripts, programs …) that the PDF breaks, those that count as errors.
-    mentions: invoice numbers (BT-1 of the other documents of the same mail) that this PDF's text holds.
+    mentions: invoice numbers (BT-1 of the other documents of the same message) that this PDF's text holds.
     has_text: False for a scan; None when the text was not read, or could not be: pages that do not open.
     evidence: of a plain PDF, how its text compares with each Factur-X of the same message whose pages open.
     totals: of the invoice.

@@ -124,7 +124,7 @@ class MemoryLimit:
 
 def _answer(header: dict[str, Any], contents: Sequence[memoryview]) -> dict[str, Any]:
     if header.get("op") == "self-test":
-        from relay.facturx.self_test import self_test
+        from relay.facturx.inspect import self_test
 
         return {"reason": self_test()}
     from relay.facturx.inspect import inspect

@@ -65,13 +65,13 @@ def _limits(tags: dict[str, str]) -> Iterator[str]:
 
 def _tags(value: str) -> dict[str, str] | None:
     """The tag list (rfc6376#3.2), blanks in values left out; None when it is none or a tag is given twice."""
-    found: dict[str, str] = {}
+    tags: dict[str, str] = {}
     for item in value.strip().removesuffix(";").split(";"):
         match = _TAG.fullmatch(item)
-        if match is None or match[1] in found:
+        if match is None or match[1] in tags:
             return None
-        found[match[1]] = re.sub(r"\s+", "", match[2])
-    return found
+        tags[match[1]] = re.sub(r"\s+", "", match[2])
+    return tags
 
 
 def _octets(text: str) -> bytes:

@@ -208,13 +208,13 @@ def _ascii(domain: str) -> str:
 
 def _fields(header: bytes) -> list[tuple[bytes, bytes]] | None:
     """(name in lower case, field without its last CRLF) from the top; None when a line is no field."""
-    found = []
+    fields = []
     for field in re.split(rb"\r\n(?![ \t])", header):
         match = _NAME.match(field)
         if match is None:
             return None
-        found.append((match[1].lower(), field))
-    return found
+        fields.append((match[1].lower(), field))
+    return fields
 
 
 def _chosen(fields: Iterable[tuple[bytes, bytes]]) -> tuple[list[str], list[bytes]]:

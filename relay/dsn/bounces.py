@@ -126,11 +126,11 @@ def _untyped(value: str) -> str:
 def from_utf8_xtext(address: str) -> str:
     """An address in utf-8-addr-xtext or utf-8-addr-unitext (rfc6533#3), decoded. Of what is no character it is kept."""
 
-    def letter(match: re.Match[str]) -> str:
+    def decoded(match: re.Match[str]) -> str:
         number = int(match[1], 16)
         return chr(number) if number <= sys.maxunicode and not 0xD800 <= number <= 0xDFFF else match[0]
 
-    return re.sub(r"\\x\{([0-9A-Fa-f]{2,6})\}", letter, address)
+    return re.sub(r"\\x\{([0-9A-Fa-f]{2,6})\}", decoded, address)
 
 
 def _fields(group: str) -> dict[str, str]:

@@ -25,7 +25,7 @@ MAX_RETURNED = 32 * 1024
 """Octets of the original header that a report gives back."""
 
 MAX_RETURNED_WHOLE = 10 * 1024 * 1024
-"""Octets of an original that a report gives back whole (RET=FULL); a larger report would itself not be taken."""
+"""Octets of an original that a report gives back whole (RET=FULL); a larger report would itself be rejected."""
 
 _SUBJECTS = {
     "failed": marked("Undelivered message"),
@@ -71,7 +71,7 @@ def report(
     envid: str | None = None,
     whole: bool = False,
 ) -> bytes:
-    """The message that tells `to` what became of `notices` (one or more; all of one action). CRLF lines, 7-bit but for
+    """The message that informs `to` of `notices` (one or more; all of one action). CRLF lines, 7-bit but for
     what is returned whole and for the address of a sender that is not ASCII.
 
     queue_id: of the report itself. original, original_id: raw octets and queue id of the message it is about; its
@@ -119,10 +119,10 @@ def _join(parts: Sequence[bytes], boundary: str) -> bytes:
 
 
 def _explain(action: str, notices: Sequence[Notice], hostname: str, original_id: str) -> str:
-    told = [f"  {notice.recipient}\n    {notice.diagnostic or notice.status}" for notice in notices]
+    blocks = [f"  {notice.recipient}\n    {notice.diagnostic or notice.status}" for notice in notices]
     french, english = translate(_TEXTS[action], "fr"), _TEXTS[action]
     closing = f"{hostname}  {original_id}".rstrip()
-    return "\n\n".join([french, english, "\n".join(_printable_lines(told)), closing]) + "\n"
+    return "\n\n".join([french, english, "\n".join(_printable_lines(blocks)), closing]) + "\n"
 
 
 def _printable_lines(blocks: Sequence[str]) -> list[str]:
@@ -168,7 +168,7 @@ def _group(notice: Notice) -> list[tuple[str, str]]:
 
 
 def _original_recipient(orcpt: str | None) -> str:
-    """ORCPT as a field tells it: its address decoded (rfc3461#4.2), or in seven bits if it is utf-8 (rfc6533#3)."""
+    """ORCPT as a field has it: its address decoded (rfc3461#4.2), or in seven bits if it is utf-8 (rfc6533#3)."""
     kind, semicolon, address = (orcpt or "").partition(";")
     if not semicolon:
         return ""
@@ -185,7 +185,9 @@ def _from_xtext(text: str) -> str:
 
 def _to_utf8_xtext(address: str) -> str:
     """utf-8-addr-xtext (rfc6533#3): what is not printable ASCII, and a backslash, `+` and `=`, by its number."""
-    return "".join(each if "!" <= each <= "~" and each not in "\\+=" else f"\\x{{{ord(each):02X}}}" for each in address)
+    return "".join(
+        letter if "!" <= letter <= "~" and letter not in "\\+=" else f"\\x{{{ord(letter):02X}}}" for letter in address
+    )
 
 
 def _fits(original: bytes) -> bool:

@@ -69,8 +69,8 @@ def check_document(blank: Report, data: bytes, candidate: Candidate, options: Op
         return replace(blank, verdict=Verdict.NOT_FACTURX, findings=(_warning(PDF_WITHIN, "pdf", text),))
     named = candidate.media_type.lower() == PDF or candidate.filename.lower().endswith(".pdf")
     if named:
-        found = _warning("PDF-HEADER-MISSING", "pdf", "said to be a PDF, but it has no header %PDF-")
-        return replace(blank, kind=Kind.PDF, openable=False, findings=(found,))
+        problem = _warning("PDF-HEADER-MISSING", "pdf", "said to be a PDF, but it has no header %PDF-")
+        return replace(blank, kind=Kind.PDF, openable=False, findings=(problem,))
     return _other(blank, data)
 
 
@@ -135,9 +135,9 @@ def _rules(root: etree._Element, invoice: Invoice, profile: Profile, findings: l
         return finished
     eased = options.french_rules == "warning"
     try:
-        for each in rules.french():
-            warns = eased and each.severity is Severity.ERROR
-            findings.append(replace(each, severity=Severity.WARNING) if warns else each)
+        for finding in rules.french():
+            warns = eased and finding.severity is Severity.ERROR
+            findings.append(replace(finding, severity=Severity.WARNING) if warns else finding)
     except (schematron.EngineError, FileNotFoundError) as error:
         # They end in a fault of their own on a date that is none. As warnings they could not have made it invalid.
         findings.append(_warning("ENGINE-FAILED", "french-rules", f"the French rules were not checked: {error}"))
@@ -213,8 +213,8 @@ def _active(findings: Sequence[Finding], options: Options) -> tuple[str, ...]:
     """The rules of active content that count as errors, in whatever PDF; none when the check is off."""
     if options.level == "off":
         return ()
-    active = (_overridden(each, options.severities) for each in findings if each.rule in active_content.RULES)
-    return tuple(each.rule for each in active if each.severity is Severity.ERROR)
+    active = (_overridden(finding, options.severities) for finding in findings if finding.rule in active_content.RULES)
+    return tuple(finding.rule for finding in active if finding.severity is Severity.ERROR)
 
 
 def _overridden(finding: Finding, severities: Mapping[str, Severity]) -> Finding:

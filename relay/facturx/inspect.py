@@ -1,8 +1,10 @@
-"""The check as a whole: the documents of one message in, one report each out. Pure; never raises for a bad document."""
+"""The check as a whole: the documents of one message in, one report each out; never raises for a bad document. And the
+self test: can the engine be trusted?"""
 
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from relay.facturx import original_evidence, page_text
 from relay.facturx.document import check_document
@@ -113,3 +115,26 @@ def _ms(clock: Callable[[], float] | None, started: float) -> float:
 
 def _warning(rule: str, words: str) -> Finding:
     return Finding(rule, Severity.WARNING, "pdf", words)
+
+
+_DOCUMENTS = Path(__file__).parent / "self_test_documents"
+"""Made by `relay.demo.samples`: facturx_pdf(invoice_xml()), and the same with wrong_total=True."""
+
+
+def self_test() -> str | None:
+    """A good invoice must be clean and a wrong total must give BR-CO-15, at level full: None when both verdicts are
+    right, else what went wrong."""
+    good, wrong = ((_DOCUMENTS / name).read_bytes() for name in ("valid.pdf", "wrong_total.pdf"))
+    clean, faulty = inspect([Candidate(good), Candidate(wrong)], Options(level="full"))
+    if clean.verdict is not Verdict.VALID:
+        return f"a good invoice is found {clean.verdict.value}: {_rules(clean.findings)}"
+    if clean.findings:
+        return f"a good invoice gives findings: {_rules(clean.findings)}"
+    errors = {finding.rule for finding in faulty.findings if finding.severity is Severity.ERROR}
+    if faulty.verdict is not Verdict.INVALID or errors != {"BR-CO-15"}:
+        return f"a wrong total is found {faulty.verdict.value} without BR-CO-15 alone: {_rules(faulty.findings)}"
+    return None
+
+
+def _rules(findings: Sequence[Finding]) -> str:
+    return ", ".join(sorted({finding.rule for finding in findings})) or "no finding"

@@ -88,7 +88,7 @@ def automatic_kind(message: MimeMessage) -> str | None:
 
 
 def is_report(message: MimeMessage) -> bool:
-    """Does it tell of another message (RFC 6522)? The documents in it are that message's, returned and not sent."""
+    """Is it a report on another message (RFC 6522)? The documents in it are that message's, returned and not sent."""
     return message.root.media_type == "multipart/report"
 
 
@@ -98,11 +98,11 @@ def _pkcs7(message: MimeMessage, smime_type: str, objects: tuple[bytes, ...]) ->
     root = message.root
     if root.media_type not in _PKCS7:
         return False
-    said = root.params.get("smime-type", "").lower()
-    if said:
-        return said == smime_type
+    declared = root.params.get("smime-type", "").lower()
+    if declared:
+        return declared == smime_type
     start = _head(message, root)
-    return any(each in start for each in objects)
+    return any(octets in start for octets in objects)
 
 
 def _head(message: MimeMessage, entity: Entity) -> bytes:
@@ -145,15 +145,15 @@ def undeclared(message: MimeMessage) -> tuple[str, ...]:
     header fields, an empty line came too early. "document-outside-parts": it stands before the first part or after the
     last one.
     """
-    found: dict[str, None] = {}
+    flaws: dict[str, None] = {}
     for entity in message.entities:
         if entity.children:
             outside = [b"\n" + message.raw[start:end] for start, end in _outside(entity)]
             if any(_holds_document(lines) or _holds_parts(lines) for lines in outside):
-                found.setdefault("document-outside-parts")
+                flaws.setdefault("document-outside-parts")
         elif flaw := _flaw(message, entity):
-            found.setdefault(flaw)
-    return tuple(found)
+            flaws.setdefault(flaw)
+    return tuple(flaws)
 
 
 def _flaw(message: MimeMessage, entity: Entity) -> str | None:
@@ -182,7 +182,7 @@ def _flaw(message: MimeMessage, entity: Entity) -> str | None:
 
 def _holds_document(lines: bytes) -> bool:
     if lines.count(b"\nbegin ") > _MOST_BEGINS:
-        return True  # no letter; and each costs a microsecond
+        return True  # no text of a person; and each match costs a microsecond
     return any(pattern.search(lines) for pattern in _DOCUMENT)
 
 
@@ -231,9 +231,9 @@ def is_decorative(message: MimeMessage, entity: Entity) -> bool:
 
 def shown_images(message: MimeMessage) -> frozenset[str]:
     """Content-IDs that the HTML of the message shows (`cid:`, RFC 2392)."""
-    found: set[str] = set()
+    content_ids: set[str] = set()
     for entity in message.entities:
         if entity.media_type == "text/html" and not entity.children:
             html = decode(memoryview(message.raw)[entity.body.start : entity.body.end], entity.encoding).octets
-            found |= {unquote(each.decode("utf-8", "replace")) for each in _CID.findall(html)}
-    return frozenset(found)
+            content_ids |= {unquote(name.decode("utf-8", "replace")) for name in _CID.findall(html)}
+    return frozenset(content_ids)

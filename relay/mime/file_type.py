@@ -4,7 +4,7 @@ import re
 
 HEADER_WITHIN = 1024
 SNIFF = HEADER_WITHIN + len(b"%PDF-")
-"""Octets that tell: a PDF's header begins within its first 1,024 (ISO 32000-1, Annex H, implementation note 13)."""
+"""Octets that decide: a PDF's header begins within its first 1,024 (ISO 32000-1, Annex H, implementation note 13)."""
 
 PDF = "application/pdf"
 PKCS7 = "application/pkcs7-mime"
@@ -86,7 +86,7 @@ def is_pdf(data: bytes) -> bool:
 
 
 def file_type(data: bytes) -> str | None:
-    """The media type that the first octets of `data` tell; None for a text or a format that is not known here."""
+    """The media type that the first octets of `data` show; None for a text or a format that is not known here."""
     if data.startswith(b"%PDF-"):
         return PDF
     if data[:2] in _STARTS:
@@ -115,7 +115,7 @@ def _is_tar(head: bytes) -> bool:
     if len(head) < 512 or not head[0]:
         return False
     try:
-        told = int(head[_TAR_SUM].strip(b" \x00"), 8)
+        stated = int(head[_TAR_SUM].strip(b" \x00"), 8)
     except ValueError:
         return False
-    return told == sum(head[:148]) + 8 * 0x20 + sum(head[156:512])
+    return stated == sum(head[:148]) + 8 * 0x20 + sum(head[156:512])

@@ -1,7 +1,7 @@
-"""identity(): what a resubmission shares with the mail that was stored before, and what tells a damaged mail.
+"""identity(): what a duplicate shares with the message that was stored before; and is a stored message intact?
 
-A peer that lost our 250 sends again: the same octets, or the same mail under fresh trace fields when it came through
-another queue. Both must be recognised, else the invoice is booked twice; two different mails may never be one."""
+A peer that lost our 250 sends again: the same octets, or the same message under fresh trace fields when it came
+through another queue. Both must be recognised, else the invoice is booked twice; two messages are never one."""
 
 from hashlib import sha256
 from typing import NamedTuple
@@ -15,11 +15,11 @@ TRACE = frozenset(
     | {"authentication-results", "received-spf", "dkim-signature", "x-google-dkim-signature"}
     | {"arc-seal", "arc-message-signature", "arc-authentication-results"}
 )
-"""Fields a relay on the way adds; they tell how the message came, not which mail it is."""
+"""Fields that a relay on the way adds: they say how the message came, not which message it is."""
 
 
 class Identity(NamedTuple):
-    """fingerprint: hex. seal: 32 octets, what `seal` gives for the raw mail."""
+    """fingerprint: hex. seal: 32 octets, what `seal` gives for the raw message."""
 
     fingerprint: str
     seal: bytes
@@ -30,7 +30,7 @@ def identity(envelope: Envelope, raw: bytes, root: Entity | None = None) -> Iden
 
     The fingerprint is the SHA-256 of sender, set of recipients, header without trace fields, and body. Equal for the
     same octets; also for octets that differ in trace fields only, provided that a Message-ID is there to say that it is
-    the same mail (rfc5322#3.6.4). Domains compare without case, local parts with (rfc5321#2.4). Order of recipients,
+    the same message (rfc5322#3.6.4). Domains compare without case, local parts with (rfc5321#2.4). Order of recipients,
     HELO, user and DSN parameters do not count. root: of the message when it has been parsed already.
     """
     headers, start = (root.headers, root.body.start) if root is not None else _header(raw)
@@ -39,10 +39,10 @@ def identity(envelope: Envelope, raw: bytes, root: Entity | None = None) -> Iden
     way = "\0".join(addresses).encode("utf-8", "surrogatepass")
     if "message-id" in [header.name for header in headers]:
         kept = b"".join([raw[slice(*header.span)] for header in headers if header.name not in TRACE])
-        told = b"\0".join((way, b"", b"mail", kept, body))
+        hashed = b"\0".join((way, b"", b"mail", kept, body))
     else:
-        told = b"\0".join((way, b"", b"raw", raw[:start], body))
-    return Identity(sha256(told).hexdigest(), _sealed(raw[:start], body))
+        hashed = b"\0".join((way, b"", b"raw", raw[:start], body))
+    return Identity(sha256(hashed).hexdigest(), _sealed(raw[:start], body))
 
 
 def fingerprint(envelope: Envelope, raw: bytes) -> str:

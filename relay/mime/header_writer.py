@@ -47,8 +47,8 @@ def fold(head: str, words: list[str]) -> bytes:
 def _encoded(text: str) -> Iterator[str]:
     """Encoded words of whole characters (rfc2047#5)."""
     chunk = b""
-    for each in text:
-        octets = each.encode("utf-8")
+    for letter in text:
+        octets = letter.encode("utf-8")
         if len(chunk) + len(octets) > _WORD_OCTETS:
             yield _word(chunk)
             chunk = b""

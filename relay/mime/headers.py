@@ -41,8 +41,8 @@ def read_header(raw: bytes, start: int, end: int) -> Fields:
     """
     begin = after_mbox_line(raw, start, end)
     # So far that no field is cut off which begins within the limit.
-    found = _ALL.match(raw, begin, min(end, start + 2 * MAX_HEADER + 2))
-    stop = found.end() if found else begin
+    match = _ALL.match(raw, begin, min(end, start + 2 * MAX_HEADER + 2))
+    stop = match.end() if match else begin
     lines = raw.count(b"\n", begin, stop) + (not raw.endswith(b"\n", begin, stop) and stop > begin)
     if stop - start > MAX_HEADER or lines > MAX_LINES:
         raise MalformedMail("header-too-large", f"{MAX_HEADER} / {MAX_LINES}")
@@ -120,18 +120,18 @@ def parse_value(value: str) -> tuple[str, Mapping[str, str]]:
     head, separator, rest = value.partition(";")
     if not separator:
         return _first_word(head).lower(), {}
-    found: dict[str, str] = {}
+    params: dict[str, str] = {}
     sections: dict[str, list[Section]] = {}
     for name, text in _pairs(rest):
         match = _SECTION.fullmatch(name) if "*" in name else None
         if match is None or (match[2] is None and match[3] is None):
-            found.setdefault(name, text)
+            params.setdefault(name, text)
         else:
             sections.setdefault(match[1], []).append(Section(int(match[2] or 0), match[3] is not None, text))
     for name, pieces in sections.items():
         if (joined := _join(pieces)) is not None:
-            found[name] = joined  # the extended form wins (rfc6266#4.3)
-    return _first_word(head).lower(), found
+            params[name] = joined  # the extended form wins (rfc6266#4.3)
+    return _first_word(head).lower(), params
 
 
 def display_name(params: Mapping[str, str], name: str) -> str | None:
@@ -181,7 +181,7 @@ def _first_word(text: str) -> str:
 
 def _join(sections: list[Section]) -> str | None:
     """The value of a parameter in sections, up to the first one missing; None when the first one is."""
-    ordered = sorted(sections, key=lambda each: each.number)
+    ordered = sorted(sections, key=lambda section: section.number)
     if ordered[0].number != 0:
         return None
     octets, charset, wanted = bytearray(), "", 0

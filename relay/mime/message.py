@@ -53,10 +53,10 @@ class Entity:
 
     def walk(self) -> Sequence["Entity"]:
         """This entity and all below it, in the order of the message."""
-        found = [self]
+        entities = [self]
         for child in self.children:
-            found += child.walk()
-        return found
+            entities += child.walk()
+        return entities
 
     def first(self, name: str) -> str | None:
         """Value of the first header field `name` (lower case), or None."""
@@ -68,7 +68,7 @@ class Entity:
 
 @dataclass(frozen=True)
 class MimeMessage:
-    """A parsed mail. `defects`: names of what is odd but survivable ("missing-final-boundary", …)."""
+    """A parsed message. `defects`: names of what is odd but survivable ("missing-final-boundary", …)."""
 
     raw: bytes
     root: Entity
@@ -87,11 +87,11 @@ class MimeMessage:
     @cached_property
     def related(self) -> frozenset[Span]:
         """Spans of the leaves that accompany the root of a multipart/related, its first part (RFC 2387 §3.2)."""
-        found: set[Span] = set()
+        spans: set[Span] = set()
         for entity in self.entities:
             if entity.media_type == "multipart/related":
-                found |= {leaf.span for part in entity.children[1:] for leaf in part.walk() if not leaf.children}
-        return frozenset(found)
+                spans |= {leaf.span for part in entity.children[1:] for leaf in part.walk() if not leaf.children}
+        return frozenset(spans)
 
     @cached_property
     def attachments(self) -> tuple[Entity, ...]:
@@ -99,7 +99,7 @@ class MimeMessage:
 
         One level of message/rfc822.
         """
-        return tuple([each for each in self.entities if not each.children and self._may_be_document(each)])
+        return tuple([entity for entity in self.entities if not entity.children and self._may_be_document(entity)])
 
     def head(self, entity: Entity) -> bytes:
         """The first octets of the body of `entity`, decoded: enough to tell what it is."""
@@ -116,7 +116,7 @@ class MimeMessage:
 
 
 def is_document(octets: bytes, media_type: str) -> bool:
-    """Do these first octets of a text, or of a report, begin a document that its label does not tell?
+    """Do these first octets of a text, or of a report, begin a document that its label does not announce?
 
     Plain text, HTML, header fields and a PGP block are what a text holds; XML that is no invoice may be XHTML.
     """

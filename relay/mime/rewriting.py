@@ -10,7 +10,7 @@ from relay.model import Recoding, Span
 
 
 def render(raw: bytes, prepend: bytes, cuts: Sequence[Span]) -> list[memoryview]:
-    """The outgoing mail: `prepend`, then `raw` without `cuts`. No plan, no change: [raw].
+    """The outgoing message: `prepend`, then `raw` without `cuts`. No plan, no change: [raw].
 
     Raises ValueError when a cut lies outside of `raw`: a plan that is not of this message must not leave.
     """
@@ -21,7 +21,7 @@ def render(raw: bytes, prepend: bytes, cuts: Sequence[Span]) -> list[memoryview]
 
 
 def size(raw: bytes, prepend: bytes, cuts: Sequence[Span]) -> int:
-    """Octets of the outgoing mail, without making it. Raises as `render`."""
+    """Octets of the outgoing message, without making it. Raises as `render`."""
     return len(prepend) + sum([end - start for start, end in _kept(len(raw), cuts)])
 
 
@@ -47,8 +47,8 @@ def header_cuts(message: MimeMessage, names: Collection[str]) -> tuple[Span, ...
 def part_cuts(message: MimeMessage, parts: Iterable[Entity]) -> tuple[Span, ...]:
     """What to cut so that `parts` are gone and every multipart keeps a part (rfc2046#5.1.1 wants one at least).
 
-    A multipart, or a forwarded mail, of which nothing is left goes whole. The message itself stays: when all of it is
-    asked for, only its parts go.
+    A multipart, or a forwarded message, of which nothing is left goes whole. The message itself stays: when all of it
+    is asked for, only its parts go.
     """
     gone = {part.span for part in parts}
     return merge(_cuts(message.root, gone))
@@ -71,7 +71,7 @@ def _kept(length: int, cuts: Sequence[Span]) -> list[Span]:
     kept, place = [], 0
     for start, end in merge(cuts):
         if start < 0 or end > length:
-            raise ValueError(f"cut {start}-{end} lies outside of a mail of {length} octets")
+            raise ValueError(f"cut {start}-{end} lies outside of a message of {length} octets")
         if start > place:
             kept.append(Span(place, start))
         place = end
@@ -100,7 +100,7 @@ _IDENTITY = frozenset({"7bit", "8bit", "binary"})
 
 
 def recodings(message: MimeMessage, cuts: Sequence[Span]) -> tuple[Recoding, ...]:
-    """Texts of `message` without a file name that have 8-bit octets and are not cut; none of a signed mail."""
+    """Texts of `message` without a file name that have 8-bit octets and are not cut; none of a signed message."""
     texts = [entity for entity in _texts(message) if not any(cut.start <= entity.body.start < cut.end for cut in cuts)]
     if not texts or is_signed(message):
         return ()
@@ -110,15 +110,16 @@ def recodings(message: MimeMessage, cuts: Sequence[Span]) -> tuple[Recoding, ...
 def render_recoded(
     raw: bytes, prepend: bytes, cuts: Sequence[Span], recodings: Sequence[Recoding]
 ) -> list[bytes | memoryview]:
-    """As `rewrite.render`, with the texts recoded. Raises ValueError when cuts and recodings overlap or lie outside."""
+    """As `render`, with the texts recoded. Raises ValueError when cuts and recodings overlap or lie outside."""
     edits: list[tuple[Span, bytes]] = [(cut, b"") for cut in merge(cuts)]
-    for each in recodings:
-        edits += [(each.field, FIELD), (each.body, _quoted_printable(raw[each.body.start : each.body.end]))]
+    for recoding in recodings:
+        body = recoding.body
+        edits += [(recoding.field, FIELD), (body, _quoted_printable(raw[body.start : body.end]))]
     view, place = memoryview(raw), 0
     pieces: list[bytes | memoryview] = [prepend]
     for (start, end), octets in sorted(edits):
         if not place <= start <= end <= len(raw):
-            raise ValueError(f"a change at {start}-{end} lies outside of a mail of {len(raw)} octets or in another")
+            raise ValueError(f"a change at {start}-{end} lies outside of a message of {len(raw)} octets or in another")
         pieces += [view[place:start], octets]
         place = end
     pieces.append(view[place:])
@@ -128,9 +129,9 @@ def render_recoded(
 def _texts(message: MimeMessage) -> Iterator[Entity]:
     documents = {entity.span for entity in message.attachments}
     for entity in message.entities:
-        letter = not entity.children and entity.media_type.startswith("text/") and entity.span not in documents
+        is_text = not entity.children and entity.media_type.startswith("text/") and entity.span not in documents
         start, end = entity.body
-        if letter and entity.encoding in _IDENTITY and not message.raw[start:end].isascii():
+        if is_text and entity.encoding in _IDENTITY and not message.raw[start:end].isascii():
             yield entity
 
 

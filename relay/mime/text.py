@@ -1,4 +1,4 @@
-"""What a person or a log reads of a mail: decoded bodies, header values and file names without surprises."""
+"""What a person or a log reads of a message: decoded bodies, header values and file names without surprises."""
 
 import unicodedata
 
@@ -45,7 +45,7 @@ def safe_filename(name: str | None) -> str:
     150 characters with the extension kept; "unnamed" when nothing is left."""
     plain = single_line(unicodedata.normalize("NFC", name or ""))
     plain = plain.replace("\\", "/").rpartition("/")[2]
-    plain = "".join("_" if each in '<>:"|?*' else each for each in plain).strip(" .")
+    plain = "".join("_" if letter in '<>:"|?*' else letter for letter in plain).strip(" .")
     if len(plain) > MAX_NAME:
         stem, dot, extension = plain.rpartition(".")
         tail = dot + extension if dot and len(extension) <= 10 else ""

@@ -1,7 +1,8 @@
 """Content-Transfer-Encoding undone (RFC 2045 §6, and uuencode as Usenet wrote it). The only decoder of the project.
 
-Tolerant as mail programs are, for what they open must be judged: base64 in padded pieces, without padding, with other
-characters between its letters; a body whose octets contradict its declared encoding is read as what it is, and told so.
+Tolerant as mail programs are, for what they open must be checked: base64 in padded pieces, without padding, with other
+characters between its letters; a body whose octets contradict its declared encoding is read as what it is, with a
+problem.
 Linear in the size of the body, no step for each octet."""
 
 import binascii

@@ -38,7 +38,7 @@ def by(request: pytest.FixtureRequest):  # type: ignore[no-untyped-def]
     ],
     ids=["blanks", "none", "an empty line", "empty lines", "open end", "blanks first", "long", "blanks at block ends"],
 )
-def test_dkimpy_verifies(body: bytes, by) -> None:  # type: ignore[no-untyped-def]
+def test_dkimpy_verifies_the_signature(body: bytes, by) -> None:  # type: ignore[no-untyped-def]
     mail = HEADER + body
     assert verified(by.sign([mail], 1_795_514_400.9) + mail, by)
 
@@ -120,7 +120,7 @@ def test_a_useless_key_says_why(content: bytes, why: str) -> None:
         signer(DOMAIN, SELECTOR, content)
 
 
-def test_a_short_key_is_told() -> None:
+def test_a_short_key_has_a_warning() -> None:
     assert weak(pem("rsa", 1024)) == 1024
     assert weak(pem("rsa")) == weak(pem("ed25519")) == 0
 

@@ -74,7 +74,7 @@ def test_a_reply_from_the_remote_cannot_add_a_field():
 
 
 @pytest.mark.parametrize("actions", [(), ("failed", "delayed"), ("eaten",)])
-def test_what_is_no_report(actions):
+def test_a_report_without_one_known_action_is_an_error(actions):
     with pytest.raises(ValueError):
         report(
             hostname="r",
@@ -86,7 +86,7 @@ def test_what_is_no_report(actions):
         )
 
 
-def test_we_read_what_we_write():
+def test_our_own_report_is_parsed_back():
     assert parse_dsn(ours()) == Bounce("failed", "5.1.1", "martin@agiris.example", "550 5.1.1 no such mailbox")
 
 
@@ -96,7 +96,7 @@ def dsn(status: str, encoding: str = "7bit") -> bytes:
 
 
 @pytest.mark.parametrize("encoding", ["7bit", "base64", "quoted-printable"])
-def test_others_reports(encoding):
+def test_a_report_of_another_server_is_parsed(encoding):
     status = """\
 Reporting-MTA: dns; mx.example
 Arrival-Date: x
@@ -108,7 +108,7 @@ Action: Failed
     assert parse_dsn(dsn(status, encoding)) == Bounce("failed", "", "real@agiris.example", "")
 
 
-def test_of_several_recipients_the_worst_off():
+def test_of_several_recipients_the_worst_action_counts():
     groups = ["A: b"] + [
         f"Final-Recipient: rfc822; {action}@b.example\nAction: {action}\nStatus: {status} (text)\n"
         f"Diagnostic-Code: smtp; {status}\n  folded\x07"
@@ -208,7 +208,7 @@ def test_the_original_recipient_is_decoded(orcpt: str | None, said: str | None):
         ("\U0001f4e8@x.example", "utf-8; \\x{1F4E8}@x.example"),
     ],
 )
-def test_a_final_recipient_outside_ascii_is_told_in_seven_bits(recipient: str, said: str):
+def test_a_final_recipient_outside_ascii_is_written_in_seven_bits(recipient: str, said: str):
     _, group = fields(Notice(recipient, "failed", "5.1.1"))
     assert group["Final-Recipient"] == said
     assert parse_dsn(ours(Notice(recipient, "failed", "5.1.1"))).recipient == recipient
@@ -253,14 +253,14 @@ def test_a_failed_message_goes_back_whole_on_request(original: bytes, action: st
 
 
 @pytest.mark.parametrize("to", ['"john doe"@x.example', '"john  \\"doe"@x.example', "mél@x.example"])
-def test_any_sender_that_can_be_accepted_can_be_told(to: str):
+def test_any_sender_that_can_be_accepted_gets_a_report(to: str):
     raw = report(hostname="r", queue_id="q", to=to, at=0, arrived=0, notices=[NOTICE], original=mail())
     top, _, _ = raw.partition(b"\r\n\r\n")
     assert f"\r\nTo: {' '.join(to.split())}\r\n".encode() in top
     assert parse_dsn(raw).action == "failed"
 
 
-def test_a_relayed_message_is_told_as_such():
+def test_a_relayed_message_is_reported_as_relayed():
     raw = ours(Notice("a@b.example", "relayed", "2.0.0"))
     assert "Relayed" in python(raw)["Subject"]
     letter = next(iter(python(raw).iter_parts())).get_content()

@@ -194,18 +194,18 @@ def test_active_content_is_an_error(name: str, packed: bool) -> None:
         lambda pdf: pdf.Root.Names.__setitem__("/JavaScript", Dictionary(Names=Array([]))),
     ],
 )
-def test_what_does_nothing_of_itself_is_no_active_content(change: Change) -> None:
+def test_a_pdf_without_automatic_actions_has_no_active_content(change: Change) -> None:
     report = check(changed(change))
     assert (report.active, report.verdict) == ((), Verdict.VALID)
 
 
-def test_active_content_of_a_plain_pdf_is_told_and_no_verdict() -> None:
+def test_active_content_of_a_plain_pdf_is_reported_without_a_verdict() -> None:
     report = check(changed(in_root(OpenAction=JAVASCRIPT), PLAIN))
     assert (report.kind, report.verdict, report.active) == (Kind.PDF, Verdict.NOT_FACTURX, ("PDF-JAVASCRIPT",))
 
 
 @pytest.mark.parametrize("content", [FACTURX, PLAIN], ids=["factur-x", "plain"])
-def test_the_weight_of_a_rule_decides_whether_it_is_active_content(content: bytes) -> None:
+def test_the_severity_of_a_rule_decides_whether_it_is_active_content(content: bytes) -> None:
     pdf = changed(in_root(OpenAction=JAVASCRIPT, AA=f"<< /WC {SUBMIT} >>"), content)
     report = check(pdf, severities={"PDF-JAVASCRIPT": Severity.INFO, "PDF-SUBMIT-FORM": Severity.WARNING})
     assert report.active == ()
@@ -224,7 +224,7 @@ def many_fields(pdf: Pdf) -> None:
 
 
 @pytest.mark.parametrize("change", [many_notes, many_fields])
-def test_what_is_too_much_to_search_is_not_taken_for_harmless(change: Change) -> None:
+def test_a_pdf_with_too_many_actions_to_search_has_a_finding(change: Change) -> None:
     assert check(changed(change)).active == ("PDF-ACTIVE-UNSEARCHED",)
 
 
@@ -292,7 +292,7 @@ INTENT, FONT = {"PDFA-OUTPUT-INTENT"}, {"PDFA-FONT-NOT-EMBEDDED"}
         (in_root(OutputIntents="[ << /S /GTS_PDFX >> ]"), INTENT),
     ],
 )
-def test_what_is_plainly_no_pdfa_is_a_warning(change: Change, told: set[str]) -> None:
+def test_a_pdf_that_is_plainly_no_pdfa_has_a_warning(change: Change, told: set[str]) -> None:
     report = check(changed(change), level="full")
     assert (report.verdict, rules(report)) == (Verdict.VALID, told)
     assert all(each.severity is Severity.WARNING and "ISO 19005-3 §6.2" in each.text for each in report.findings)
@@ -300,7 +300,7 @@ def test_what_is_plainly_no_pdfa_is_a_warning(change: Change, told: set[str]) ->
 
 @corpus.needed
 @pytest.mark.parametrize("row", [row for row in corpus.rows() if row["verapdf"] == "PASS"], ids=lambda row: row["file"])
-def test_nothing_is_told_of_what_a_validator_passes(row: dict[str, str]) -> None:
+def test_a_pdf_that_a_validator_passes_has_no_pdfa_finding(row: dict[str, str]) -> None:
     report = check((corpus.FOLDER / row["file"]).read_bytes(), level="full")
     assert report.active == ()
     assert not {each for each in rules(report) if each.startswith(("PDFA-OUTPUT", "PDFA-FONT", "PDF-"))}

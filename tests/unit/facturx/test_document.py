@@ -9,9 +9,9 @@ import pikepdf
 import pytest
 
 from relay.demo import samples
-from relay.facturx import document, page_text, schematron, self_test
+from relay.facturx import document, page_text, schematron
 from relay.facturx import pdf as facturx_pdf
-from relay.facturx.inspect import inspect
+from relay.facturx.inspect import inspect, self_test
 from relay.facturx.invoice import PROFILES
 from relay.facturx.xml import parse
 from relay.inspection import Candidate, Finding, Kind, Options, Report, Severity, Verdict
@@ -40,7 +40,7 @@ def test_samples_are_the_same_every_time() -> None:
     assert samples.facturx_pdf(samples.invoice_xml()) == samples.facturx_pdf(samples.invoice_xml())
 
 
-def test_the_report_tells_the_invoice() -> None:
+def test_the_report_repeats_the_terms_of_the_invoice() -> None:
     xml = samples.invoice_xml("AV-7", type_code="381", seller_siren="552100554", buyer_siren="732829320")
     report = check(samples.facturx_pdf(xml))
     assert (report.number, report.type_code, report.issued) == ("AV-7", "381", "2026-11-02")
@@ -111,7 +111,9 @@ ORDER = b'<o:SCRDMCCBDACIOMessageStructure xmlns:o="urn:un:unece:uncefact:data:S
         ("ZUGFeRD-invoice.xml", b"<broken", {"FX-MULTIPLE-XML"}),
     ],
 )
-def test_only_a_second_invoice_is_one_too_many(name: str, content: bytes, rules: set[str]) -> None:
+def test_a_second_embedded_invoice_is_an_error_and_another_file_is_not(
+    name: str, content: bytes, rules: set[str]
+) -> None:
     report = check(with_file(samples.facturx_pdf(samples.invoice_xml()), name, content))
     assert errors(report) == rules
     assert report.number == "FA-2026-0001"
@@ -188,16 +190,16 @@ def test_without_an_engine_nothing_is_valid(monkeypatch: pytest.MonkeyPatch) -> 
     pdf = samples.facturx_pdf(samples.invoice_xml())
     assert check(pdf).verdict is Verdict.UNDETERMINED
     assert check(pdf, level="structure").verdict is Verdict.VALID
-    assert self_test.self_test() is not None
+    assert self_test() is not None
 
 
 def test_a_blind_engine_fails_the_self_test(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert self_test.self_test() is None
+    assert self_test() is None
     monkeypatch.setattr(schematron.Rules, "check", lambda self, profile: [])
-    assert "BR-CO-15" in (self_test.self_test() or "")
+    assert "BR-CO-15" in (self_test() or "")
     broken = Finding("BR-01", Severity.ERROR, "rules", "")
     monkeypatch.setattr(schematron.Rules, "check", lambda self, profile: [broken])
-    assert "invalid" in (self_test.self_test() or "")
+    assert "invalid" in (self_test() or "")
 
 
 def test_a_fault_of_our_own_is_undetermined(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -210,7 +212,7 @@ def test_a_fault_of_our_own_is_undetermined(monkeypatch: pytest.MonkeyPatch) -> 
     assert not report.openable
 
 
-def test_encrypted_is_undetermined_and_said() -> None:
+def test_an_encrypted_pdf_is_undetermined_with_a_finding() -> None:
     report = check(samples.encrypted_pdf(samples.plain_pdf("x")))
     assert (report.verdict, report.encrypted, report.openable) == (Verdict.UNDETERMINED, True, False)
 
@@ -237,7 +239,7 @@ def test_the_transfer_encoding_is_undone(encoding: str) -> None:
     assert report.verdict is Verdict.VALID
 
 
-def test_damaged_and_unknown_encodings_are_said() -> None:
+def test_damaged_and_unknown_encodings_have_findings() -> None:
     pdf = samples.plain_pdf("x")
     sent = base64.b64encode(pdf)[:-3]
     (damaged,) = inspect([Candidate(sent, "base64")], Options())
@@ -276,7 +278,7 @@ def test_a_scan_has_no_text_and_mentions_nothing() -> None:
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-16-le", "utf-16-be"])
-def test_a_doctype_is_told_before_anything_of_it_is_parsed(encoding: str) -> None:
+def test_a_doctype_is_a_finding_before_anything_of_it_is_parsed(encoding: str) -> None:
     broken = '<?xml version="1.0"?><!-- c --><!docTYPE a [<!ENTITY x "y">]><a>&x;'.encode(encoding)
     found = parse(broken)
     assert isinstance(found, Finding)

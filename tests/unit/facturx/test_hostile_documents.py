@@ -29,7 +29,7 @@ def document(kind: str, name: str) -> bytes:
 
 @pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize(("kind", "name"), CASES)
-async def test_ends_and_is_never_valid(pool: CheckerPool, kind: str, name: str) -> None:
+async def test_a_hostile_document_ends_and_is_never_valid(pool: CheckerPool, kind: str, name: str) -> None:
     async with asyncio.timeout(120):  # ends at all; how long it may take is the pool's own limit
         bad, good = await pool.inspect([Candidate(document(kind, name)), GOOD], Options(french_rules="error"))
     assert bad.verdict is not Verdict.VALID or "PDF-DAMAGED" in rules(bad)
@@ -70,6 +70,8 @@ async def test_a_doctype_is_refused_before_it_is_read(pool: CheckerPool, name: s
         ("xml", "truncated", "XML-NOT-WELL-FORMED"),
     ],
 )
-async def test_is_called_by_its_name(pool: CheckerPool, kind: str, name: str, rule: str) -> None:
+async def test_a_hostile_document_has_the_finding_of_its_kind(
+    pool: CheckerPool, kind: str, name: str, rule: str
+) -> None:
     (report,) = await pool.inspect([Candidate(document(kind, name))], Options())
     assert rule in rules(report)

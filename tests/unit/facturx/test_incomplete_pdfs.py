@@ -176,12 +176,12 @@ def test_what_is_whole_stays_valid_however_carelessly_it_is_written(name: str) -
     assert (report.verdict, report.incomplete, report.number) == (Verdict.VALID, False, "FA-2026-0001"), report.findings
 
 
-def test_the_weight_of_the_rule_may_be_changed_and_the_original_stays_all_the_same() -> None:
+def test_the_severity_of_the_rule_may_be_changed_and_the_original_stays() -> None:
     report = check(LOST["cut-after-the-objects"](), severities={"PDF-INCOMPLETE": Severity.WARNING})
     assert (report.verdict, report.incomplete) == (Verdict.VALID, True)
 
 
-def test_a_plain_pdf_is_told_incomplete_too() -> None:
+def test_an_incomplete_plain_pdf_is_reported_incomplete() -> None:
     plain = samples.plain_pdf("Facture FA-2026-0001")
     report = check(plain[: plain.rindex(b"xref\n0 ")])
     assert (report.kind, report.verdict, report.incomplete) == (Kind.PDF, Verdict.NOT_FACTURX, True)

@@ -153,7 +153,7 @@ def _scheme(scheme: str) -> str:
 @pytest.mark.parametrize("side", ["seller", "buyer"])
 @pytest.mark.parametrize("syntax", ["cii", "ubl"])
 @pytest.mark.parametrize(("place", "scheme", "value", "siren", "siret"), CASES)
-def test_identifier_of_a_party_tells_its_siren(
+def test_identifier_of_a_party_names_its_siren(
     place: str, scheme: str, value: str, siren: str | None, siret: str | None, syntax: str, side: str
 ) -> None:
     found = party_of([(place, scheme, value)], syntax, side)

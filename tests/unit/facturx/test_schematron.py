@@ -105,7 +105,9 @@ def test_the_rewriting_knows_every_stylesheet(engine: schematron.Engine, profile
     list(itertools.product(JUDGED, ("380", "381"))),
     ids=lambda each: each if isinstance(each, str) else NAMES[each.schematron],
 )
-def test_agree_on_mutated_invoices(engine: schematron.Engine, profile: Profile, type_code: str) -> None:
+def test_fast_and_official_rules_agree_on_mutated_invoices(
+    engine: schematron.Engine, profile: Profile, type_code: str
+) -> None:
     root = etree.fromstring(samples.invoice_xml(profile=profile.name, type_code=type_code))
     root.find(".//{*}GuidelineSpecifiedDocumentContextParameter/{*}ID").text = profile.urn
     cases = [root, *mutations(root, profile, seed=len(profile.name) * int(type_code))]
@@ -119,7 +121,7 @@ def test_agree_on_mutated_invoices(engine: schematron.Engine, profile: Profile, 
 
 @corpus.needed
 @pytest.mark.parametrize("row", corpus.rows(), ids=lambda row: row["file"])
-def test_agree_on_the_corpus(engine: schematron.Engine, row: dict[str, str]) -> None:
+def test_fast_and_official_rules_agree_on_the_corpus(engine: schematron.Engine, row: dict[str, str]) -> None:
     data = (corpus.FOLDER / row["file"]).read_bytes()
     opened = pdf.read(data) if is_pdf(data) else None
     contents = (

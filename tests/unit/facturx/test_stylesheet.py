@@ -102,7 +102,7 @@ def test_rules_without_a_priority_or_that_go_on_elsewhere_stay_as_they_were() ->
     assert not rewritten(bare)
 
 
-def test_two_prefixes_of_one_namespace_are_not_told_apart_by_name() -> None:
+def test_two_prefixes_of_one_namespace_are_not_distinguished_by_name() -> None:
     root = stylesheet(f"{DOCUMENT}/ram:A", f"{DOCUMENT}/twin:A")
     text = etree.tostring(root, encoding="unicode").replace("<xsl:stylesheet", f'<xsl:stylesheet xmlns:twin="{RAM}"', 1)
     assert not rewritten(etree.fromstring(text))

@@ -144,7 +144,7 @@ def test_no_filter_gives_more_than_the_limit(data: Callable[[], bytes], filters:
     assert len(pdf_streams.head(stream, 500)) == 500
 
 
-def test_damaged_lzw_is_told() -> None:
+def test_damaged_lzw_is_undecodable() -> None:
     assert "XML-UNREADABLE" in rules(check(packed(b"\xff\xff\xff\xff", Name.LZWDecode)))
 
 
@@ -267,7 +267,7 @@ def test_an_invoice_is_found_by_its_content_whatever_it_is_called(name: str, xml
 
 
 @pytest.mark.parametrize("prefix", ["urn.cpro.gouv.fr", "urn:cpro.gouv.fr"])
-def test_extended_ctc_fr_is_judged_by_its_own_rules_and_told(prefix: str) -> None:
+def test_extended_ctc_fr_is_checked_by_its_own_rules_with_a_remark(prefix: str) -> None:
     urn = EXTENDED_CTC_FR.urn.replace("urn.cpro.gouv.fr", prefix).encode()
     good, wrong = (
         samples.invoice_xml(profile="extended", wrong_total=each).replace(BY_NAME["extended"].urn.encode(), urn)

@@ -149,7 +149,7 @@ JUNK = {
 
 
 @pytest.mark.parametrize("name", JUNK)
-def test_a_few_octets_before_the_header_stay_accepted_and_are_told(name: str) -> None:
+def test_a_few_octets_before_the_header_are_accepted_with_a_finding(name: str) -> None:
     report = check(JUNK[name] + PDF)
     assert (report.kind, report.verdict, report.number) == (Kind.FACTURX, Verdict.VALID, "FA-2026-0001")
     assert ("PDF-HEADER-LATE" in {each.rule for each in report.findings}) == bool(JUNK[name])

@@ -84,7 +84,7 @@ def test_hops_and_loops():
         ("from a by rxexample; d", False),
     ],
 )
-def test_a_loop_is_told_by_the_by_clause(value, loop):
+def test_a_loop_is_recognised_by_the_by_clause(value, loop):
     assert is_loop(parse(mail(headers={"Received": value})), "r.example") is loop
 
 
@@ -162,11 +162,11 @@ def test_the_same_mail_again_has_the_same_fingerprint():
         mail() + b"\r\n",
     ],
 )
-def test_another_mail_has_another(other):
+def test_another_message_has_another_fingerprint(other):
     assert fingerprint(ENVELOPE, mail()) != fingerprint(ENVELOPE, other)
 
 
-def test_another_envelope_has_another():
+def test_another_envelope_has_another_fingerprint():
     first = fingerprint(ENVELOPE, mail())
     assert first != fingerprint(replace(ENVELOPE, sender=""), mail())
     assert first != fingerprint(replace(ENVELOPE, recipients=(Recipient("M@relay.example"),)), mail())

@@ -48,7 +48,7 @@ def test_a_mail_without_mime():
 
 
 @pytest.mark.parametrize("style", ["quoted", "token", "rfc2231", "continued", "rfc2047"])
-def test_file_names_in_every_dress(style):
+def test_file_names_in_every_encoding(style):
     name = "Facture d'été n° 12 (copie) – Société Générale.pdf"
     assert names(mail([pdf(filename=name, style=style)])) == [name]
     assert names(mail([pdf(filename=name, style=style, disposition="")])) == [name]

@@ -84,7 +84,7 @@ UNTOUCHED = {
 
 
 @pytest.mark.parametrize("raw", UNTOUCHED.values(), ids=UNTOUCHED.keys())
-def test_what_is_no_text_of_the_letter_is_never_recoded(raw: bytes) -> None:
+def test_what_is_no_text_of_the_message_is_never_recoded(raw: bytes) -> None:
     assert recodings(parse(raw), ()) == ()
     assert recoded(raw) == b"X-Top: 1\r\n" + raw
 
@@ -98,8 +98,8 @@ def test_what_is_cut_is_not_recoded() -> None:
 
 
 @pytest.mark.parametrize("body", [Span(2, 99), Span(0, 3), Span(4, 2)])
-def test_a_recoding_of_another_mail_does_not_leave(body: Span) -> None:
-    with pytest.raises(ValueError, match="outside of a mail"):
+def test_a_recoding_of_another_message_is_an_error(body: Span) -> None:
+    with pytest.raises(ValueError, match="outside of a message"):
         render_recoded(b"A: b\r\n\r\n", b"", (Span(0, 2),), (Recoding(Span(2, 2), body),))
 
 

@@ -91,7 +91,7 @@ def test_header_cuts_take_whole_fields_of_the_mail_itself():
 
 
 @pytest.mark.parametrize("span", [Span(-1, 3), Span(0, 10_000)])
-def test_a_plan_of_another_mail_is_refused(span):
+def test_a_plan_of_another_message_is_an_error(span):
     with pytest.raises(ValueError):
         render(mail(), b"", [span])
     with pytest.raises(ValueError):

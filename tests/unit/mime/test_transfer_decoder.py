@@ -124,7 +124,7 @@ ODD: dict[str, tuple[str, bytes, bytes, Problem]] = {
 
 
 @pytest.mark.parametrize("name", ODD)
-def test_what_contradicts_its_encoding_is_read_as_what_it_is_and_said(name: str) -> None:
+def test_a_body_that_contradicts_its_encoding_is_read_as_what_it_is_with_a_problem(name: str) -> None:
     encoding, encoded, wanted, problem = ODD[name]
     assert decode(encoded, encoding) == Decoded(wanted, problem)
     octets, finding = decode_document(Candidate(encoded, encoding))

@@ -156,7 +156,7 @@ def test_the_evidence_crosses_to_the_daemon_and_holds_no_content() -> None:
         ("C:\\Users\\x\\Durand_original.pdf", "durand"),
     ],
 )
-def test_a_file_name_of_common_words_tells_nothing(name: str, told: str) -> None:
+def test_a_file_name_of_common_words_identifies_nothing(name: str, told: str) -> None:
     assert stem(name) == told
 
 

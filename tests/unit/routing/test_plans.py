@@ -13,7 +13,7 @@ from relay.routing.plans import MAX_MESSAGES
 from tests.support.decisions import RECEIVED, setting
 
 
-def test_so_many_invoices_are_a_persons_business() -> None:
+def test_more_outgoing_messages_than_the_limit_are_held() -> None:
     parts = [{"facturx": {"name": f"{number}.pdf", "number": f"F-{number}"}} for number in range(MAX_MESSAGES + 1)]
     (plan,) = setting({"mail": {"parts": parts}}).decide().plans
     assert (plan.disposition, plan.reason) == (Disposition.HOLD, Reason.TOO_MANY_ATTACHMENTS)
@@ -48,17 +48,17 @@ def test_reports_of_another_mail_are_an_error_of_ours() -> None:
         ("F12", "f12.pdf"),
     ],
 )
-def test_stems_that_are_one(one: str, other: str) -> None:
+def test_file_names_that_have_one_stem(one: str, other: str) -> None:
     assert stem(one) == stem(other) != ""
 
 
 @pytest.mark.parametrize(("one", "other"), [("F12.pdf", "F13.pdf"), ("F1.2.pdf", "F1.3.pdf"), ("F12_a.pdf", "F12.pdf")])
-def test_stems_that_are_two(one: str, other: str) -> None:
+def test_file_names_that_have_two_stems(one: str, other: str) -> None:
     assert stem(one) != stem(other)
 
 
 @pytest.mark.parametrize("name", ["factur-x.pdf", "original.pdf", "document.pdf", "copie.pdf", ".pdf", ""])
-def test_names_that_tell_nothing(name: str) -> None:
+def test_file_names_of_common_words_have_no_stem(name: str) -> None:
     assert stem(name) == ""
 
 
