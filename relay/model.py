@@ -276,7 +276,7 @@ class Claim:
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
+class HistoryEntry:
     """One line of a delivery's history. what: a name of relay.observability.events; text: for relay.reasons.describe;
     by: an operator's name or ""."""
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from relay import serialization
 from relay.locale.catalogue import marked_in, plural, translate, translate_in
-from relay.model import Delivery, Document, Event, Plan, State
+from relay.model import Delivery, Document, HistoryEntry, Plan, State
 from relay.reasons import Reason, describe, failure_fix, fix, sentence
 from relay.single_line import replace_unprintable
 from relay.spool.port import Record
@@ -245,7 +245,7 @@ def record_lines(record: Record, language: str) -> Iterator[str]:
         yield _event_line(event, language)
 
 
-def _event_line(event: Event, language: str) -> str:
+def _event_line(event: HistoryEntry, language: str) -> str:
     number = f".{event.number}" if event.number else ""
     text = describe(event.text, language)
     if event.what == "notification_queued":

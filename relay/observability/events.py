@@ -11,8 +11,7 @@ from typing import ClassVar
 
 from relay.inspection import Report
 from relay.lifecycle import Transition
-from relay.model import Delivery, Envelope, Message
-from relay.model import Event as HistoryEntry
+from relay.model import Delivery, Envelope, HistoryEntry, Message
 from relay.observability.event_names import EventName
 from relay.reasons import Reason
 from relay.replies import Outcome, Reply, Stage

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from relay.inspection import Severity, Verdict
 from relay.lifecycle import after_claim
-from relay.model import Claim, Delivery, Disposition, Event, Message, Plan, Sameness, State
+from relay.model import Claim, Delivery, Disposition, HistoryEntry, Message, Plan, Sameness, State
 from relay.reasons import DAMAGED, Reason, copy_of, reason_text
 from relay.spool.port import PeriodStatistics, Reservation, Stored
 
@@ -192,12 +192,12 @@ def not_yet_sent(new: Iterable[Plan], plans: Sequence[Plan], kept: Iterable[Deli
             yield replace(plan, to=to)
 
 
-def first_events(new: Iterable[NewDelivery], at: float) -> Iterator[Event]:
+def first_events(new: Iterable[NewDelivery], at: float) -> Iterator[HistoryEntry]:
     """The history with which new deliveries begin: only what is not to be relayed needs a line of its own."""
     for each in new:
         delivery = each.delivery
         if delivery.state not in _LIVE:
-            yield Event(at, delivery.number, str(delivery.state), reason_text(delivery.reason, delivery.detail))
+            yield HistoryEntry(at, delivery.number, str(delivery.state), reason_text(delivery.reason, delivery.detail))
 
 
 @dataclass

@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Protocol
 
 from relay.lifecycle import Transition
-from relay.model import Claim, Delivery, Event, Message, OperatorAction, Plan, State
+from relay.model import Claim, Delivery, HistoryEntry, Message, OperatorAction, Plan, State
 
 UNLIMITED: Mapping[str, int] = MappingProxyType({})
 """No destination takes less than is asked for."""
@@ -70,7 +70,7 @@ class Record:
 
     message: Message
     deliveries: tuple[Delivery, ...]
-    history: tuple[Event, ...]
+    history: tuple[HistoryEntry, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,7 @@ class RecordedAction:
 
     id: int
     queue_id: str
-    event: Event
+    event: HistoryEntry
 
 
 @dataclass(frozen=True, slots=True)

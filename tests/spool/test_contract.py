@@ -7,7 +7,7 @@ import pytest
 
 from relay.inspection import Kind, Party
 from relay.lifecycle import Transition, return_unattempted, step
-from relay.model import Disposition, Event, OperatorAction, Retry, State
+from relay.model import Disposition, HistoryEntry, OperatorAction, Retry, State
 from relay.reasons import Reason, copy_of, describe
 from relay.replies import Deferred, Delivered, Failed, Reply, Stage
 from relay.spool.port import Query, Reservation, Spool, SpoolError
@@ -508,8 +508,8 @@ class TestOperatorActions:
         await spool.replan(first.queue_id, [plan("c@x")], OperatorAction("replan", "bob", "new address"), clock.now)
         held, replanned = await spool.operator_actions()
         assert held.queue_id == replanned.queue_id == first.queue_id
-        assert held.event == Event(clock.now - 1, 2, "held", "wait for Bob", "anne")
-        assert replanned.event == Event(clock.now, 0, "replanned", "new address", "bob")
+        assert held.event == HistoryEntry(clock.now - 1, 2, "held", "wait for Bob", "anne")
+        assert replanned.event == HistoryEntry(clock.now, 0, "replanned", "new address", "bob")
 
     async def test_each_is_logged_once_also_of_a_mail_that_is_forgotten_meanwhile(
         self, spool: Spool, clock: Clock
@@ -687,7 +687,9 @@ class TestReports:
         assert [each.id for each in await spool.find(wanted)] == [second.id]
         assert await states(spool, notice.queue_id) == [State.QUEUED]
         record = await spool.show(first.queue_id)
-        assert record is not None and record.history[-1] == Event(clock.now, 1, "notification_queued", "notice-held")
+        assert record is not None and record.history[-1] == HistoryEntry(
+            clock.now, 1, "notification_queued", "notice-held"
+        )
 
     async def test_a_kind_is_told_from_one_that_begins_alike(self, spool: Spool, clock: Clock) -> None:
         given = mail()

@@ -17,7 +17,7 @@ from relay.lifecycle import (
     clamp_next_attempt,
     latest_next_attempt,
 )
-from relay.model import Claim, Delivery, Event, Message, OperatorAction, Plan, Sameness, State
+from relay.model import Claim, Delivery, HistoryEntry, Message, OperatorAction, Plan, Sameness, State
 from relay.spool.delivery_rules import (
     ACTION_EVENTS,
     KEPT_BY_REPLAN,
@@ -65,7 +65,7 @@ class _Entry:
 class _Kept:
     message: Message
     entries: dict[int, _Entry] = field(default_factory=dict)
-    history: list[Event] = field(default_factory=list)
+    history: list[HistoryEntry] = field(default_factory=list)
     terms: set[tuple[str, int]] = field(default_factory=set)
 
 
@@ -97,7 +97,7 @@ class MemorySpool:
         if first and now - at < self._windows.resubmission and not self._nothing_sent(first):
             return Stored(first, duplicate=True)
         kept = self._messages[message.queue_id] = _Kept(message)
-        kept.history.append(Event(now, 0, "accepted"))
+        kept.history.append(HistoryEntry(now, 0, "accepted"))
         new = self._add_deliveries(kept, message, 0, message.plans, now, 1, message.arrived, reservation)
         self._fingerprints[message.fingerprint] = (message.queue_id, now)
         return store_result(message, new)
@@ -193,7 +193,7 @@ class MemorySpool:
         if entry.delivery.state is not State.ACTIVE:
             entry.token = None
             self._messages[entry.delivery.queue_id].history.append(
-                Event(now, entry.delivery.number, "attempt_unconfirmed")
+                HistoryEntry(now, entry.delivery.number, "attempt_unconfirmed")
             )
             return None
         entry.token, entry.lease = new_token(), now + lease
@@ -222,7 +222,7 @@ class MemorySpool:
             return False
         entry.delivery, entry.token, entry.changed = after_settlement(entry.delivery, transition), None, now
         kept = self._messages[claim.delivery.queue_id]
-        kept.history.append(Event(now, claim.delivery.number, transition.event, transition.reply))
+        kept.history.append(HistoryEntry(now, claim.delivery.number, transition.event, transition.reply))
         for message in follow_ups:
             self._store(message, now)
         return True
@@ -284,7 +284,9 @@ class MemorySpool:
             ):
                 each.delivery, each.changed = after, now
                 changed.append(after)
-                self._acted(queue_id, Event(now, after.number, ACTION_EVENTS[action.verb], action.text, action.by))
+                self._acted(
+                    queue_id, HistoryEntry(now, after.number, ACTION_EVENTS[action.verb], action.text, action.by)
+                )
         return tuple(changed)
 
     async def replan(
@@ -301,12 +303,12 @@ class MemorySpool:
         before = len(kept.message.plans)
         kept.message = replace(kept.message, plans=kept.message.plans + fresh)
         kept.entries = stay
-        self._acted(queue_id, Event(now, 0, "replanned", action.text, action.by))
+        self._acted(queue_id, HistoryEntry(now, 0, "replanned", action.text, action.by))
         return tuple(
             each.delivery for each, _ in self._add_deliveries(kept, kept.message, before, fresh, now, first, now)
         )
 
-    def _acted(self, queue_id: str, event: Event) -> None:
+    def _acted(self, queue_id: str, event: HistoryEntry) -> None:
         self._messages[queue_id].history.append(event)
         if event.by:
             number = max(self._actions, default=0) + 1
@@ -326,7 +328,7 @@ class MemorySpool:
         entry = kept.entries[number]
         if failed and (after := after_bounce(entry.delivery, text)) != entry.delivery:
             entry.delivery, entry.changed = after, now
-        kept.history.append(Event(now, number, "bounce_received", text))
+        kept.history.append(HistoryEntry(now, number, "bounce_received", text))
         return True
 
     async def store_notifications(
@@ -335,7 +337,7 @@ class MemorySpool:
         for each, kind in about:
             if (kept := self._messages.get(each.queue_id)) and (entry := kept.entries.get(each.number)):
                 entry.delivery = replace(entry.delivery, reported=entry.delivery.reported | {kind})
-                kept.history.append(Event(now, each.number, "notification_queued", kind))
+                kept.history.append(HistoryEntry(now, each.number, "notification_queued", kind))
         for message in messages:
             self._store(message, now)
 

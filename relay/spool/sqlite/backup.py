@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import quote
 
-from relay.model import Event, State
+from relay.model import HistoryEntry, State
 from relay.reasons import Reason, reason_text
 from relay.spool.port import SpoolError
 from relay.spool.sqlite import database, directory, queries, rows
@@ -258,7 +258,7 @@ def _hold(db: sqlite3.Connection, taken_at: str, now: float, by: str) -> int:
             detail=taken_at,
         )
         rows.update_delivery(db, held, now)
-        rows.insert_events(db, each.queue_id, [Event(now, each.number, "held", text, by)])
+        rows.insert_events(db, each.queue_id, [HistoryEntry(now, each.number, "held", text, by)])
     return len(live)
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from json import dumps
 from typing import NamedTuple
 
-from relay.model import Claim, Event, Message, Plan
+from relay.model import Claim, HistoryEntry, Message, Plan
 from relay.reasons import DAMAGED
 from relay.spool.delivery_rules import (
     EarlierMessage,
@@ -78,7 +78,7 @@ class Inserter:
             DeliveriesToAdd(number, message, tuple(enumerate(message.plans)), 1, now, message.arrived, reservation)
             for number, (message, now, reservation) in zip(numbers, incoming, strict=True)
         ]
-        rows.insert_history(db, [(each.message.queue_id, Event(each.now, 0, "accepted")) for each in incoming])
+        rows.insert_history(db, [(each.message.queue_id, HistoryEntry(each.now, 0, "accepted")) for each in incoming])
         insert_fingerprints(db, [(each.message, each.now) for each in incoming])
         return [
             store_result(each.message, those) for each, those in zip(fresh, self.add_deliveries(db, fresh), strict=True)

@@ -5,7 +5,7 @@ import json
 import sqlite3
 
 from relay.mime.fingerprint import is_intact
-from relay.model import Delivery, Event, Message, Plan, State
+from relay.model import Delivery, HistoryEntry, Message, Plan, State
 from relay.spool.delivery_rules import WHOLE_MESSAGE, hold_unreadable, normalized_term
 from relay.spool.port import Query, Record, RetentionWindows, SpoolBroken, SpoolDamaged, Stats
 from relay.spool.sqlite import rows
@@ -178,7 +178,9 @@ def set_aside(db: sqlite3.Connection, queue_id: str, now: float) -> int:
     changed = [each for each in map(hold_unreadable, live) if each is not None]
     for each in changed:
         rows.update_delivery(db, each, now)
-    rows.insert_events(db, queue_id, [Event(now, each.number, "message_corrupt", each.detail) for each in changed])
+    rows.insert_events(
+        db, queue_id, [HistoryEntry(now, each.number, "message_corrupt", each.detail) for each in changed]
+    )
     return len(changed)
 
 

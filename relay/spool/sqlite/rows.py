@@ -10,7 +10,7 @@ from typing import Any
 
 from relay import serialization
 from relay.mime.fingerprint import seal
-from relay.model import Claim, Delivery, Envelope, Event, Message, Plan, State
+from relay.model import Claim, Delivery, Envelope, HistoryEntry, Message, Plan, State
 from relay.reasons import Reason
 from relay.spool.delivery_rules import NewDelivery
 from relay.spool.port import RecordedAction
@@ -148,12 +148,12 @@ def _places(width: int, count: int) -> str:
     return ", ".join([f"({', '.join('?' * width)})"] * count)
 
 
-def insert_events(db: sqlite3.Connection, queue_id: str, events: Iterable[Event]) -> None:
+def insert_events(db: sqlite3.Connection, queue_id: str, events: Iterable[HistoryEntry]) -> None:
     """Add to the history; nothing when the message is unknown."""
     insert_history(db, [(queue_id, each) for each in events])
 
 
-def insert_history(db: sqlite3.Connection, events: Sequence[tuple[str, Event]]) -> None:
+def insert_history(db: sqlite3.Connection, events: Sequence[tuple[str, HistoryEntry]]) -> None:
     """Add to the history of messages, each with its queue id; nothing to that of one that is unknown.
 
     What an operator did is kept for the daemon's log as well.
@@ -181,16 +181,16 @@ def operator_actions(db: sqlite3.Connection, limit: int) -> tuple[RecordedAction
     rows = db.execute(
         "SELECT id, queue_id, at, number, what, text, by FROM operator_actions ORDER BY id LIMIT ?", (limit,)
     )
-    return tuple(RecordedAction(number, queue_id, Event(*event)) for number, queue_id, *event in rows)
+    return tuple(RecordedAction(number, queue_id, HistoryEntry(*event)) for number, queue_id, *event in rows)
 
 
 def delete_operator_actions(db: sqlite3.Connection, ids: Iterable[int]) -> None:
     db.executemany("DELETE FROM operator_actions WHERE id = ?", [(each,) for each in ids])
 
 
-def history(db: sqlite3.Connection, queue_id: str) -> tuple[Event, ...]:
+def history(db: sqlite3.Connection, queue_id: str) -> tuple[HistoryEntry, ...]:
     rows = db.execute(f"SELECT at, number, what, text, by FROM history WHERE {OF_MESSAGE} ORDER BY id", (queue_id,))
-    return tuple(Event(*row) for row in rows)
+    return tuple(HistoryEntry(*row) for row in rows)
 
 
 def kinds(reported: frozenset[str]) -> str:

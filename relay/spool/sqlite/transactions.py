@@ -19,7 +19,7 @@ from relay.lifecycle import (
     after_settlement,
     latest_next_attempt,
 )
-from relay.model import Claim, Delivery, Event, Message, OperatorAction, Plan, State
+from relay.model import Claim, Delivery, HistoryEntry, Message, OperatorAction, Plan, State
 from relay.spool.delivery_rules import ACTION_EVENTS, KEPT_BY_REPLAN, new_token, newest_share, not_yet_sent
 from relay.spool.sqlite import rows
 from relay.spool.sqlite.insert import DeliveriesToAdd, Incoming, Inserter
@@ -195,7 +195,7 @@ class Transactions:
             # Writing an active one anew would take the claim from the attempt that is under way.
             if failed and (after := after_bounce(each, text)) != each:
                 rows.update_delivery(db, after, now)
-            rows.insert_events(db, queue_id, [Event(now, number, "bounce_received", text)])
+            rows.insert_events(db, queue_id, [HistoryEntry(now, number, "bounce_received", text)])
             return True
         return False
 
@@ -208,7 +208,7 @@ class Transactions:
                     f"UPDATE deliveries SET reported = ? WHERE {rows.OF_MESSAGE} AND number = ?",
                     (rows.kinds(found.reported | {kind}), each.queue_id, each.number),
                 )
-                rows.insert_events(db, each.queue_id, [Event(now, each.number, "notification_queued", kind)])
+                rows.insert_events(db, each.queue_id, [HistoryEntry(now, each.number, "notification_queued", kind)])
         self.inserter.store(db, (Incoming(message, now) for message in messages))
 
     def apply_action(
@@ -218,7 +218,7 @@ class Transactions:
         for each in rows.deliveries(db, f"{rows.OF_MESSAGE} ORDER BY number", queue_id):
             if number in (None, each.number) and (after := after_action(each, action, now)) is not None:
                 rows.update_delivery(db, after, now)
-                event = Event(now, each.number, ACTION_EVENTS[action.verb], action.text, action.by)
+                event = HistoryEntry(now, each.number, ACTION_EVENTS[action.verb], action.text, action.by)
                 rows.insert_events(db, queue_id, [event])
                 changed.append(after)
         return tuple(changed)
@@ -239,7 +239,7 @@ class Transactions:
         message = replace(message, plans=message.plans + fresh)
         (number,) = db.execute("SELECT id FROM mails WHERE queue_id = ?", (queue_id,)).fetchone()
         db.execute("UPDATE mails SET plans = ? WHERE id = ?", (serialization.dump(message.plans), number))
-        rows.insert_events(db, queue_id, [Event(now, 0, "replanned", action.text, action.by)])
+        rows.insert_events(db, queue_id, [HistoryEntry(now, 0, "replanned", action.text, action.by)])
         first = max((each.number for each in every), default=0) + 1
         [added] = self.inserter.add_deliveries(
             db, [DeliveriesToAdd(number, message, tuple(enumerate(fresh, before)), first, now, now)]
@@ -252,8 +252,8 @@ def _settle(db: sqlite3.Connection, each: Settlement) -> bool:
     return rows.update_settled(db, each.claim.token, after, each.transition.report or "", each.now)
 
 
-def _ended(each: Settlement) -> Event:
-    return Event(each.now, each.claim.delivery.number, each.transition.event, each.transition.reply)
+def _ended(each: Settlement) -> HistoryEntry:
+    return HistoryEntry(each.now, each.claim.delivery.number, each.transition.event, each.transition.reply)
 
 
 def held_by(db: sqlite3.Connection, claim: Claim) -> Delivery | None:
@@ -289,6 +289,6 @@ def _claim(db: sqlite3.Connection, each: Delivery, now: float, lease: float) -> 
     after = after_claim(each, now)
     if after.state is not State.ACTIVE:
         rows.update_delivery(db, after, now)
-        rows.insert_events(db, each.queue_id, [Event(now, each.number, "attempt_unconfirmed")])
+        rows.insert_events(db, each.queue_id, [HistoryEntry(now, each.number, "attempt_unconfirmed")])
         return None
     return Claim(after, new_token(), now + lease, unconfirmed=each.state is State.ACTIVE)

@@ -15,7 +15,7 @@ from relay.lifecycle import step
 from relay.locale.catalogue import french_spacing, translate
 from relay.mime.message import MalformedMail
 from relay.mime.parser import parse
-from relay.model import Action, Delivery, Disposition, DocumentPart, Event, Retry, Role, State
+from relay.model import Action, Delivery, Disposition, DocumentPart, HistoryEntry, Retry, Role, State
 from relay.reasons import (
     DAMAGED,
     PHRASES,
@@ -80,11 +80,13 @@ def record(reason: Reason, detail: str) -> Record:
         delivery(number=4, reason=Reason.MALFORMED_MAIL, detail=DAMAGED),
     )
     history = [
-        Event(1.0, 2, "held", reason_text(reason, detail)),
-        Event(1.0, 0, "message_corrupt", DAMAGED),
-        Event(1.0, 2, "released", "", "anne"),
+        HistoryEntry(1.0, 2, "held", reason_text(reason, detail)),
+        HistoryEntry(1.0, 0, "message_corrupt", DAMAGED),
+        HistoryEntry(1.0, 2, "released", "", "anne"),
     ]
-    history += [Event(1.0, 1, what) for what in (*HISTORY, *ACTION_EVENTS.values(), "replanned", "withheld", "queued")]
+    history += [
+        HistoryEntry(1.0, 1, what) for what in (*HISTORY, *ACTION_EVENTS.values(), "replanned", "withheld", "queued")
+    ]
     return Record(given, deliveries, tuple(history))
 
 

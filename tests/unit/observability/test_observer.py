@@ -14,13 +14,13 @@ from relay.model import (
     Document,
     DocumentPart,
     Envelope,
+    HistoryEntry,
     Message,
     Plan,
     Recipient,
     Span,
     State,
 )
-from relay.model import Event as HistoryEntry
 from relay.observability import events, observer
 from relay.observability.events import Notice, RejectCause, Restart, TransactionRejectCause
 from relay.observability.log import capture
