@@ -13,7 +13,7 @@ from tests.bench.load import proc, sender
 from tests.bench.load.bench import Bench, Load, sending
 from tests.bench.load.result import Result, percentile
 from tests.bench.load.template import Template, token
-from tests.support import spooled
+from tests.support import spool_messages
 
 AT_ONCE = 256
 FRESH = 50
@@ -23,7 +23,7 @@ TO = "00000000@agiris.example"
 
 def held(many: int, mail: Template) -> Callable[[Ours], None]:
     """So many held messages, put in before the start."""
-    waiting = spooled.plan(TO, disposition=Disposition.HOLD, reason=Reason.BY_OPERATOR, dossier="00000000")
+    waiting = spool_messages.plan(TO, disposition=Disposition.HOLD, reason=Reason.BY_OPERATOR, dossier="00000000")
     return lambda ours: fill(ours, many, mail, os.urandom(3).hex(), waiting)
 
 
@@ -34,7 +34,7 @@ def fill(ours: Ours, many: int, mail: Template, run: str, waiting: Plan) -> None
         spool = open_spool(f"sqlite://{ours.rig.database.resolve()}")
         for first in range(0, many, AT_ONCE):
             raws = (bytes(mail.mail(token(run, serial))) for serial in range(first, min(many, first + AT_ONCE)))
-            mails = (spooled.mail(waiting, raw=raw, at=time.time()) for raw in raws)
+            mails = (spool_messages.mail(waiting, raw=raw, at=time.time()) for raw in raws)
             stored = await asyncio.gather(*map(spool.store, mails))
             assert not any(each.duplicate for each in stored)
         await spool.close()
@@ -50,7 +50,7 @@ def drained(many: int, mail: Template, level: str) -> tuple[Result, float]:
     run = os.urandom(3).hex()
     with Bench() as bench:
         bench.begin(run, Load("a", (mail,), many + FRESH, 1), original=False)
-        waiting = spooled.plan(TO, dossier="00000000")
+        waiting = spool_messages.plan(TO, dossier="00000000")
         with Ours(bench.port, level, before=lambda ours: fill(ours, many, mail, run, waiting)) as ours:
             began, before = time.monotonic(), proc.tree((ours.rig.pid,))
             task = sender.Task(ours.rig.smtp, run, FRESH, 5, (mail,), rate=10.0, first=many)

@@ -73,11 +73,11 @@ def test_the_spool(tmp_path):
     code = """
 import asyncio, sys
 from relay.spool.open import open_spool
-from tests.support import spooled
+from tests.support import spool_messages
 
 async def main():
     spool = open_spool("sqlite://" + sys.argv[1] + "/spool.db")
-    mail = spooled.mail(spooled.plan("a@agiris.example"))
+    mail = spool_messages.mail(spool_messages.plan("a@agiris.example"))
     stored = await spool.store(mail)
     print(stored.queue_id == mail.queue_id, (await spool.load(mail.queue_id)).raw == mail.raw, spool.unhealthy())
     await spool.close()
