@@ -192,7 +192,7 @@ class Intake:
             fingerprint=fingerprint.fingerprint,
             message_id=message_id(evaluation.message),
             hold_duplicates=directory.terms.check.on_duplicate is Policy.HOLD,
-            seal=fingerprint.seal,
+            content_digest=fingerprint.content_digest,
         )
         return await self._store(message, reports, began)
 

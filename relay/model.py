@@ -114,7 +114,7 @@ class Plan:
     cuts: octets of the raw message that are left out, ascending, disjoint. prepend: header fields put on top, CRLF
     lines. reason, detail: why it is held or withheld; `detail` completes the reason's sentence.
     answers: the envelope recipients of the incoming message that this plan covers.
-    role_by: the identifier of the invoice that tells the role ("BT-47 (0002)"), "elimination", or "" for neither;
+    role_by: the identifier of the invoice that determines the role ("BT-47 (0002)"), "elimination", or "" for neither;
     of several invoices each way once, with commas.
     recodings: texts with 8-bit octets, ascending; they leave as they are wherever the next hop offers 8BITMIME.
     destination, smarthost: names; what they mean is looked up at each attempt.
@@ -190,7 +190,7 @@ class Message:
     hold_duplicates: a plan is stored held (DUPLICATE_DOCUMENT) when one of its `marks` was already stored for the
     same address within the spool's window (setting `on_duplicate: hold`).
     generated: a notice or DSN of ours; never reported about (RFC 3464 §2).
-    seal: mail.identity.seal(raw) when it is known already, else empty; no part of what a message is.
+    content_digest: content_digest(raw) when it is known already, else empty; no part of what a message is.
     """
 
     queue_id: str
@@ -202,10 +202,10 @@ class Message:
     message_id: str = ""
     hold_duplicates: bool = False
     generated: bool = False
-    seal: bytes = field(default=b"", compare=False, repr=False)
+    content_digest: bytes = field(default=b"", compare=False, repr=False)
 
     def wants_success_notice(self, plan: int) -> bool:
-        """Is its sender to be told when the plan of this index was relayed (NOTIFY=SUCCESS, rfc3461#4.1)?"""
+        """Is its sender to be notified when the plan of this index was relayed (NOTIFY=SUCCESS, rfc3461#4.1)?"""
         answers = self.plans[plan].answers
         asking = [each.address for each in self.envelope.recipients if "SUCCESS" in each.notify]
         return bool(self.envelope.sender) and not self.generated and any(each in answers for each in asking)
@@ -294,10 +294,10 @@ class Retry(Section):
     first: Annotated[Duration, Meaning("wait after the first failed attempt", "2 min")] = 60.0
     factor: Annotated[Factor, Meaning("each wait is so many times the one before", 1.5)] = 2.0
     ceiling: Annotated[Duration, Meaning("longest wait", "30 min")] = 3600.0
-    warn_after: Annotated[Duration, Meaning("sender and operator are told that the message is late", "2 h")] = (
+    warn_after: Annotated[Duration, Meaning("sender and operator are notified that the message is late", "2 h")] = (
         4 * 3600.0
     )
-    give_up: Annotated[Duration, Meaning("then it is failed, and both are told", "3 d")] = 5 * 86400.0
+    give_up: Annotated[Duration, Meaning("then it is failed, and both are notified", "3 d")] = 5 * 86400.0
     attempts: Annotated[SmallCount, Meaning("at least so many before giving up, whatever the clock says", 8)] = 5
 
 

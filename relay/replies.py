@@ -355,7 +355,7 @@ def classify(stage: Stage, code: int, enhanced: str, text: str) -> Outcome:
 
 
 def failure(stage: Stage, kind: ErrorKind, text: str = "") -> Outcome:
-    """What it means for the message when no reply tells: `text` completes the sentence of the table."""
+    """What it means for the message when there is no reply: `text` completes the sentence of the table."""
     code, enhanced, sentence = _FAILURES[kind]
     reply = Reply(code, enhanced, clean(f"{sentence}: {text}" if text else sentence))
     if kind is ErrorKind.OUTCOME_UNKNOWN:

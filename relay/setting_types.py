@@ -251,16 +251,16 @@ def _keys_schema(settings: Sequence[Setting], handler: Any) -> Any:
 
 def describe(setting: Setting) -> dict[str, Any]:
     """What the JSON Schema says of a key beside its type: meaning, default, example, and `start` if it is not live."""
-    told: dict[str, Any] = {"description": setting.meaning.text}
+    described: dict[str, Any] = {"description": setting.meaning.text}
     if setting.meaning.example is not None:
-        told["examples"] = [setting.meaning.example]
+        described["examples"] = [setting.meaning.example]
     if not setting.meaning.live:
-        told["x-read"] = "start"
+        described["x-read"] = "start"
     if setting.default is not MISSING and not setting.meaning.inherited:
         default = written(setting.hint, setting.default)
         if default is not None:
-            told["default"] = default
-    return told
+            described["default"] = default
+    return described
 
 
 def written(hint: Any, value: Any) -> Any:

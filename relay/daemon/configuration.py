@@ -22,7 +22,7 @@ from relay.observability.log import configure
 from relay.observability.systemd import denied_configuration
 from relay.routing.directory import Directory
 from relay.routing.policy import Client
-from relay.settings.live import Candidate, CurrentSettings, ReloadResult, free_gradually
+from relay.settings.live import Candidate, CurrentSettings, ReloadResult, free_incrementally
 from relay.settings.secret_files import expiry
 from relay.settings.settings import Accept, Settings
 from relay.smtpd import ListenerConfigError, ListenerFiles, SmtpServer
@@ -68,7 +68,7 @@ class LiveSettings:
         async with self._lock:
             prepared = await self.prepare()
             if prepared.result.ok:
-                await free_gradually(self.put_in_force(prepared))
+                await free_incrementally(self.put_in_force(prepared))
             return prepared.result
 
     async def prepare(self) -> Prepared:
@@ -79,7 +79,7 @@ class LiveSettings:
         return Prepared(candidate, await _build_directory(candidate.settings))
 
     def put_in_force(self, prepared: Prepared) -> list[Client]:
-        """Swap settings and directory at once; the clients replaced, for `free_gradually`."""
+        """Swap settings and directory at once; the clients replaced, for `free_incrementally`."""
         assert prepared.directory is not None
         replaced = self._current.put_in_force(prepared.candidate)
         self.settings, self.directory = prepared.settings, prepared.directory
@@ -87,7 +87,7 @@ class LiveSettings:
 
 
 async def _build_directory(settings: Settings) -> Directory:
-    building = Directory.gradually(settings.terms)
+    building = Directory.build_incrementally(settings.terms)
     while True:
         try:
             next(building)
@@ -102,7 +102,7 @@ MAX_WARNED = 20
 
 
 class Configuration:
-    """in_force: settings and directory. signing: the DKIM key in force. trouble: why the files are not what is.
+    """in_force: settings and directory. signing: the DKIM key in force. config_error: why the files are not what is.
 
     on_internal_error: for relay.observability.log.configure.
     """
@@ -111,7 +111,7 @@ class Configuration:
         self._folder = folder
         self.in_force = LiveSettings(folder)
         self.signing = Signing()
-        self.trouble: str | None = None
+        self.config_error: str | None = None
         self._observe, self._on_internal_error = observe, on_internal_error
         self._lock = asyncio.Lock()
 
@@ -155,16 +155,16 @@ class Configuration:
             replaced = self.in_force.put_in_force(prepared)
             smtp_server.use(secrets[0])
             self.signing.use(secrets[1])
-            self.trouble = None
+            self.config_error = None
             self._apply(spool, pool)
             clients = self.settings.terms.clients
-            await free_gradually(replaced)
+            await free_incrementally(replaced)
             await self._warn_of_removed(spool, before - clients.keys())
             self._observe(Reloaded(len(clients), prepared.result.reread))
             return True
 
     def _failed(self, faults: Sequence[str]) -> bool:
-        self.trouble = "the files of the configuration have faults, the one before them is in force"
+        self.config_error = "the files of the configuration have faults, the one before them is in force"
         self._observe(ReloadFailed(faults, len(self.settings.terms.clients)))
         return False
 

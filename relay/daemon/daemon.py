@@ -172,7 +172,7 @@ class Daemon:
             observe=observe,
             systemd=self._systemd,
             sessions=lambda: self._smtp_server.sessions,
-            trouble=lambda: configuration.trouble,
+            config_error=lambda: configuration.config_error,
             failures=self._supervisor.failures,
         )
         self._connected = True

@@ -22,7 +22,7 @@ PURGE_STEP = 100
 class HealthMonitor:
     """Answers /healthz, /readyz and the scrape; keeps the status line of systemd true.
 
-    trouble: what is wrong with the configuration files. failures: of the background tasks.
+    config_error: what is wrong with the configuration files. failures: of the background tasks.
     """
 
     def __init__(
@@ -35,10 +35,10 @@ class HealthMonitor:
         observe: Observe,
         systemd: Systemd,
         sessions: Callable[[], int],
-        trouble: Callable[[], str | None],
+        config_error: Callable[[], str | None],
         failures: Callable[[], Sequence[str]] = tuple,
     ) -> None:
-        self._trouble, self._failures = trouble, failures
+        self._config_error, self._failures = config_error, failures
         self._spool, self._pool, self._queue, self._sessions = spool, pool, queue, sessions
         self._metrics, self._observe, self._systemd = metrics, observe, systemd
 
@@ -78,23 +78,23 @@ class HealthMonitor:
         """Keep the line of `systemctl status` true, until cancelled."""
         while True:
             try:
-                self._systemd.status(status_line(await self.refresh(), self._troubles()))
+                self._systemd.status(status_line(await self.refresh(), self._problems()))
             except SpoolError as error:
                 self._systemd.status(f"the spool cannot be read: {error}")
             await asyncio.sleep(STATUS_SECONDS)
 
-    def _troubles(self) -> list[str]:
+    def _problems(self) -> list[str]:
         """What /readyz says, and what is wrong though messages are taken."""
         not_ready = [text for text in self.ready().values() if text != "ok"]
-        return [*not_ready, *filter(None, [self._trouble()])]
+        return [*not_ready, *filter(None, [self._config_error()])]
 
 
-def status_line(stats: Stats, troubles: Sequence[str] = ()) -> str:
+def status_line(stats: Stats, problems: Sequence[str] = ()) -> str:
     """For a person: what is wrong, what waits, what is held."""
     waiting = sum(stats.by_state.get(state, 0) for state in PENDING)
     held = stats.by_state.get(State.HELD, 0)
     delivered = stats.by_state.get(State.DELIVERED, 0)
-    return "; ".join([*troubles, f"{delivered} delivered, {waiting} waiting, {held} held for a person"])
+    return "; ".join([*problems, f"{delivered} delivered, {waiting} waiting, {held} held for a person"])
 
 
 class EventLoopLag:

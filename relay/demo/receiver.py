@@ -1,6 +1,6 @@
-"""The receiving server that stands for Agiris: takes every mail and remembers it octet for octet.
+"""The receiving server that stands for Agiris: takes every message and remembers it octet for octet.
 
-aiosmtpd as it is, and none of our door: a peer of another make is the better witness.
+It is plain aiosmtpd and shares no code with the relay, so that an error in our own server cannot hide in it.
 """
 
 import asyncio

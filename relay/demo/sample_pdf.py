@@ -73,7 +73,7 @@ def facturx_pdf(
     level: fx:ConformanceLevel of the XMP. relationship: AFRelationship, "" leaves it out. xmp: False: no XMP.
     text: the page's text; by default it shows the invoice number. attach: False embeds nothing (a broken Factur-X).
     associate: False leaves /AF out of the catalog. archival: False leaves out what PDF/A asks of the pages, an embedded
-    font and an output intent (12 KB). padding: octets of ballast, to reach a size.
+    font and an output intent (12 KB). padding: octets of noise, to reach a size.
     """
     urn = _first(rb"GuidelineSpecifiedDocumentContextParameter>\s*<ram:ID>([^<]*)", xml)
     profile = BY_URN.get(urn)
@@ -150,7 +150,7 @@ def _page(text: str, padding: int, *, embedded: bool) -> Pdf:
         Contents=pdf.make_stream(content),
     )
     if padding:
-        page.PieceInfo = Dictionary(Ballast=pdf.make_stream(_noise(padding)))
+        page.PieceInfo = Dictionary(Padding=pdf.make_stream(_noise(padding)))
     pdf.pages.append(pikepdf.Page(pdf.make_indirect(page)))
     return pdf
 

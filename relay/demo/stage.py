@@ -1,4 +1,4 @@
-"""The stage of the demo: a temporary folder with a configuration, the real daemon in its own process, its door."""
+"""The stage of the demo: a temporary folder with a configuration, and the real daemon in its own process."""
 
 import asyncio
 import json

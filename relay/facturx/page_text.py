@@ -115,7 +115,7 @@ class PageText:
     @cached_property
     def dates(self) -> frozenset[str]:
         """As YYYY-MM-DD; day before month where both may be."""
-        return frozenset(told for match in DATE.finditer(self.flat) if (told := iso(match)))
+        return frozenset(date for match in DATE.finditer(self.flat) if (date := iso(match)))
 
     @cached_property
     def squeezed(self) -> str:

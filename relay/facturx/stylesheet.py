@@ -201,12 +201,12 @@ def _tell_shortly(root: etree._Element) -> None:
     for output in root.findall(f"{{{XSL}}}output"):
         root.remove(output)
     root.insert(0, etree.Element(f"{{{XSL}}}output", method="text"))
-    told = next(root.iter(f"{{{SVRL}}}schematron-output"), None)
-    holder = told.getparent() if told is not None else None
-    if told is None or holder is None:
+    declared = next(root.iter(f"{{{SVRL}}}schematron-output"), None)
+    holder = declared.getparent() if declared is not None else None
+    if declared is None or holder is None:
         raise ValueError("no output")
-    _drop(child for child in told if child.tag != f"{{{XSL}}}apply-templates")
-    holder[:] = [*told]
+    _drop(child for child in declared if child.tag != f"{{{XSL}}}apply-templates")
+    holder[:] = [*declared]
     etree.SubElement(holder, f"{{{XSL}}}text").text = SILENCE
 
 

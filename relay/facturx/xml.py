@@ -18,7 +18,7 @@ _ROOT = re.compile(rb"<[A-Za-z_]|<\x00[A-Za-z_]\x00")
 MAX_OCTETS = 20 * 1024 * 1024
 MAX_DEPTH = 256
 LONG_TEXT = 10_000_000
-"""Octets that libxml2 takes for one text, attribute or comment, unless told otherwise."""
+"""Octets that libxml2 takes for one text, attribute or comment, by default."""
 
 _parser = partial(
     etree.XMLParser, resolve_entities=False, no_network=True, load_dtd=False, dtd_validation=False, collect_ids=False

@@ -19,14 +19,14 @@ TRACE = frozenset(
 
 
 class Identity(NamedTuple):
-    """fingerprint: hex. seal: 32 octets, what `seal` gives for the raw message."""
+    """fingerprint: hex. content_digest: 32 octets, what `content_digest` gives for the raw message."""
 
     fingerprint: str
-    seal: bytes
+    content_digest: bytes
 
 
 def identity(envelope: Envelope, raw: bytes, root: Entity | None = None) -> Identity:
-    """Fingerprint and seal for one pass over the body. Never raises.
+    """Fingerprint and content digest for one pass over the body. Never raises.
 
     The fingerprint is the SHA-256 of sender, set of recipients, header without trace fields, and body. Equal for the
     same octets; also for octets that differ in trace fields only, provided that a Message-ID is there to say that it is
@@ -42,7 +42,7 @@ def identity(envelope: Envelope, raw: bytes, root: Entity | None = None) -> Iden
         hashed = b"\0".join((way, b"", b"mail", kept, body))
     else:
         hashed = b"\0".join((way, b"", b"raw", raw[:start], body))
-    return Identity(sha256(hashed).hexdigest(), _sealed(raw[:start], body))
+    return Identity(sha256(hashed).hexdigest(), _digest_of(raw[:start], body))
 
 
 def fingerprint(envelope: Envelope, raw: bytes) -> str:
@@ -50,18 +50,18 @@ def fingerprint(envelope: Envelope, raw: bytes) -> str:
     return identity(envelope, raw).fingerprint
 
 
-def seal(raw: bytes) -> bytes:
+def content_digest(raw: bytes) -> bytes:
     """SHA-256 of the header's octets and the SHA-256 of the body: equal for the same octets and for no others."""
     _, start = _header(raw)
-    return _sealed(raw[:start], sha256(memoryview(raw)[start:]).digest())
+    return _digest_of(raw[:start], sha256(memoryview(raw)[start:]).digest())
 
 
-def is_intact(raw: bytes, sealed: bytes) -> bool:
-    """Are these the octets that were sealed? A spool of the first days holds the SHA-256 of the whole instead."""
-    return seal(raw) == sealed or sha256(raw).digest() == sealed
+def is_intact(raw: bytes, digest: bytes) -> bool:
+    """Are these the octets of that digest? A spool of the first days holds the SHA-256 of the whole instead."""
+    return content_digest(raw) == digest or sha256(raw).digest() == digest
 
 
-def _sealed(header: bytes, body: bytes) -> bytes:
+def _digest_of(header: bytes, body: bytes) -> bytes:
     return sha256(header + body).digest()
 
 

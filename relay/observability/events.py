@@ -38,7 +38,7 @@ class Answer(StrEnum):
 
 
 class RejectCause(StrEnum):
-    """Why a connection was turned away."""
+    """Why a connection was rejected."""
 
     SERVER_LIMIT = "server_limit"
     HOST_LIMIT = "host_limit"

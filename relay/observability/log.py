@@ -239,7 +239,7 @@ def _octets(_logger: object, _method: str, line: str) -> bytes:
 
 
 def _no_traceback(stream: TextIO, _info: object) -> None:
-    """One line a record: `at` tells where."""
+    """One line a record: `at` says where."""
 
 
 def _is_journal(stream: TextIO) -> bool:

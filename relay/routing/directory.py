@@ -55,7 +55,7 @@ class Directory:
             pass
 
     @classmethod
-    def gradually(cls, terms: Terms, size: int = 500) -> Generator[None, None, "Directory"]:
+    def build_incrementally(cls, terms: Terms, size: int = 500) -> Generator[None, None, "Directory"]:
         """Build in slices of `size` clients, yielding between them, so that a reload holds up no dialogue.
 
         The generator's value (StopIteration.value) is the directory.

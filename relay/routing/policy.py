@@ -253,7 +253,7 @@ class Client(Export):
     """`clients[]` of a firm: a client (*dossier*) with the settings of its connection and of the host resolved.
 
     firm: key of the firm (file name without .yaml). recipients: envelope addresses, domain in lower case. kinds: asked
-    only for documents without a Factur-X (a bank statement, a scan): with one, the SIREN alone tells the role.
+    only for documents without a Factur-X (a bank statement, a scan): with one, the SIREN alone determines the role.
     """
 
     inherited_meaning: ClassVar[Meaning | None] = Meaning("overrides the connection's", inherited=True)
@@ -261,10 +261,10 @@ class Client(Export):
     firm: Annotated[str, COMPUTED]
     dossier: Annotated[Name, Meaning("number of the client; required, in quotes", "00012345")]
     name: Annotated[Text, Meaning("as people read it", "Boulangerie Martin")] = ""
-    siren: Annotated[Siren | None, Meaning("tells purchase from sale, and another client's invoice", "732829320")] = (
-        None
-    )
-    siret: Annotated[Siret | None, Meaning("tells establishments of one company apart", "73282932000074")] = None
+    siren: Annotated[
+        Siren | None, Meaning("distinguishes purchase from sale, and another client's invoice", "732829320")
+    ] = None
+    siret: Annotated[Siret | None, Meaning("distinguishes establishments of one company", "73282932000074")] = None
     share_with_firm: Annotated[
         Bool, Meaning("Partager les documents avec le cabinet comptable: master switch of the client", True)
     ] = True

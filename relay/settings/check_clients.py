@@ -74,7 +74,7 @@ class ClientCheck:
                 file.warning(node.at, what, 'add siren: "<9 digits>"')
             claimed += unique_keys(client, node, by_siren=self._by_siren)
         if firm.name and firm.operator is None and self._relay is not None and self._relay.defaults.operator is None:
-            what = f'firm "{firm.name}" has no "operator": nobody is told of what is held or failed'
+            what = f'firm "{firm.name}" has no "operator": nobody is notified of what is held or failed'
             file.warning(nearest(file.root, "firm"), what, "add operator: <address of a person>")
         return claimed
 
@@ -112,7 +112,7 @@ class ClientCheck:
     def _reachable(self, file: File, client: Client, node: Node) -> None:
         known_by = client.recipients or ((client.siren or client.siret) and self._by_siren) or self._by_header
         if not known_by:
-            what = f'nothing tells a mail of client "{client.dossier}": no recipients, no SIREN'
+            what = f'nothing identifies a message of client "{client.dossier}": no recipients, no SIREN'
             file.warning(node.at, what, "add recipients: [ … ]")
 
 

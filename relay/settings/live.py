@@ -33,7 +33,7 @@ class WorkerFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class FirmSnapshot:
-    """One firm's file. lines: what the next child is told of it, that it need not read the same file again."""
+    """One firm's file. lines: what is handed to the next child, so that it need not read the same file again."""
 
     lines: list[bytes] = field(default_factory=list)
     clients: list[Client] = field(default_factory=list)
@@ -179,13 +179,13 @@ async def _end(process: Any) -> None:
 
 
 def _failed(directory: Path, what: str) -> LoadResult:
-    fix = "try again; `agiris-relay config check` tells more"
+    fix = "try again; `agiris-relay config check` says more"
     return LoadResult(None, (ConfigIssue(str(directory), 0, 0, what, fix, Severity.ERROR),), unread=True)
 
 
 @dataclass(frozen=True, slots=True)
 class ReloadResult:
-    """ok: the new settings are sound. faults: the errors that stopped them. warnings: to be told in any case.
+    """ok: the new settings are sound. faults: the errors that stopped them. warnings: reported in any case.
 
     reread: files of firms that were read again, the others being as they were. unread: the files could not be read to
     their end for a reason that does not stand in them: trying again may help.
@@ -237,7 +237,7 @@ class CurrentSettings:
         async with self._one_at_a_time:
             candidate = await self.prepare(allow_loss=allow_loss)
             if candidate.result.ok:
-                await free_gradually(self.put_in_force(candidate))
+                await free_incrementally(self.put_in_force(candidate))
             return candidate.result
 
     async def prepare(self, *, allow_loss: bool = False) -> Candidate:
@@ -259,14 +259,14 @@ class CurrentSettings:
         return Candidate(ReloadResult(True, (), warnings, taken.reread), new, taken.firms)
 
     def put_in_force(self, candidate: Candidate) -> list[Client]:
-        """Make the settings of `candidate` those in force; the clients it replaces, for `free_gradually`."""
+        """Make the settings of `candidate` those in force; the clients it replaces, for `free_incrementally`."""
         assert candidate.settings is not None
         replaced = [] if self._settings is None else list(self._settings.terms.clients.values())
         self._settings, self._firms = candidate.settings, candidate.firms
         return replaced
 
 
-async def free_gradually(replaced: list[Client]) -> None:
+async def free_incrementally(replaced: list[Client]) -> None:
     """Let go of clients that are not in force any more: 10,000 at once would hold the event loop for too long."""
     while replaced:
         del replaced[-SLICE:]

@@ -73,7 +73,7 @@ def load_relay(directory: Path) -> Loaded:
 
 @dataclass(frozen=True, slots=True)
 class SpoolKey:
-    """url: of the spool that relay.yaml names; None: it cannot be told, for the `faults`."""
+    """url: of the spool that relay.yaml names; None: unknown, because of the `faults`."""
 
     url: str | None
     faults: tuple[ConfigIssue, ...] = ()
@@ -120,7 +120,7 @@ def _load(
     sound = [each for each in read if each is not None]
     if relay_file and relay and len(read) > 1 and relay.defaults.operator is None:
         at = yaml_tree.nearest(relay_file.root, "defaults")
-        what = 'no "operator" under "defaults": nobody is told of a message whose client is unknown'
+        what = 'no "operator" under "defaults": nobody is notified of a message whose client is unknown'
         relay_file.warning(at, what, "add defaults: {operator: <your address>}")
     if faults.errors or relay is None:
         return None, []

@@ -13,7 +13,7 @@ DOSSIER, RECIPIENT, AGIRIS, SIREN, SIRET = "dossier", "recipient", "agiris", "si
 
 
 class UniqueKey(NamedTuple):
-    """kind: dossier | recipient | agiris | siren | siret (a SIREN told apart by its SIRET). line, column: of value."""
+    """kind: dossier | recipient | agiris | siren | siret (a SIREN, or with its SIRET). line, column: of value."""
 
     kind: str
     dossier: str
@@ -97,7 +97,7 @@ class UniquenessCheck:
                 self._siren(seen)
 
     def finish(self) -> None:
-        """What can be told only when every firm was seen: loops, shared addresses, those with another's number."""
+        """What is known only when every firm was seen: loops, shared addresses, those with another's number."""
         self._shared()
         served = self._served | {address.rpartition("@")[2] for address in self._addresses}
         for file, claim in self._agiris:

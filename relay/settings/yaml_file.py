@@ -19,7 +19,7 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\x80-\x84\x86-\x9f]|\r(?!
 
 
 def decode(octets: bytes, file: str, faults: ConfigIssues) -> str | None:
-    """The text of a file's octets, or None with the faults told. `file`: its name in the faults."""
+    """The text of a file's octets, or None with its faults reported. `file`: its name in the faults."""
     text = _decode(octets, file, faults)
     if text is None:
         return None
@@ -53,7 +53,7 @@ def open_regular(path: Path) -> BinaryIO:
 
 
 def octets(path: Path, file: str, faults: ConfigIssues) -> bytes | None:
-    """The octets of `path`, or None with the faults told; what is said of its mode is told too."""
+    """The octets of `path`, or None with its faults reported; the warnings on its mode are reported too."""
     try:
         with open_regular(path) as stream:
             if os.fstat(stream.fileno()).st_mode & stat.S_IWOTH:

@@ -145,7 +145,7 @@ async def _greet(client: SMTP, route: Route, connected: socket.socket) -> None:
     try:
         await client.connect(sock=connected, timeout=route.timeouts.greeting)
     except (SMTPException, OSError) as error:
-        # aiosmtplib wraps both the handshake and the greeting; the cause tells them apart.
+        # aiosmtplib wraps both the handshake and the greeting; the cause distinguishes them.
         in_handshake = implicit and not isinstance(error.__cause__, SMTPException)
         stage = Stage.TLS if in_handshake and not isinstance(error, SMTPResponseException) else Stage.GREETING
         raise Unreachable(_outcome_of(stage, error)) from error

@@ -66,7 +66,7 @@ class Stored:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One message whole, as `queue show` tells it. `message.raw` is b"" once the content is purged."""
+    """One message whole, as `queue show` prints it. `message.raw` is b"" once the content is purged."""
 
     message: Message
     deliveries: tuple[Delivery, ...]

@@ -1,6 +1,6 @@
 """What lies between the final dot and the spool costs: `python -m tests.bench.bench_routing [--level full] [--size c]`.
 
-One JSON line: milliseconds of CPU a mail, here (parse, hand over, decide, fingerprint) and in the workers, the smallest
+One JSON line: ms of CPU a message, here (parse, hand over, decide, fingerprint) and in the workers, the smallest
 of many short rounds. The wall clock is not asked: it would be that of the machine's other work.
 """
 

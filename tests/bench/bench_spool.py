@@ -1,6 +1,6 @@
 """How fast the spool stores: `python -m tests.bench.bench_spool [--writers 16] [--size 130000,600000] [--seconds 5]`.
 
-Prints a JSON line for each size: mails a second, the times of one store in milliseconds, and what a mail costs in
+Prints a JSON line for each size: messages a second, the times of one store in milliseconds, and what a message costs in
 milliseconds of CPU, thread by thread, to store it and to claim and settle its delivery.
 """
 

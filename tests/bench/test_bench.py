@@ -34,7 +34,7 @@ def pdfs(mail: bytes | bytearray) -> tuple[bytes, ...]:
 
 
 @pytest.mark.parametrize(("size", "octets"), [("a", 9_000), ("b", 130_000), ("c", 600_000), ("1000", 1_000_000)])
-def test_a_mail_is_as_large_as_its_name_says_and_its_documents_are_its_own(size: str, octets: int) -> None:
+def test_a_message_is_as_large_as_its_name_says_and_its_documents_are_its_own(size: str, octets: int) -> None:
     made = template(size)
     first, second = (made.mail(token(RUN, serial)) for serial in (1, 2))
     assert len(first) == pytest.approx(octets, rel=0.05)

@@ -238,7 +238,7 @@ async def test_a_disk_full_at_start(stages: Stages, receiver: Receiver, small_di
     assert "READY=1" not in manager.everything()
 
 
-async def test_a_disk_that_fills_up_puts_mails_off_and_takes_them_again(
+async def test_a_disk_that_fills_up_puts_messages_off_and_takes_them_again(
     stages: Stages, receiver: Receiver, small_disk: Path, manager: Manager
 ) -> None:
     stage = stages(receiver.port)
@@ -271,7 +271,7 @@ def fill(path: Path, left: int) -> None:
 
 
 @pytest.mark.parametrize("damage", ["garbage", "folder"])
-async def test_a_corrupt_spool_is_kept_told_and_served_around(
+async def test_a_corrupt_spool_is_kept_reported_and_served_around(
     stages: Stages, receiver: Receiver, manager: Manager, damage: str
 ) -> None:
     stage = stages(receiver.port)
@@ -292,7 +292,7 @@ async def test_a_corrupt_spool_is_kept_told_and_served_around(
     assert await stage.stop() == 0
 
 
-async def test_a_broken_reload_under_load_disturbs_no_mail(
+async def test_a_broken_reload_under_load_disturbs_no_message(
     stages: Stages, receiver: Receiver, manager: Manager
 ) -> None:
     # The default of 60 messages a minute would make the messages after them wait for the next one.
@@ -327,7 +327,7 @@ async def test_a_broken_reload_under_load_disturbs_no_mail(
     assert len(receiver.arrivals) == len(codes)
 
 
-async def test_a_broken_reload_is_told_to_systemd(stages: Stages, receiver: Receiver, manager: Manager) -> None:
+async def test_a_broken_reload_is_reported_to_systemd(stages: Stages, receiver: Receiver, manager: Manager) -> None:
     stage = stages(receiver.port)
     assert await stage.start(), log(stage)
     await manager.hears("STATUS=listening on ")
@@ -339,7 +339,7 @@ async def test_a_broken_reload_is_told_to_systemd(stages: Stages, receiver: Rece
     assert "STOPPING=1" in manager.everything()
 
 
-async def test_a_next_hop_that_is_down_is_told_everywhere(stages: Stages, manager: Manager) -> None:
+async def test_a_next_hop_that_is_down_is_reported_everywhere(stages: Stages, manager: Manager) -> None:
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))  # bound, but nobody listens: the connection is refused
         stage = stages(nobody.getsockname()[1])

@@ -69,7 +69,7 @@ async def test_a_bad_reload_changes_nothing_and_shows_in_a_metric(stage: Stage, 
     assert receiver.relayed[0].recipient == "00012345@agiris.example"
 
 
-async def test_a_reload_is_in_force_for_the_next_mail(stage: Stage, receiver: Receiver) -> None:
+async def test_a_reload_is_in_force_for_the_next_message(stage: Stage, receiver: Receiver) -> None:
     path = stage.config / "firms" / "cabinet-demo.yaml"
     path.write_text(FIRM_YAML.replace("00012345@agiris.example", "moved@agiris.example"))
     stage.send_signal(signal.SIGHUP)
@@ -92,7 +92,9 @@ async def test_the_pages_tell_health_and_figures(stage: Stage, receiver: Receive
     assert set(ready["checks"].values()) == {"ok"}
 
 
-async def test_one_queue_id_from_door_to_delivery_and_no_content_in_the_log(stage: Stage, receiver: Receiver) -> None:
+async def test_one_queue_id_from_reception_to_delivery_and_no_content_in_the_log(
+    stage: Stage, receiver: Receiver
+) -> None:
     sent = scene("LOG-1")
     reply = stage.submit(MARTIN, sent.mail())
     assert await receiver.wait_relayed(1, 30)
@@ -138,7 +140,7 @@ async def test_a_drain_finishes_and_ends_with_0(stage: Stage, receiver: Receiver
     assert events[-1] == "stopped"
 
 
-async def test_a_removed_client_with_mail_on_its_way_is_warned_of(stages: Callable[..., Stage]) -> None:
+async def test_a_removed_client_with_message_on_its_way_is_warned_of(stages: Callable[..., Stage]) -> None:
     gone = Receiver()
     await gone.start()
     await gone.close()  # a next hop that is down: the message stays in the queue

@@ -65,14 +65,14 @@ def rows() -> list[Row]:
 
 def reports(table: list[Row]) -> dict[str, str]:
     """What the check is to say of each document, by the sha256 of its octets in the message."""
-    told = {}
+    reported = {}
     for each in table:
         message = each.case.message
         for entity, report in zip(message.attachments, each.case.reports, strict=True):
-            told[sha256(message.raw[entity.body.start : entity.body.end]).hexdigest()] = serialization.dump(
+            reported[sha256(message.raw[entity.body.start : entity.body.end]).hexdigest()] = serialization.dump(
                 report
             ).decode()
-    return told
+    return reported
 
 
 def without_duplicates(terms: Terms) -> Terms:
@@ -165,17 +165,17 @@ def recipient_alone(row: Row) -> bool:
     return all(step.by == "recipient" for step in row.case.directory.terms.identify)
 
 
-def expected(plan: Plan, told: Mapping[str, Any]) -> dict[str, Any]:
+def expected(plan: Plan, reported: Mapping[str, Any]) -> dict[str, Any]:
     """What the row says, and where it says nothing, what its plan says."""
-    held = told.get("hold") or told.get("withhold")
-    state = "held" if "hold" in told else "withheld" if "withhold" in told else "delivered"
+    held = reported.get("hold") or reported.get("withhold")
+    state = "held" if "hold" in reported else "withheld" if "withhold" in reported else "delivered"
     keep = [each.filename for each in plan.documents if each.action is Action.KEEP]
     return {
         "state": state,
-        "to": told.get("to", plan.to[0] if plan.to else None),
+        "to": reported.get("to", plan.to[0] if plan.to else None),
         "reason": held,
-        "keep": told.get("keep", keep) if state == "delivered" else None,
-        "detail": str(told.get("detail", "")) in describe(plan.detail),
+        "keep": reported.get("keep", keep) if state == "delivered" else None,
+        "detail": str(reported.get("detail", "")) in describe(plan.detail),
     }
 
 

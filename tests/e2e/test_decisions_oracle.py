@@ -1,5 +1,5 @@
-"""Random mails of many clients through the whole daemon, real documents, the real check: each address receives what it
-must and nothing else, octet for octet. What must arrive is known from how each mail is made.
+"""Random messages of many clients through the whole daemon, real documents, the real check: each address gets what it
+must and nothing else, octet for octet. What must arrive is known from how each message is made.
 """
 
 import asyncio

@@ -42,7 +42,7 @@ async def test_a_silent_firm_obeys_the_host_and_a_reload_of_it(
     assert list(second.documents()) == [without.attached[0].sha256]
 
 
-async def test_who_is_told_of_a_firm_that_names_nobody(stages: Callable[..., Stage], receiver: Receiver) -> None:
+async def test_who_is_notified_of_a_firm_that_names_nobody(stages: Callable[..., Stage], receiver: Receiver) -> None:
     defaults = "defaults: {operator: host@ops.example}\n"
     stage = stages(receiver.port, firms={"silent": SILENT}, more=CHECK_YAML + defaults)
     assert await stage.start(), stage.log.read_text()

@@ -33,7 +33,9 @@ def give_key(stage: Stage, kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["rsa", "ed25519"])
-async def test_every_mail_is_signed_cut_or_whole(kind: str, stages: Callable[..., Stage], receiver: Receiver) -> None:
+async def test_every_message_is_signed_cut_or_whole(
+    kind: str, stages: Callable[..., Stage], receiver: Receiver
+) -> None:
     stage = stages(receiver.port, more=YAML)
     give_key(stage, kind)
     assert await stage.start(), stage.log.read_text()
@@ -84,7 +86,7 @@ async def test_each_attempt_sends_the_same_octets(stages: Callable[..., Stage]) 
     assert first.content == second.content
 
 
-async def test_our_own_mails_are_signed(stages: Callable[..., Stage]) -> None:
+async def test_our_own_messages_are_signed(stages: Callable[..., Stage]) -> None:
     async with Peer() as peer:
         peer.on("rcpt", Say("550 5.1.1 no such mailbox"), when=lambda line: "@agiris.example" in line)
         stage = stages(peer.port, more=YAML)

@@ -1,4 +1,4 @@
-"""Peers that mean harm, against the whole relay in its own process: memory stays bounded and good mails pass."""
+"""Peers that mean harm, against the whole relay in its own process: memory stays bounded and good messages pass."""
 
 import asyncio
 import random
@@ -39,7 +39,7 @@ async def started(stage: Stage) -> Stage:
     ],
     ids=["line-without-end", "empty-lines", "bdat-without-end", "command-without-end"],
 )
-async def test_what_never_ends_costs_no_more_than_one_mail(
+async def test_what_never_ends_costs_no_more_than_one_message(
     make: Callable[[str], Stage], verb: bytes, piece: bytes
 ) -> None:
     stage = await started(make("  max_mail_size: 20 MiB\n"))
@@ -51,7 +51,7 @@ async def test_what_never_ends_costs_no_more_than_one_mail(
     assert await asyncio.to_thread(good_mail, stage) == 250
 
 
-async def test_twenty_large_mails_at_once_are_taken_or_put_off_within_300_mb(make: Callable[[str], Stage]) -> None:
+async def test_twenty_large_messages_at_once_are_taken_or_put_off_within_300_mb(make: Callable[[str], Stage]) -> None:
     stage = await started(make(""))
     line = b"x" * 76 + b"\r\n"
     mails = [b"From: a@sender.example\r\nSubject: %d\r\n\r\n" % n + line * (25_000_000 // len(line)) for n in range(4)]

@@ -31,7 +31,7 @@ def needs(program: str) -> pytest.MarkDecorator:
 
 @dataclass
 class Open:
-    """A running relay with its six listeners. mail: one good mail in a file, CRLF lines."""
+    """A running relay with its six listeners. mail: one good message in a file, CRLF lines."""
 
     stage: Stage
     doors: dict[str, tuple[str, int]]

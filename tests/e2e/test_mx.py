@@ -24,7 +24,7 @@ class Elsewhere(Stage):
         return ["unshare", "-m", "sh", "-c", mount, str(self.folder / "resolv.conf"), *super().command_line(*words)]
 
 
-async def test_the_exchangers_of_a_domain_take_the_mail(receiver: Receiver, tmp_path: Path) -> None:
+async def test_the_exchangers_of_a_domain_take_the_message(receiver: Receiver, tmp_path: Path) -> None:
     zone = {
         "hop.example MX": ["10 down.hop.example.", "20 up.hop.example."],
         "down.hop.example A": ["127.0.0.9"],

@@ -1,4 +1,4 @@
-"""Odd mails through the daemon: what must leave leaves as it came, what cannot be told is held, nothing is lost."""
+"""Odd messages through the daemon: what must leave leaves as it came, what cannot be told is held, nothing is lost."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -160,7 +160,7 @@ async def test_a_thousand_attachments_leave_ten_by_ten(wide: Stage, receiver: Re
     assert len(later) == 99 and all("<1@jefacture.example>" in each.message["References"] for each in later)
 
 
-async def test_what_makes_more_than_a_hundred_mails_is_held_whole(wide: Stage, receiver: Receiver) -> None:
+async def test_what_makes_more_than_a_hundred_messages_is_held_whole(wide: Stage, receiver: Receiver) -> None:
     many = [pdf(b"%%PDF-1.4\n%%%d\n" % index, f"{index}.pdf") for index in range(1_001)]
     raw = mail(entity=multipart([text(), *many]))
     assert (await asyncio.to_thread(wide.submit, MARTIN, raw)).code == 250
@@ -189,8 +189,8 @@ async def test_a_link_instead_of_a_document_is_named_and_never_fetched(
     assert (held["reason"], held["detail"]) == ("no_document", " (links: 1)")
     saved = stage.folder / "mail.eml"
     saved.write_bytes(raw)
-    (told,) = await stage.command("explain", str(saved), "--recipient", MARTIN)
-    assert f"{place}/facture.pdf" in str(told["steps"]) and "SECRET" not in str(told)
+    (reported,) = await stage.command("explain", str(saved), "--recipient", MARTIN)
+    assert f"{place}/facture.pdf" in str(reported["steps"]) and "SECRET" not in str(reported)
     await stage.command("queue", "release", queue_id)
     assert await receiver.wait_relayed(1, 30)
     assert await stage.stop() == 0

@@ -137,7 +137,7 @@ async def test_a_resubmission_gets_the_same_queue_id_and_is_sent_once(stage: Sta
     assert len(await stage.command("queue", "list", "--all")) == 1
 
 
-async def test_the_words_of_the_readme_send_a_mail(stage: Stage, receiver: Receiver, tmp_path: Path) -> None:
+async def test_the_words_of_the_readme_send_a_message(stage: Stage, receiver: Receiver, tmp_path: Path) -> None:
     if shutil.which("swaks") is None or shutil.which("curl") is None:
         pytest.skip("swaks or curl is not installed")
     readme = (Path(__file__).parents[2] / "config" / "README.md").read_text(encoding="utf-8")

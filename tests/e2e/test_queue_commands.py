@@ -29,7 +29,7 @@ def scene(number: str, recipient: str = MARTIN, buyer: str = BAKERY) -> Scene:
     return Scene("", recipient, (Attached("x.pdf", pdf),), None)
 
 
-async def test_held_mails_leave_once_after_the_yaml_is_mended_and_replan(
+async def test_held_messages_leave_once_after_the_yaml_is_fixed_and_replan(
     stages: Callable[..., Stage], receiver: Receiver
 ) -> None:
     stage = stages(receiver.port, more=CHECK_YAML + "destinations: {agiris: {max_mails_per_minute: 100000}}\n")
@@ -51,7 +51,7 @@ async def test_held_mails_leave_once_after_the_yaml_is_mended_and_replan(
     assert len(again) == HELD
     last = scene("RP-LAST")
     stage.submit(MARTIN, last.mail())
-    # What a second order would send again stands before this last mail in the queue.
+    # What a second order would send again stands before this last message in the queue.
     assert await receiver.wait_relayed(HELD + 1, 60)
     assert await stage.stop() == 0
     assert sorted(each.message_id for each in receiver.relayed) == sorted(each.message_id for each in (*sent, last))
@@ -100,8 +100,10 @@ async def test_the_daemon_logs_who_ordered_what_and_why_once_for_ever(
     await stage.logged("dropped")
     assert await stage.stop() == 0
     lines = [json.loads(line) for line in stage.log.read_text(encoding="utf-8").splitlines()]
-    told = [(each["event"], each["queue_id"], each["delivery"], each["why"]) for each in lines if "operator" in each]
-    assert told == [
+    reported = [
+        (each["event"], each["queue_id"], each["delivery"], each["why"]) for each in lines if "operator" in each
+    ]
+    assert reported == [
         ("released", first, f"{first}.1", "checked with the client"),
         ("retried", first, f"{first}.1", "Agiris is back"),
         ("replanned", second, None, "new SIREN"),
@@ -112,7 +114,7 @@ async def test_the_daemon_logs_who_ordered_what_and_why_once_for_ever(
     assert {each["operator"] for each in lines if "operator" in each} == {operator()}
 
 
-async def test_a_dropped_mail_never_leaves(stage: Stage, receiver: Receiver) -> None:
+async def test_a_dropped_message_never_leaves(stage: Stage, receiver: Receiver) -> None:
     first = stage.submit(MARTIN, scene("DR-1", buyer=STRANGER).mail()).text
     await stage.command("queue", "drop", first)
     await stage.command("queue", "release", first)
@@ -132,7 +134,7 @@ async def test_trace_finds_a_document_by_each_of_its_names(stage: Stage, receive
     assert await stage.command("trace", "TR-9") == []
 
 
-async def test_export_gives_back_the_mail_octet_for_octet(stage: Stage, receiver: Receiver) -> None:
+async def test_export_gives_back_the_message_octet_for_octet(stage: Stage, receiver: Receiver) -> None:
     sent = scene("EX-1")
     queue_id = stage.submit(MARTIN, sent.mail()).text
     target = stage.folder / "mail.eml"
@@ -140,14 +142,18 @@ async def test_export_gives_back_the_mail_octet_for_octet(stage: Stage, receiver
     assert target.read_bytes() == sent.mail()
 
 
-async def test_explain_tells_the_same_and_writes_the_mail(stage: Stage, receiver: Receiver) -> None:
+async def test_explain_tells_the_same_and_writes_the_message(stage: Stage, receiver: Receiver) -> None:
     sent = scene("EP-1")
     mail = stage.folder / "in.eml"
     mail.write_bytes(sent.mail())
     out = stage.folder / "out.eml"
-    (told,) = await stage.command("explain", str(mail), "--recipient", MARTIN, "--write", str(out))
-    assert (told["disposition"], told["client"]["dossier"], told["client"]["by"]) == ("relay", "00012345", "recipient")
-    assert told["mails"][0]["to"] == ["00012345@agiris.example"]
-    assert told["mails"][0]["documents"][0]["verdict"] == "valid"
+    (reported,) = await stage.command("explain", str(mail), "--recipient", MARTIN, "--write", str(out))
+    assert (reported["disposition"], reported["client"]["dossier"], reported["client"]["by"]) == (
+        "relay",
+        "00012345",
+        "recipient",
+    )
+    assert reported["mails"][0]["to"] == ["00012345@agiris.example"]
+    assert reported["mails"][0]["documents"][0]["verdict"] == "valid"
     assert out.read_bytes().endswith(sent.mail().partition(b"\r\n\r\n")[2])
     assert receiver.relayed == []

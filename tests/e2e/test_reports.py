@@ -65,24 +65,24 @@ async def test_dsn_parameters_are_honoured(stage: Stage, peer: Peer) -> None:
         )
     (mail,) = await peer.wait(1, 30)
     assert mail.recipients == (SENDER,)
-    for told in (b"Original-Envelope-Id: a+b\r\n", b"Original-Recipient: rfc822;m+x@y\r\n", b"message/rfc822"):
-        assert told in mail.content
+    for reported in (b"Original-Envelope-Id: a+b\r\n", b"Original-Recipient: rfc822;m+x@y\r\n", b"message/rfc822"):
+        assert reported in mail.content
     assert b"agiris.example" not in mail.content.replace(sent, b"")
     assert sent.strip() in mail.content
 
 
-async def test_a_sender_who_asks_is_told_of_a_relayed_message(stage: Stage, peer: Peer) -> None:
+async def test_a_sender_who_asks_is_notified_of_a_relayed_message(stage: Stage, peer: Peer) -> None:
     with smtplib.SMTP("127.0.0.1", stage.smtp, timeout=30) as client:
         client.sendmail(SENDER, [MARTIN], scene("DSN-3").mail(), [], ["NOTIFY=SUCCESS"])
     mails = await peer.wait(2, 30)
-    (told,) = [each for each in mails if each.recipients == (SENDER,)]
-    bounce = parse_dsn(told.content)
+    (reported,) = [each for each in mails if each.recipients == (SENDER,)]
+    bounce = parse_dsn(reported.content)
     assert bounce is not None
-    assert (told.sender, bounce.action, bounce.recipient) == ("", "relayed", MARTIN)
-    assert b"agiris.example" not in told.content
+    assert (reported.sender, bounce.action, bounce.recipient) == ("", "relayed", MARTIN)
+    assert b"agiris.example" not in reported.content
 
 
-async def test_the_hosts_operator_is_told_of_an_unknown_client(stages: Callable[..., Stage], peer: Peer) -> None:
+async def test_the_hosts_operator_is_notified_of_an_unknown_client(stages: Callable[..., Stage], peer: Peer) -> None:
     stage = stages(
         peer.port,
         firms={"cabinet-demo": FIRM_YAML, "second": SECOND_FIRM},
@@ -97,7 +97,7 @@ async def test_the_hosts_operator_is_told_of_an_unknown_client(stages: Callable[
     assert queue_id.encode() in mail.content
 
 
-async def test_a_late_bounce_finds_its_mail(stage: Stage, peer: Peer) -> None:
+async def test_a_late_bounce_finds_its_message(stage: Stage, peer: Peer) -> None:
     queue_id = stage.submit(MARTIN, scene("LATE-1").mail()).text
     (mail,) = await peer.wait(1, 30)
     await stage.logged("delivered")
@@ -129,7 +129,7 @@ async def test_a_forged_return_path_is_refused(stage: Stage, peer: Peer) -> None
             assert client.rcpt(address)[0] == 550
 
 
-async def test_what_is_held_is_told_to_the_firms_operator(stage: Stage, peer: Peer) -> None:
+async def test_the_firms_operator_is_notified_of_what_is_held(stage: Stage, peer: Peer) -> None:
     other = facturx_pdf(invoice_xml(number="N-1", seller_siren=SUPPLIER, buyer_siren="775670417"), text="N-1")
     queue_id = stage.submit(MARTIN, Scene("", MARTIN, (Attached("x.pdf", other),), None).mail()).text
     (mail,) = await peer.wait(1, 60)

@@ -62,7 +62,7 @@ def test_message_is_synced_before_our_250_and_settled_after_the_next_hops_250(
     trace = tmp_path / "trace"
     daemon.start()
     daemon.strace("-y", "-s", "4000", "-e", TRACED, "-o", str(trace))
-    # The first mail opens what is opened once; the second is the one looked at.
+    # The first message opens what is opened once; the second is the one looked at.
     assert submit(daemon.smtp, invoice_mail("P2FIRST"), ledger)
     wait_until(lambda: len(daemon.events("delivered")) == 1, 30, daemon.tail)
     assert submit(daemon.smtp, invoice_mail("P2SECOND"), ledger)

@@ -83,16 +83,17 @@ def test_database_with_a_damaged_page_is_set_aside_and_salvaged(
     daemon.start()
     assert submit(daemon.smtp, invoice_mail("S2NEW"), ledger)
     found = settle(daemon, next_hop, ledger)
-    told = daemon.events("message_corrupt")
-    lost_but_told = found.lost
+    reported = daemon.events("message_corrupt")
+    lost_but_reported = found.lost
     say(
         found.line(
-            "damaged page", f"{len(told)} notices; {12 - lost_but_told} of 12 saved from a file with 4 KiB of garbage"
+            "damaged page",
+            f"{len(reported)} notices; {12 - lost_but_reported} of 12 saved from a file with 4 KiB of junk",
         )
     )
     assert (found.wrong, found.dup_other, found.refused, found.damaged) == (0, 0, 0, 0)
-    assert told, "a damaged spool must be told of"
-    assert lost_but_told <= 2, "one damaged page costs the mails on it"
+    assert reported, "a damaged spool must be reported"
+    assert lost_but_reported <= 2, "one damaged page costs the mails on it"
     assert daemon.terminate() == 0
 
 
@@ -126,7 +127,7 @@ def test_truncated_emptied_or_sparse_database_is_set_aside(
         daemon.start()
         lines.append(f"{damage.__name__} {time.monotonic() - began:.1f} s")
         assert daemon.events("message_corrupt", daemon._started), damage.__name__
-        # The platform sends again what it was told is lost: its fingerprint must not keep it out.
+        # The platform sends again what it was reported is lost: its fingerprint must not keep it out.
         for sent in (old, invoice_mail(f"S2NEW{number}", number)):
             assert submit(daemon.smtp, sent, ledger)
         wait_until(lambda number=number: next_hop.count() >= 2 * (number + 1), 30, daemon.tail)

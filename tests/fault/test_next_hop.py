@@ -231,14 +231,14 @@ def test_next_hop_down_for_days_is_given_up_after_the_scheduled_attempts(
     assert age > RETRY.give_up
     assert attempts >= minimum_attempts(RETRY)
     assert stamp(ended()[-2]) - arrived <= RETRY.give_up, "given up at the first attempt after it"
-    told = [
+    reported = [
         each for each in daemon.command("queue", "list", "--all") if each["recipient"] == "noreply@jefacture.example"
     ]
     say(
         f"next hop down for days: {attempts} attempts in {age / 3600:.0f} h, as scheduled, then given up;"
-        f" {len(told)} reports to the sender"
+        f" {len(reported)} reports to the sender"
     )
-    assert len(told) == 2, "one of the delay, one of the end"
+    assert len(reported) == 2, "one of the delay, one of the end"
     assert daemon.terminate() == 0
 
 

@@ -51,8 +51,8 @@ def test_reload_with_a_faulty_file_changes_nothing(
         before, since = next_hop.count(), daemon.log.stat().st_size
         firm.write_bytes(text.encode("utf-8", "surrogateescape"))
         assert reload(daemon)["event"] == "reload_failed", name
-        told = [str(each.get("fault", "")) for each in daemon.events("reload_failed", since)]
-        assert any("cabinet.yaml:" in each for each in told), (name, told)
+        reported = [str(each.get("fault", "")) for each in daemon.events("reload_failed", since)]
+        assert any("cabinet.yaml:" in each for each in reported), (name, reported)
         located += 1
         assert daemon.metric("agiris_relay_config_last_reload_success") == 0
         wait_until(lambda before=before: next_hop.count() > before + 5, 30, daemon.tail)

@@ -34,7 +34,7 @@ def test_killed_workers_are_replaced_under_load(
     restarts = daemon.metric("agiris_relay_worker_restarts_total")
     say(found.line("worker killed", f"{killed} workers killed, {restarts:.0f} restarts counted"))
     check(found)
-    assert not ledger.later, "a worker's death must not be the sender's trouble"
+    assert not ledger.later, "a worker's death must not concern the sender"
     assert 1 <= restarts <= killed
     assert daemon.terminate() == 0
 

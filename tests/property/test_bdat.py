@@ -1,4 +1,4 @@
-"""A mail by BDAT, in whatever chunks, is the mail that DATA brings; and what DATA refuses BDAT refuses."""
+"""A message by BDAT, in whatever chunks, is the message that DATA brings; and what DATA refuses BDAT refuses."""
 
 from hypothesis import given
 from hypothesis import strategies as st

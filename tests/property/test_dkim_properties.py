@@ -1,4 +1,4 @@
-"""Random mails, cut at random: dkimpy takes our signature, and not when an octet of the body changes."""
+"""Random messages, cut at random: dkimpy takes our signature, and not when an octet of the body changes."""
 
 from itertools import pairwise
 

@@ -1,4 +1,4 @@
-"""identity(): the same whoever parsed the header, and a seal that no other octets match."""
+"""identity(): the same whoever parsed the header, and a content_digest that no other octets match."""
 
 from hashlib import sha256
 
@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.mime.fingerprint import fingerprint, identity, is_intact, seal
+from relay.mime.fingerprint import content_digest, fingerprint, identity, is_intact
 from relay.mime.message import MalformedMail
 from relay.mime.parser import parse
 from relay.model import Envelope, Recipient
@@ -28,26 +28,26 @@ def test_a_parsed_header_changes_nothing(raw: bytes) -> None:
     mark = identity(ENVELOPE, raw, root)
     assert mark == identity(ENVELOPE, raw)
     assert mark.fingerprint == fingerprint(ENVELOPE, raw)
-    assert mark.seal == seal(raw)
+    assert mark.content_digest == content_digest(raw)
 
 
 @given(mails, st.data())
 def test_any_other_octet_breaks_the_seal(raw: bytes, data: st.DataObject) -> None:
     place = data.draw(st.integers(0, len(raw)))
     other = raw[:place] + data.draw(st.binary(max_size=2)) + raw[place + data.draw(st.integers(0, 1)) :]
-    assert is_intact(raw, seal(raw))
-    assert is_intact(other, seal(raw)) is (other == raw)
+    assert is_intact(raw, content_digest(raw))
+    assert is_intact(other, content_digest(raw)) is (other == raw)
 
 
 @given(mails, mails)
 def test_seals_agree_for_equal_octets_only(one: bytes, other: bytes) -> None:
-    assert (seal(one) == seal(other)) is (one == other)
+    assert (content_digest(one) == content_digest(other)) is (one == other)
 
 
 def test_a_header_beyond_the_limit_has_a_seal_too() -> None:
     raw = b"X: y\r\n" * 6000
-    assert is_intact(raw, seal(raw))
-    assert not is_intact(raw[:-1], seal(raw))
+    assert is_intact(raw, content_digest(raw))
+    assert not is_intact(raw[:-1], content_digest(raw))
 
 
 @pytest.mark.parametrize("raw", [b"", b"\r\n", b"Subject: x\r\n\r\nbody"])

@@ -115,7 +115,7 @@ def our_view(raw: bytes) -> list[tuple[str | None, bytes]]:
 
 @settings(max_examples=100, deadline=None)
 @given(planned())
-def test_a_cut_mail_is_the_mail_that_never_had_the_parts(plan):
+def test_a_cut_message_is_the_message_that_never_had_the_parts(plan):
     tree, gone = plan
     give_preambles(tree)
     raw = mails.mail(entity=build(tree))
@@ -218,7 +218,7 @@ def test_soup_is_read_or_refused(raw):
 
 @settings(max_examples=100, deadline=None)
 @given(mutated())
-def test_a_damaged_mail_is_read_or_refused(raw):
+def test_a_damaged_message_is_read_or_refused(raw):
     read_all(raw)
 
 

@@ -1,6 +1,6 @@
-"""500 clients of 25 firms, 2,000 random mails: what must arrive where is known from how each mail was made.
+"""500 clients of 25 firms, 2,000 random messages: what must arrive where is known from how each message was made.
 
-The oracle never asks the code under test: each mail is made to have one right answer, and what leaves is compared with
+The oracle never asks the code under test: each message is made to have one right answer, and what leaves is compared to
 it document for document. Missing 0, extra 0, wrong address 0. Through the daemon: tests/e2e/test_decisions_oracle.py.
 """
 

@@ -1,4 +1,4 @@
-"""Properties of decide() over random mails and settings: what must never happen, whatever comes."""
+"""Properties of decide() over random messages and settings: what must never happen, whatever comes."""
 
 import email
 from collections.abc import Mapping

@@ -63,8 +63,8 @@ def test_a_half_written_file_never_becomes_other_clients(end: int) -> None:
         whole = judge(RELAY, FIRM).settings
         assert whole is not None
         for key, client in loaded.settings.terms.clients.items():
-            told = any("half written" in fault.what for fault in loaded.faults)
-            assert told or client.addresses == whole.terms.clients[key].addresses
+            reported = any("half written" in fault.what for fault in loaded.faults)
+            assert reported or client.addresses == whole.terms.clients[key].addresses
 
 
 READERS = [

@@ -85,7 +85,7 @@ def edits(draw: st.DrawFn) -> Edit:
 
 def reload(folder: Path, before: Firms) -> LoadResult:
     """What Current.reload() takes, the child played in this process."""
-    kept = reload_worker.known(line for told in before.values() for line in told.lines)
+    kept = reload_worker.known(line for reported in before.values() for line in reported.lines)
     sent = iter([line + b"\n" for line in reload_worker.lines(load(folder, kept))])
 
     async def readline() -> bytes:

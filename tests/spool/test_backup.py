@@ -175,7 +175,7 @@ def test_the_return_paths_of_before_are_still_understood(bench: Bench) -> None:
     assert asyncio.run(secret()) == before
 
 
-def test_undelivered_mails_are_not_replaced_unless_told(bench: Bench) -> None:
+def test_undelivered_messages_are_not_replaced_unless_ordered(bench: Bench) -> None:
     bench.value("backup", str(bench.copy))
     refused = bench.run("restore", str(bench.copy))
     assert refused.exit_code == 1
@@ -230,7 +230,7 @@ def test_a_truncated_backup_is_refused(bench: Bench) -> None:
     assert bench.run("check").exit_code == 0
 
 
-def test_check_names_the_mail_whose_octets_changed(bench: Bench) -> None:
+def test_check_names_the_message_whose_octets_changed(bench: Bench) -> None:
     assert bench.value("check")["faults"] == []
     overwrite(bench.path, bench.mails[1].queue_id, b"?")
     result = bench.run("check")

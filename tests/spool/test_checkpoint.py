@@ -98,14 +98,14 @@ def test_a_checkpoint_that_fails_is_shown_and_tried_again(
     assert each._thread.is_alive() and not broken
 
 
-def test_a_failure_is_told_until_a_copy_is_made(path: Path, made: list[Checkpointer]) -> None:
+def test_a_failure_is_reported_until_a_copy_is_made(path: Path, made: list[Checkpointer]) -> None:
     made.append(Checkpointer(path, lambda _: None, Failing(print, OSError(28, "No space left"), 10**6), retry=0.01))
     made[0].committed(JOBS_PER_CHECKPOINT)
     wait_for(lambda: made[0].failure is not None)
     assert "cannot be copied back" in (made[0].failure or "") and "No space left" in (made[0].failure or "")
 
 
-def test_a_disk_that_fails_is_told_as_broken(
+def test_a_disk_that_fails_is_reported_as_broken(
     path: Path, made: list[Checkpointer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Broken:
@@ -124,7 +124,7 @@ def test_a_disk_that_fails_is_told_as_broken(
     assert described.wait(SECONDS)
 
 
-async def test_a_failing_checkpoint_is_told_by_the_spool_which_goes_on_storing(tmp_path: Path) -> None:
+async def test_a_failing_checkpoint_is_reported_by_the_spool_which_goes_on_storing(tmp_path: Path) -> None:
     spool = open_spool(f"sqlite://{tmp_path}/queue.db")
     assert isinstance(spool, SqliteSpool)
     assert spool.degraded() is None
@@ -184,7 +184,7 @@ def test_a_segment_that_is_written_no_more_is_looked_at_once(tmp_path: Path) -> 
     assert segments.SegmentSizes(segments.Segments(tmp_path / "none.db")).total(1) == 0
 
 
-async def test_a_disk_that_failed_unseen_by_the_queue_manager_is_told_at_its_next_poll(tmp_path: Path) -> None:
+async def test_a_disk_that_failed_unseen_by_the_queue_manager_is_reported_at_its_next_poll(tmp_path: Path) -> None:
     """A purge, a notice, a bounce or a checkpoint may meet it first."""
     spool = open_spool(f"sqlite://{tmp_path}/queue.db")
     assert isinstance(spool, SqliteSpool) and await spool.next_due() is None

@@ -31,12 +31,12 @@ async def states(spool: Spool, queue_id: str) -> list[State]:
 
 
 class TestStore:
-    async def test_a_mail_comes_back_as_it_was_given(self, spool: Spool) -> None:
+    async def test_a_message_comes_back_as_it_was_given(self, spool: Spool) -> None:
         given = mail(raw=bytes(range(256)) * 50)
         assert (await spool.store(given)).queue_id == given.queue_id
         assert await spool.load(given.queue_id) == given
 
-    async def test_undecodable_octets_of_names_do_not_keep_a_mail_out(self, spool: Spool) -> None:
+    async def test_undecodable_octets_of_names_do_not_keep_a_message_out(self, spool: Spool) -> None:
         odd = plan(CLIENT, documents=(replace(facturx("F\udce9"), filename="re\udce7u.pdf"),), detail="\udce9")
         given = mail(odd, message_id="<\udce9@x>")
         await spool.store(given)
@@ -101,7 +101,7 @@ class TestStore:
         assert (await spool.store(mail(plan("b@x", disposition=Disposition.WITHHOLD)), room)).claims == ()
         assert (await spool.store(mail(plan("c@x"), at=clock.now + 5), room)).claims == ()
 
-    async def test_the_same_mail_again_answers_with_the_first_queue_id(self, spool: Spool, clock: Clock) -> None:
+    async def test_the_same_message_again_answers_with_the_first_queue_id(self, spool: Spool, clock: Clock) -> None:
         first = mail()
         await spool.store(first)
         await deliver(spool, clock)
@@ -112,7 +112,9 @@ class TestStore:
         clock.now += 2 * 86400
         assert not (await spool.store(mail(fingerprint=first.fingerprint))).duplicate
 
-    async def test_the_same_mail_again_is_taken_when_the_first_was_given_up(self, spool: Spool, clock: Clock) -> None:
+    async def test_the_same_message_again_is_taken_when_the_first_was_given_up(
+        self, spool: Spool, clock: Clock
+    ) -> None:
         first = mail()
         await spool.store(first)
         await spool.apply_action(first.queue_id, None, OperatorAction("drop"), clock.now)
@@ -455,7 +457,7 @@ class TestOrders:
             assert await spool.apply_action(given.queue_id, None, OperatorAction(verb), clock.now) == ()
         assert await spool.settle(claim, step(claim.delivery, Delivered(OK), clock.now, RETRY))
 
-    async def test_an_unknown_mail_or_order(self, spool: Spool, clock: Clock) -> None:
+    async def test_an_unknown_message_or_order(self, spool: Spool, clock: Clock) -> None:
         assert await spool.apply_action("NOSUCH", None, OperatorAction("hold"), clock.now) == ()
         given = mail()
         await spool.store(given)
@@ -511,7 +513,7 @@ class TestOperatorActions:
         assert held.event == HistoryEntry(clock.now - 1, 2, "held", "wait for Bob", "anne")
         assert replanned.event == HistoryEntry(clock.now, 0, "replanned", "new address", "bob")
 
-    async def test_each_is_logged_once_also_of_a_mail_that_is_forgotten_meanwhile(
+    async def test_each_is_logged_once_also_of_a_message_that_is_forgotten_meanwhile(
         self, spool: Spool, clock: Clock
     ) -> None:
         mails = [mail() for _ in range(3)]
@@ -566,7 +568,7 @@ class TestReplan:
 
 
 class TestReading:
-    async def test_a_mail_is_found_by_each_of_its_names(self, spool: Spool) -> None:
+    async def test_a_message_is_found_by_each_of_its_names(self, spool: Spool) -> None:
         document = facturx("2026/0042")
         given = mail(plan("a@x", documents=(document,), dossier="D9"), plan("b@x", dossier="D8"))
         await spool.store(mail())
@@ -639,7 +641,9 @@ class TestPurge:
         await spool.store(again)
         assert await states(spool, again.queue_id) == [State.QUEUED]
 
-    async def test_forgetting_what_was_given_up_leaves_what_came_in_its_place(self, spool: Spool, clock: Clock) -> None:
+    async def test_forgetting_what_was_given_up_leaves_what_came_in_its_position(
+        self, spool: Spool, clock: Clock
+    ) -> None:
         first, second = mail(fingerprint="same"), mail(fingerprint="same", at=2_000_000.0)
         await spool.store(first)
         await spool.apply_action(first.queue_id, None, OperatorAction("drop"), clock.now)
@@ -648,7 +652,7 @@ class TestPurge:
         again = await spool.store(mail(fingerprint="same"))
         assert (again.queue_id, again.duplicate) == (second.queue_id, True)
 
-    async def test_duplicates_are_known_after_the_mail_is_forgotten(self, spool: Spool, clock: Clock) -> None:
+    async def test_duplicates_are_known_after_the_message_is_forgotten(self, spool: Spool, clock: Clock) -> None:
         document = facturx("F-99")
         first = mail(plan(CLIENT, documents=(document,)), hold_duplicates=True)
         await spool.store(first)
@@ -691,7 +695,7 @@ class TestReports:
             clock.now, 1, "notification_queued", "notice-held"
         )
 
-    async def test_a_kind_is_told_from_one_that_begins_alike(self, spool: Spool, clock: Clock) -> None:
+    async def test_a_kind_is_distinguished_from_one_that_begins_alike(self, spool: Spool, clock: Clock) -> None:
         given = mail()
         await spool.store(given)
         (delivery,) = await spool.find(Query(queue_id=given.queue_id))
@@ -760,14 +764,14 @@ class TestTally:
         assert (await spool.period_statistics(5.0, 6.0))["cabinet"].messages == 1
         assert dict((await spool.period_statistics(6.0, 9.0))["cabinet"].held) == {"no_address": 1}
 
-    async def test_a_delivery_told_late_counts(self, spool: Spool, clock: Clock) -> None:
+    async def test_a_delivery_settled_late_counts(self, spool: Spool, clock: Clock) -> None:
         await spool.store(mail(at=clock.now))
         clock.now += 5 * 3600
         await deliver(spool, clock, Deferred(BUSY, Stage.DATA))
         (period_statistics,) = (await spool.period_statistics(0.0, clock.now)).values()
         assert period_statistics.late == 1
 
-    async def test_many_mails_are_counted_once_each(self, spool: Spool) -> None:
+    async def test_many_messages_are_counted_once_each(self, spool: Spool) -> None:
         for _ in range(1201):
             await spool.store(mail(plan("a@x")))
         assert (await spool.period_statistics(0.0, 2e6))["cabinet"].messages == 1201

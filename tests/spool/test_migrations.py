@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from relay import serialization
-from relay.mime.fingerprint import seal
+from relay.mime.fingerprint import content_digest
 from relay.model import State
 from relay.reasons import Reason
 from relay.spool.open import open_spool
@@ -59,7 +59,7 @@ def make_database(path: Path, version: int) -> sqlite3.Connection:
 def make_schema_4(path: Path) -> str:
     """A database of schema 4 with one held message, each old name of an event in its history; the queue id."""
     message = mail(raw=b"Subject: x\r\n\r\nbody\r\n")
-    stored = (message.queue_id, 1.0, "<m>", message.fingerprint, len(message.raw), seal(message.raw))
+    stored = (message.queue_id, 1.0, "<m>", message.fingerprint, len(message.raw), content_digest(message.raw))
     plans = (serialization.dump(message.envelope), serialization.dump(message.plans))
     with closing(make_database(path, 4)) as db:
         db.execute(

@@ -57,7 +57,7 @@ async def test_they_stay_for_the_next_start(path: Path) -> None:
     assert behind(path) >= disk_space.DATABASE
 
 
-async def test_a_small_disk_keeps_three_quarters_for_mails(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_small_disk_keeps_three_quarters_for_messages(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(disk_space, "free_octets", lambda _: 40 * 1024 * 1024)
     spool = open_spool(f"sqlite://{path}")
     taken = behind(path) + behind(path.with_name("queue.db-wal"))
@@ -149,7 +149,7 @@ class TestFree:
         assert [free.octets() for _ in range(3)] == [disk_space.PLENTY - 1, 7, disk_space.PLENTY - 1]
 
 
-async def test_a_stored_mail_is_counted(spool: SqliteSpool, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_stored_message_is_counted(spool: SqliteSpool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(disk_space, "free_octets", lambda _: 2 * disk_space.PLENTY)
     one = mail()
     await spool.store(one)

@@ -57,7 +57,7 @@ def taken(path: Path) -> int:
 
 
 class TestLoss:
-    async def test_mails_of_all_sizes_come_back_as_they_were(self, path: Path) -> None:
+    async def test_messages_of_all_sizes_come_back_as_they_were(self, path: Path) -> None:
         sizes = (
             0,
             1,
@@ -90,7 +90,7 @@ class TestLoss:
         await spool.close()
 
     @pytest.mark.parametrize("damage", ["gone", "cut", "garbage", "a folder"])
-    async def test_a_segment_lost_sets_its_mails_aside_and_no_others(self, path: Path, damage: str) -> None:
+    async def test_a_segment_lost_sets_its_messages_aside_and_no_others(self, path: Path, damage: str) -> None:
         spool, bad = opened(path), mail(raw=os.urandom(10_000))
         await spool.store(bad)
         await spool.close()
@@ -189,7 +189,7 @@ class TestCommit:
         spool, order = opened(path), []
         real, begun = os.fdatasync, spool._writer._connection
 
-        class Told:
+        class Observed:
             def execute(self, statement: str, *values: object) -> sqlite3.Cursor:
                 order.append(statement.split()[0])
                 return begun.execute(statement, *values)
@@ -197,14 +197,14 @@ class TestCommit:
             def __getattr__(self, name: str) -> object:
                 return getattr(begun, name)
 
-        monkeypatch.setattr(spool._writer, "_connection", Told())
+        monkeypatch.setattr(spool._writer, "_connection", Observed())
         monkeypatch.setattr(os, "fdatasync", lambda fd: (real(fd), order.append("fdatasync")))
         await spool.store(mail())
         assert order.count("fdatasync") == 1
         assert order[-2:] == ["fdatasync", "COMMIT"]
         await spool.close()
 
-    async def test_the_same_mail_twice_in_one_commit(self, path: Path) -> None:
+    async def test_the_same_message_twice_in_one_commit(self, path: Path) -> None:
         """The second finds the first, whose octets are not on disk yet; nothing is wrong with them."""
         spool, first = opened(path), mail(fingerprint="same", raw=os.urandom(5000))
         again = mail(fingerprint="same", raw=first.raw)
@@ -326,7 +326,7 @@ class TestCommit:
 
 
 class TestRoom:
-    async def test_segments_of_purged_mails_are_removed(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test_segments_of_purged_messages_are_removed(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(raw_messages, "LARGE", 300_000)
         spool = opened(path)
         for _ in range(20):
@@ -342,7 +342,7 @@ class TestRoom:
         await spool.close()
 
     @pytest.mark.parametrize("after", ["at once", "when the segment is closed", "at the next start"])
-    async def test_one_held_mail_keeps_no_others_room(
+    async def test_one_held_message_keeps_no_others_room(
         self, path: Path, after: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         if after == "when the segment is closed":
@@ -454,7 +454,7 @@ class TestCopies:
         await copy.close()
 
     @pytest.mark.parametrize("at", ["start", "middle"])
-    async def test_mails_purged_during_a_backup_are_not_half_in_it(
+    async def test_messages_purged_during_a_backup_are_not_half_in_it(
         self, path: Path, tmp_path: Path, at: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         spool, mails = opened(path), [mail(raw=os.urandom(50_000)) for _ in range(6)]

@@ -73,7 +73,7 @@ class TestPlace:
         assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
         await spool.close()
 
-    async def test_a_second_daemon_is_told_the_pid_of_the_first(self, path: Path) -> None:
+    async def test_a_second_daemon_is_given_the_pid_of_the_first(self, path: Path) -> None:
         spool = opened(path)
         with pytest.raises(SpoolBusy, match=rf"spool .*queue\.db is used by pid {os.getpid()}"):
             opened(path)
@@ -225,7 +225,7 @@ class TestDamage:
             "UPDATE mails SET envelope = x'ff'",
         ],
     )
-    async def test_a_damaged_mail_is_held_and_counted_and_the_rest_goes_on(self, path: Path, statement: str) -> None:
+    async def test_a_damaged_message_is_held_and_counted_and_the_rest_goes_on(self, path: Path, statement: str) -> None:
         spool, bad, good = opened(path), mail(), mail()
         await spool.store(bad)
         vandalise(path, statement)
@@ -283,7 +283,7 @@ class TestDamage:
         assert await spool.operator_actions() == (transactions,)
         await spool.close()
 
-    async def test_a_folder_in_its_place(self, path: Path) -> None:
+    async def test_a_folder_in_its_position(self, path: Path) -> None:
         path.mkdir(parents=True)
         spool = opened(path)
         await spool.store(mail())
@@ -322,7 +322,7 @@ class TestDamage:
         await spool.close()
 
     @pytest.mark.parametrize("noticed", [True, False])
-    async def test_a_damaged_mail_that_comes_again_is_taken_anew(self, path: Path, noticed: bool) -> None:
+    async def test_a_damaged_message_that_comes_again_is_taken_anew(self, path: Path, noticed: bool) -> None:
         """Answered with the first queue id it would be lost: nobody has its octets any more."""
         spool = opened(path)
         first, again = (
@@ -344,7 +344,7 @@ class TestDamage:
     async def test_damage_met_while_running_is_looked_for_at_the_next_start(
         self, path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """A page of the fingerprints would otherwise fail every new mail for ever, and no start would see it."""
+        """A page of the fingerprints would otherwise fail every new message for ever, and no start would see it."""
         monkeypatch.setattr(database, "WHOLE", 0)
         spool, first = opened(path), mail(raw=b"x" * 20_000)
         await spool.store(first)
@@ -389,7 +389,7 @@ class TestDamage:
 
 
 class TestFailingDisk:
-    async def test_little_space_refuses_mails_but_settles_what_is_queued(
+    async def test_little_space_refuses_messages_but_settles_what_is_queued(
         self, path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         spool = opened(path)

@@ -36,7 +36,7 @@ def write(folder: Path, relay: str | bytes = RELAY, **firms: str | bytes) -> Pat
     return folder
 
 
-def told(folder: Path, relay: str | bytes = RELAY, **firms: str | bytes) -> list[str]:
+def reported(folder: Path, relay: str | bytes = RELAY, **firms: str | bytes) -> list[str]:
     """The faults of such a configuration as they are printed, the folder left out."""
     return lines(folder, load(write(folder, relay, **firms)))
 

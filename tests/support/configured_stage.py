@@ -1,4 +1,4 @@
-"""A stage for mails whose right answer is known: configuration from terms, its reload, many mails in one session."""
+"""A stage for messages whose right answer is known: configuration from terms, reload, many messages in one session."""
 
 import asyncio
 import os

@@ -39,8 +39,8 @@ def _write(path: Path, data: dict[str, Any]) -> None:
 
 
 def _check(check: Check) -> dict[str, Any]:
-    told = {name: str(getattr(check, name)) for name in Check.__dataclass_fields__ if name.startswith("on_")}
-    return {**told, "level": str(check.level), "always_paired": check.always_paired, "workers": 1}
+    reported = {name: str(getattr(check, name)) for name in Check.__dataclass_fields__ if name.startswith("on_")}
+    return {**reported, "level": str(check.level), "always_paired": check.always_paired, "workers": 1}
 
 
 def _destination(each: Any) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""A name server on a UDP port, by itself a free one of 127.0.0.1, and the look-up of mail exchangers that asks it."""
+"""A name server on a UDP port, a free one of 127.0.0.1, and the look-up of message exchangers that asks it."""
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence

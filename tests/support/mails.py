@@ -1,4 +1,4 @@
-"""Raw mails for tests, octet by octet: what real programs send, and what no mail library would write.
+"""Raw messages for tests, octet by octet: what real programs send, and what no message library would write.
 
 `mail(parts=[text("Bonjour"), pdf(b"%PDF-", "facture.pdf")], to="martin@export.relay.example") -> bytes`, CRLF lines.
 A part is its octets from the first of its header to the last of its body; so is a multipart, hence they nest.

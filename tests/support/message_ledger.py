@@ -1,7 +1,7 @@
 """Double-entry book-keeping of a fault test: what was handed over, what arrived, and what that proves.
 
 Five figures decide, all must be 0: `lost` (answered 250 and never arrived), `wrong` (at an address, or under a return
-path, that is not its own), `dup_other` (twice without an excuse), `refused` (5yz to a good mail) and `damaged` (not
+path, that is not its own), `dup_other` (twice without an excuse), `refused` (5yz to a good message) and `damaged` (not
 octet for octet what the plan makes of what came). `dup_window` counts what is allowed, for the outcome is
 unknown: the next hop's 250 was not received, or the relay was killed while it recorded it; for a kill never more than
 were in flight.

@@ -1,4 +1,4 @@
-"""Random clients and mails whose right outcome is known from how they are made, never from the code under test."""
+"""Random clients and messages whose right outcome is known from how they are made, never from the code under test."""
 
 import random
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""A mail handed to the way out as values, its content at hand."""
+"""A message handed to the way out as values, its content at hand."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""The next hop of the tests: a scriptable SMTP server that records every mail octet for octet.
+"""The next hop of the tests: a scriptable SMTP server that records every message octet for octet.
 
 In a test:
 
@@ -8,7 +8,7 @@ In a test:
         await peer.wait(1)
         assert peer.mails[0].content == content
 
-Alone, writing each mail to a folder (`000001.eml` and its envelope `000001.json`):
+Alone, writing each message to a folder (`000001.eml` and its envelope `000001.json`):
 
     python -m tests.support.peer --port 2626 --dir /tmp/taken
 

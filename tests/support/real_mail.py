@@ -1,4 +1,4 @@
-"""A row of the oracle as a mail with real documents: Factur-X and plain PDFs that the daemon checks itself."""
+"""A row of the oracle as a message with real documents: Factur-X and plain PDFs that the daemon checks itself."""
 
 import base64
 from collections.abc import Mapping

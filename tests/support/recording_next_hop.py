@@ -1,11 +1,11 @@
-"""The next hop of the fault tests, in a process of its own: takes mails, notes each one, and misbehaves by chance.
+"""The next hop of the fault tests, in a process of its own: takes messages, notes each one, and misbehaves by chance.
 
     python -m tests.support.recording_next_hop --journal FILE [--faults 0.05] [--seed 1] [--port 0] [--pace 0.0]
 
-Each stage that a mail passes fails with probability `--faults`: 421, 451, 450, a dropped connection, a reset in DATA, a
-silence after the dot (the mail is kept). `--pace`: seconds before MAIL is answered. SIGUSR1 ends faults and pace,
-SIGUSR2 refuses all mails with 451 until SIGUSR1.
-A mail is in the journal before it is answered.
+Each stage that a message passes fails by chance `--faults`: 421, 451, 450, a dropped connection, a reset in DATA, a
+silence after the dot (the message is kept). `--pace`: seconds before MAIL is answered. SIGUSR1 ends faults and pace,
+SIGUSR2 refuses all messages with 451 until SIGUSR1.
+A message is in the journal before it is answered.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""The platform under load: threads that hand mails over and keep at it until each is answered 250."""
+"""The platform under load: threads that hand messages over and keep at it until each is answered 250."""
 
 import itertools
 import random

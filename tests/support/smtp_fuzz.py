@@ -122,7 +122,7 @@ async def main(seconds: float, seed: int) -> int:
     stage.prepare()
     assert await stage.start(), stage.log.read_text(encoding="utf-8")
     chance, codes, wrong, sessions = random.Random(seed), Counter[bytes](), list[str](), 0
-    begun = told = time.monotonic()
+    begun = reported = time.monotonic()
     try:
         while time.monotonic() - begun < seconds:
             streams = [mutated(chance, b"martin@export.relay.example") for _ in range(8)]
@@ -131,9 +131,9 @@ async def main(seconds: float, seed: int) -> int:
             for stream, said in zip(streams, every, strict=True):
                 codes.update(line[:3] for line in said.split(b"\r\n")[:-1])
                 wrong += [f"{each} after {stream!r}" for each in faults(said)]
-            if time.monotonic() - told > 30:
-                told = time.monotonic()
-                print(f"{told - begun:.0f} s, {sessions} sessions, {resident(stage.pid) >> 20} MiB", flush=True)
+            if time.monotonic() - reported > 30:
+                reported = time.monotonic()
+                print(f"{reported - begun:.0f} s, {sessions} sessions, {resident(stage.pid) >> 20} MiB", flush=True)
     finally:
         code = await stage.stop()
         await receiver.close()

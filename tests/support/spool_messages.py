@@ -1,4 +1,4 @@
-"""Mails for the spool, short to write."""
+"""Messages for the spool, short to write."""
 
 import hashlib
 import sqlite3

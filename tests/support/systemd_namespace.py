@@ -86,10 +86,10 @@ def _devices() -> None:
 
 def become_user() -> None:
     """A user without capabilities, in a namespace that knows but it and root."""
-    told, tell = os.pipe()
+    reported, tell = os.pipe()
     outside, helper = os.getpid(), os.fork()
     if helper == 0:
-        os.read(told, 1)
+        os.read(reported, 1)
         for what in ("uid_map", "gid_map"):
             Path(f"/proc/{outside}/{what}").write_text(f"0 0 1\n{USER} {USER} 1\n")
         os._exit(0)
@@ -97,7 +97,7 @@ def become_user() -> None:
     _checked(_libc.unshare(_NEWUSER), "unshare of users")
     os.write(tell, b".")
     assert os.waitpid(helper, 0)[1] == 0
-    for descriptor in (told, tell):
+    for descriptor in (reported, tell):
         os.close(descriptor)
     for capability in range(41):
         _checked(_libc.prctl(_CAPBSET_DROP, capability, 0, 0, 0), f"capability {capability}")

@@ -120,7 +120,7 @@ def details(reason: Reason) -> tuple[str, ...]:
     return UNIDENTIFIED if reason == "unidentified_party" else DETAILS.get(reason, ("7",))
 
 
-class Told:
+class Observed:
     def __call__(self, event: object) -> None:
         pass
 
@@ -132,8 +132,8 @@ class Desk:
         self.now = NOW
         self.spool = MemorySpool(clock=lambda: self.now)
         settings = Settings(terms(("recipient", "siren")), language=language, digest="daily", operator=HOST_OPERATOR)
-        self.notices = Notices(self.spool, lambda: settings, Told(), lambda: None, lambda: self.now)
-        self.digests = Digests(self.spool, lambda: settings, Told(), lambda: None, lambda: self.now)
+        self.notices = Notices(self.spool, lambda: settings, Observed(), lambda: None, lambda: self.now)
+        self.digests = Digests(self.spool, lambda: settings, Observed(), lambda: None, lambda: self.now)
 
     async def hold(self, world: World | None, reason: Reason, detail: str) -> None:
         whose = {"firm": world.key, "dossier": world.client.dossier} if world else {}
@@ -184,7 +184,7 @@ async def test_a_notice_and_a_digest_name_no_other_firm_whatever_the_reason(reas
 
 
 @pytest.mark.parametrize("language", ["fr", "en"])
-async def test_messages_in_which_firms_meet_are_told_to_each_without_the_other(language: str) -> None:
+async def test_messages_in_which_firms_meet_are_notified_to_each_without_the_other(language: str) -> None:
     desk = Desk(language)
     plans = [plan for plan in crossed() if plan.disposition is Disposition.HOLD]
     assert {plan.reason for plan in plans} >= {
@@ -204,7 +204,7 @@ async def test_messages_in_which_firms_meet_are_told_to_each_without_the_other(l
 
 
 @pytest.mark.parametrize("language", ["fr", "en"])
-async def test_failed_and_late_deliveries_are_told_to_their_firm_alone(language: str) -> None:
+async def test_failed_and_late_deliveries_are_notified_to_their_firm_alone(language: str) -> None:
     desk = Desk(language)
     for world in WORLDS:
         to = world.client.addresses.sales
@@ -273,7 +273,7 @@ def door(*identify: str) -> Intake:
     )  # fmt: skip
 
 
-def test_a_refused_wrong_client_is_told_without_the_client(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_refused_wrong_client_is_reported_without_the_client(monkeypatch: pytest.MonkeyPatch) -> None:
     decision = decided(received("bertille@export.example", ALPHA, GAMMA), "recipient", wrong_client=Policy.REFUSE)
     assert decision.refusal is not None and decision.refusal.reason is Reason.WRONG_CLIENT
     assert BETA.siren in decision.refusal.detail

@@ -52,7 +52,7 @@ class Queue:
         raise AssertionError("nothing was stored")
 
 
-class Told:
+class Observed:
     def __init__(self) -> None:
         self.broken: list[str] = []
         self.later: list[Reply] = []
@@ -61,31 +61,31 @@ class Told:
         self.later.append(event.reply)
 
 
-def intake(error: Exception, told: Told, queue: Queue) -> Intake:
+def intake(error: Exception, reported: Observed, queue: Queue) -> Intake:
     return Intake(
         directory=lambda: SimpleNamespace(is_return_path=lambda address: address == HOME),  # type: ignore[arg-type, return-value]
         spool=Failing(error),  # type: ignore[arg-type]
         queue=queue,
         checker=None,  # type: ignore[arg-type]
-        observe=told.observe,
+        observe=reported.observe,
         stored=lambda _: None,
-        broken=told.broken.append,
+        broken=reported.broken.append,
         secret=SECRET,
     )
 
 
 @pytest.mark.parametrize(("error", "reply", "broken"), BY_NAME)
 async def test_a_message_that_cannot_be_stored(error: Exception, reply: Reply, broken: bool) -> None:
-    told, queue = Told(), Queue()
-    answer = await intake(error, told, queue)._store(mail(), (), 0.0)
+    reported, queue = Observed(), Queue()
+    answer = await intake(error, reported, queue)._store(mail(), (), 0.0)
     assert answer == reply
-    assert told.later == [reply] and told.broken == [str(error)] * broken
+    assert reported.later == [reply] and reported.broken == [str(error)] * broken
     assert queue.reserved == 0
 
 
 @pytest.mark.parametrize(("error", "reply", "broken"), BY_NAME)
 async def test_a_bounce_that_cannot_be_recorded(error: Exception, reply: Reply, broken: bool) -> None:
-    told = Told()
+    reported = Observed()
     given = Envelope("", (Recipient(HOME),))
-    assert await intake(error, told, Queue()).accept(given, b"Subject: Undelivered\r\n\r\n") == reply
-    assert told.later == [reply] and told.broken == [str(error)] * broken
+    assert await intake(error, reported, Queue()).accept(given, b"Subject: Undelivered\r\n\r\n") == reply
+    assert reported.later == [reply] and reported.broken == [str(error)] * broken

@@ -158,7 +158,7 @@ def test_words_do_not_outweigh_an_enhanced_code_that_decides() -> None:
 
 
 @pytest.mark.parametrize(
-    ("trouble", "expected", "enhanced"),
+    ("kind", "expected", "enhanced"),
     [
         (ErrorKind.UNRESOLVED, LATER, "4.4.3"),
         (ErrorKind.UNREACHABLE, LATER, "4.4.1"),
@@ -178,15 +178,15 @@ def test_words_do_not_outweigh_an_enhanced_code_that_decides() -> None:
         (ErrorKind.UNFORESEEN, ALERT, "4.3.0"),
     ],
 )
-def test_trouble_means(trouble: ErrorKind, expected: tuple[type, bool], enhanced: str) -> None:
-    outcome = failure(Stage.CONNECT, trouble, "why")
+def test_an_error_kind_means(kind: ErrorKind, expected: tuple[type, bool], enhanced: str) -> None:
+    outcome = failure(Stage.CONNECT, kind, "why")
     assert (type(outcome), getattr(outcome, "alert", False)) == expected
     assert outcome.reply.enhanced == enhanced
     assert outcome.reply.text.endswith(": why")
 
 
 def test_every_trouble_has_its_row() -> None:
-    assert all(failure(Stage.INTERNAL, trouble).reply.text for trouble in ErrorKind)
+    assert all(failure(Stage.INTERNAL, kind).reply.text for kind in ErrorKind)
 
 
 def test_lines_of_a_reply_are_joined_and_their_enhanced_codes_read_once() -> None:

@@ -21,7 +21,7 @@ _STEP = 2048
 """Pages between two words of progress: 16 MiB."""
 
 Progress = Callable[[float], None]
-"""Told the share done, from 0 to 1."""
+"""Called with the share done, from 0 to 1."""
 
 
 @dataclass(frozen=True, slots=True)

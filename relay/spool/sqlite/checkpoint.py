@@ -29,7 +29,7 @@ _STEP = 0.25
 
 
 class Checkpointer:
-    """Copies the log back when enough was committed. `broken` is told when the disk fails meanwhile.
+    """Copies the log back when enough was committed. `broken` is called when the disk fails meanwhile.
 
     copied: called after each copy, in the thread that made it. retry: seconds before another try after a failure.
     failure: why the last copy could not be made, None once one was: until then the log grows.

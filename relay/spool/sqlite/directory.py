@@ -27,7 +27,7 @@ _FIXES = {
 
 
 def describe_os_error(error: OSError) -> str:
-    """What the system says of a spool's file or folder, and the mend."""
+    """What the system says of a spool's file or folder, and the fix."""
     fix = _FIXES.get(error.errno or 0, "name another place under `spool` in relay.yaml")
     return f"{error.strerror or error}. Fix: {fix}"
 
@@ -117,7 +117,7 @@ def refuse_remote(folder: Path) -> None:
 
 
 def filesystem(folder: Path, mounts: Path = Path("/proc/mounts")) -> str:
-    """Type of the file system that holds `folder`; "" when it cannot be told."""
+    """Type of the file system that holds `folder`; "" when it is unknown."""
     place, best, kind = folder.resolve(), -1, ""
     try:
         lines = mounts.read_text("utf-8", "surrogateescape").splitlines()

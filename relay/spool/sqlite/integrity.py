@@ -97,7 +97,7 @@ def salvage(damaged: Path, path: Path, now: float) -> SalvageResult:
     new = connect(path)
     try:
         new.execute("BEGIN IMMEDIATE")
-        # The return paths of before are to be understood, if their seal can still be read.
+        # The return paths of before are to be understood, if their secret can still be read.
         made = new.execute("SELECT name, value FROM secrets").fetchall()
         new.execute("DELETE FROM secrets")
         for table, key in _KEYS.items():

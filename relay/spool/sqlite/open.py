@@ -74,7 +74,7 @@ def _lock_file(path: Path) -> Path:
 
 
 def _prepare_own(path: Path) -> tuple[str, ...]:
-    """Make the files ready and free what an earlier daemon left active; what the operator must be told."""
+    """Make the files ready and free what an earlier daemon left active; what the operator must know."""
     notices: tuple[str, ...] = ()
     if database.is_new(path):
         segments = Segments(path)

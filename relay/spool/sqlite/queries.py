@@ -98,7 +98,7 @@ def arrived(
 ) -> list[tuple[int, tuple[Plan, ...], list[Delivery]]]:
     """Number, plans and deliveries of up to `limit` messages of the period, from the one after number `after` on.
 
-    Plans that cannot be read are left out: a damaged message is told of when it is attempted.
+    Plans that cannot be read are left out: a damaged message is reported when it is attempted.
     """
     found = db.execute(
         "SELECT id, plans FROM mails WHERE id > ? AND arrived >= ? AND arrived < ? AND NOT generated"
@@ -142,8 +142,8 @@ def message(db: sqlite3.Connection, content: Content, queue_id: str) -> tuple[Me
         raise Unreadable from error
     if found is None:
         return None, True
-    kept, seal = found
-    return kept, is_intact(kept.raw, seal)
+    kept, content_digest = found
+    return kept, is_intact(kept.raw, content_digest)
 
 
 def record(db: sqlite3.Connection, content: Content, queue_id: str) -> Record | None:

@@ -9,7 +9,7 @@ from json import dumps
 from typing import Any
 
 from relay import serialization
-from relay.mime.fingerprint import seal
+from relay.mime.fingerprint import content_digest
 from relay.model import Claim, Delivery, Envelope, HistoryEntry, Message, Plan, State
 from relay.reasons import Reason
 from relay.spool.delivery_rules import NewDelivery
@@ -59,7 +59,7 @@ def deliveries(db: sqlite3.Connection, where: str, *values: Any) -> list[Deliver
 
 
 def read_message(db: sqlite3.Connection, queue_id: str, raw: bytes | None) -> tuple[Message, bytes] | None:
-    """The message with `raw` as its octets, and the seal they must match. ValueError when its row cannot be read."""
+    """The message with `raw` as its octets, and the digest they must match. ValueError when its row cannot be read."""
     row = db.execute(
         "SELECT envelope, plans, arrived, fingerprint, message_id, hold_duplicates, generated, sha256 FROM mails"
         " WHERE queue_id = ?",
@@ -237,7 +237,7 @@ def _message_row(number: int, message: Message, place: SegmentSpan) -> tuple[Any
         message.hold_duplicates,
         message.generated,
         len(message.raw),
-        message.seal or seal(message.raw),
+        message.content_digest or content_digest(message.raw),
         serialization.dump(message.envelope),
         serialization.dump(message.plans),
         *place,

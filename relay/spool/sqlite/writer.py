@@ -41,7 +41,7 @@ class _Waiting:
 
 
 class Writer:
-    """Runs jobs on `connection` in a thread of its own; `committed` is told there of each commit and its jobs.
+    """Runs jobs on `connection` in a thread of its own; `committed` is called there with each commit and its jobs.
 
     A job is an item for a verb. Those that wait together have all not been answered, so any order among them is right:
     a verb is given all its items at once. What the jobs put in `appender` is durable before they are committed. A job

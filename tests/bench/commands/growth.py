@@ -1,7 +1,7 @@
-"""More of it: waiting mails, clients, sessions, octets, destinations with a dead one among them. Only ours is measured.
+"""Growth: waiting messages, clients, sessions, octets, destinations with a dead one among them. Only ours is measured.
 
-The waiting mails are put in the spool by its own API before the daemon starts: posting 100,000 would only measure the
-door once more. "held" ones stay; the "queued" ones are what a next hop finds that was down for long.
+The waiting messages are put in the spool by its own API before the daemon starts: sending 100,000 would only measure
+reception once more. "held" ones stay; the "queued" ones are what a next hop finds that was down for long.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""What others lose by one bad neighbour: a mail of 20 MB again and again, or an invoice that takes a worker its whole
+"""What others lose by one bad neighbour: a message of 20 MB repeatedly, or an invoice that takes a worker its whole
 time-out, again and again. Either may cost the worker it occupies, and not more.
 """
 

@@ -1,6 +1,6 @@
-"""From the instant a mail was due to its 250, and to whole at the sink, at a steady rate that all can take.
+"""From the instant a message was due to its 250, and to whole at the sink, at a steady rate that all can take.
 
-Open loop: a mail's times count from when it was due, however late a session was free for it.
+Open loop: a message's times count from when it was due, however late a session was free for it.
 """
 
 import argparse

@@ -1,6 +1,6 @@
-"""Where the time of one mail goes, from its first octet to the sink: CPU by thread, organ and function of the daemon.
+"""Where the time of one message goes, from its first octet to the sink: CPU by thread, package and function.
 
-Organ: the part of relay/ on whose behalf the time was spent, its libraries included; a library's own name when no
+Package: the part of relay/ on whose behalf the time was spent, its libraries included; a library's own name when no
 frame of ours was below it. The sampler costs some per cent itself. The workers are profiled by themselves, in this
 process, on the same documents.
 """
@@ -63,46 +63,46 @@ def _tell_run(bench: Bench, given: argparse.Namespace, mail: Template) -> None:
         os.kill(pid, signal.SIGRTMIN + 1)
         out = Path(folder, "samples.json")
         wait_until(out.exists, 20, "the daemon wrote no samples")
-        told = json.loads(out.read_text())
+        reported = json.loads(out.read_text())
     workers = sum(after[each] - before.get(each, 0.0) for each in after if each != pid)
     print(f"({given.size}), check {given.level}, {given.sessions} sessions, {result.arrived} mails: ", end="")
     print(f"{result.rate:.0f} mails/s, {result.cpu:.2f} ms CPU a mail; {result.foreign:.2f} cores busy elsewhere")
     print(f"one session: 250 after {alone.accept_p50:.1f} ms, at the sink after {alone.whole_p50:.1f} ms (medians)\n")
-    _threads(told, result, 1000 * workers / result.arrived)
-    _organs(told["places"], result.arrived)
-    _functions(told["places"], result.arrived, given.top)
+    _threads(reported, result, 1000 * workers / result.arrived)
+    _packages(reported["places"], result.arrived)
+    _functions(reported["places"], result.arrived, given.top)
 
 
 def _words(folder: str) -> tuple[str, ...]:
     return (sys.executable, "-m", "tests.bench.sampling.daemon", str(Path(folder, "samples.json")))
 
 
-def _threads(told: dict[str, Any], result: Result, workers: float) -> None:
+def _threads(reported: dict[str, Any], result: Result, workers: float) -> None:
     print(f"{'thread':28} {'ms a mail':>9}")
-    user, system = (told[each] / result.arrived for each in ("user", "system"))
-    for name, spent in sorted(told["threads"].items(), key=lambda each: -each[1]):
+    user, system = (reported[each] / result.arrived for each in ("user", "system"))
+    for name, spent in sorted(reported["threads"].items(), key=lambda each: -each[1]):
         more = f"  ({user:.2f} user, {system:.2f} system)" if name == "MainThread" else ""
         print(f"{name:28} {spent / result.arrived:9.3f}{more}")
     print(f"{'workers (processes)':28} {workers:9.3f}\n")
 
 
-def _organs(places: Iterable[Any], mails: int) -> None:
-    organs: Counter[str] = Counter()
+def _packages(places: Iterable[Any], mails: int) -> None:
+    packages: Counter[str] = Counter()
     inside: dict[str, Counter[str]] = {}
-    for thread, organ, _, _, spent, _ in places:
-        organs[organ] += spent
-        inside.setdefault(organ, Counter())[thread] += spent
-    print(f"{'organ':28} {'ms a mail':>9}  of them in")
-    for organ, spent in organs.most_common():
-        split = ", ".join(f"{name} {part / mails:.3f}" for name, part in inside[organ].most_common(3))
-        print(f"{organ:28} {spent / mails:9.3f}  {split}")
+    for thread, package, _, _, spent, _ in places:
+        packages[package] += spent
+        inside.setdefault(package, Counter())[thread] += spent
+    print(f"{'package':28} {'ms a mail':>9}  of them in")
+    for package, spent in packages.most_common():
+        split = ", ".join(f"{name} {part / mails:.3f}" for name, part in inside[package].most_common(3))
+        print(f"{package:28} {spent / mails:9.3f}  {split}")
     print()
 
 
 def _functions(places: Iterable[Any], mails: int, top: int) -> None:
-    print(f"{'ms a mail':>9}  {'organ':12} {'thread':14} function, its own time")
-    for thread, organ, file, function, spent, line in sorted(places, key=lambda each: -each[4])[:top]:
-        print(f"{spent / mails:9.3f}  {organ:12} {thread[:14]:14} {function} ({file}:{line})")
+    print(f"{'ms a mail':>9}  {'package':12} {'thread':14} function, its own time")
+    for thread, package, file, function, spent, line in sorted(places, key=lambda each: -each[4])[:top]:
+        print(f"{spent / mails:9.3f}  {package:12} {thread[:14]:14} {function} ({file}:{line})")
     print()
 
 

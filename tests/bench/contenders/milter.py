@@ -100,7 +100,7 @@ def main() -> None:
     logging.disable(logging.INFO)
     with contextlib.redirect_stdout(sys.stderr):
         high, low = library()
-        import facturx  # noqa: F401 - before the fork, and not within the first mail
+        import facturx  # noqa: F401 - before the fork, and not within the first message
     high.factory = make(high.Base, high.CONTINUE)
     low.setconn(address := f"unix:{sys.argv[1]}")
     high.set_flags(high.CHGBODY)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Result:
-    """rate: messages a second, first connect to last mail whole at the sink; accept_rate: to the last 250.
+    """rate: messages a second, first connect to last message whole at the sink; accept_rate: to the last 250.
 
     Times in ms. cpu, cpu_sender, cpu_sink: ms a message. foreign: cores busy with anything else meanwhile. peak, main:
     MB. missing, doubled, damaged: messages; later: 4xx and broken connections, tried again; refused: given up.

@@ -1,6 +1,6 @@
 """The platform under load: one process, `sessions` connections, non-blocking sockets; a 4xx is tried again.
 
-Closed loop: each session hands over the next mail once it is free. Open loop (`rate`): mail k belongs to the instant
+Closed loop: each session hands over the next message once it is free. Open loop (`rate`): mail k belongs to the instant
 k / rate, and its times count from there, however late a session was free for it (no coordinated omission).
 """
 

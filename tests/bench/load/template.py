@@ -1,7 +1,7 @@
-"""The mails of the bench: one template a size, patched in place: each mail is another invoice, and costs nothing.
+"""The messages of the bench: one template a size, patched in place: each message is another invoice, and costs nothing.
 
 A token (run and serial number, 16 characters) is Message-ID, BT-1 of the XML, title of the XMP and text of the pages.
-The PDFs' streams are not compressed, so the lines of base64 that hold a token are encoded anew for each mail.
+The PDFs' streams are not compressed, so the lines of base64 that hold a token are encoded anew for each message.
 """
 
 import re

@@ -37,9 +37,9 @@ class Recorder:
             for place, spent in self._sampler.places.items()
         ]
         threads = {name: spent / 1e6 for name, spent in self._sampler.threads.items()}
-        told = {"threads": threads, "places": places, "user": user, "system": system}
+        reported = {"threads": threads, "places": places, "user": user, "system": system}
         whole = self._out.with_suffix(".part")
-        whole.write_text(json.dumps(told))
+        whole.write_text(json.dumps(reported))
         whole.rename(self._out)
 
 

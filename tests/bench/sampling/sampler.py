@@ -23,7 +23,7 @@ BOTTOM = RELAY + "cli/"
 STANDARD = sysconfig.get_path("stdlib") + "/"
 
 Place = tuple[str, str, str, str]
-"""Thread, organ, file, function."""
+"""Thread, package, file, function."""
 
 
 class Sampler:
@@ -60,13 +60,13 @@ class Sampler:
 
     def _charge(self, thread: str, frame: FrameType, spent: int) -> None:
         code = frame.f_code
-        place = (thread, organ(frame), short(code.co_filename), code.co_qualname)
+        place = (thread, package(frame), short(code.co_filename), code.co_qualname)
         self.places[place] += spent
         self.lines.setdefault(place, Counter())[frame.f_lineno or 0] += spent
         self.threads[thread] += spent
 
 
-def organ(frame: FrameType) -> str:
+def package(frame: FrameType) -> str:
     """The part of relay/ on whose behalf this frame runs: the innermost one of ours; else the library at work."""
     at: FrameType | None = frame
     while at is not None:

@@ -1,4 +1,4 @@
-"""Results as bars: mails a second, CPU and memory, in one picture. Made with Pillow, which pikepdf brings along."""
+"""Results as bars: messages a second, CPU and memory, in one picture. Made with Pillow, which pikepdf brings along."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

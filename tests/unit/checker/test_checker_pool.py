@@ -79,7 +79,7 @@ async def test_a_worker_killed_at_work_costs_nothing(pool: CheckerPool, log: Log
     assert log.causes() == ["crashed"]
 
 
-async def test_a_stopped_worker_is_killed_in_time_and_the_mail_is_checked(log: Log) -> None:
+async def test_a_stopped_worker_is_killed_in_time_and_the_message_is_checked(log: Log) -> None:
     def relent(event: Event) -> None:
         log.append(event)
         pool.configure(1, 60)  # the second try gets all the time it needs

@@ -37,8 +37,8 @@ def test_the_record_of_each_kind_of_key(tmp_path: Path, kind: str) -> None:
     value = key(kind).record()
     assert (printed.exit_code, printed.stderr) == (0, "")
     assert printed.stdout == f"name   s1._domainkey.relay.example\ntype   TXT\nvalue  {value}\n"
-    told = json.loads(run("record", "--config", place, "--json").stdout)
-    assert told == {
+    reported = json.loads(run("record", "--config", place, "--json").stdout)
+    assert reported == {
         "name": "s1._domainkey.relay.example",
         "type": "TXT",
         "value": value,
@@ -108,8 +108,8 @@ def test_a_record_that_does_not_fit_is_reported_with_its_fault(tmp_path: Path, r
     place = str(folder(tmp_path, pem("rsa")))
     result = run("check", "-", "--config", place, given=record)
     assert (result.exit_code, result.stderr) == (1, f"record: {fault}\n")
-    told = json.loads(run("check", record or "", "--json", "--config", place).stdout)
-    assert (told["ok"], told["faults"]) == (False, [fault])
+    reported = json.loads(run("check", record or "", "--json", "--config", place).stdout)
+    assert (reported["ok"], reported["faults"]) == (False, [fault])
 
 
 @pytest.mark.parametrize("kind", KINDS)

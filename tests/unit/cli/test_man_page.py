@@ -30,7 +30,7 @@ def commands(command: click.Command, path: str = "") -> Iterator[tuple[str, set[
     yield path, {name for each in options for name in (*each.opts, *each.secondary_opts)} - SHARED
 
 
-def told() -> dict[str, set[str]]:
+def reported() -> dict[str, set[str]]:
     """The same, as the page has it."""
     text = PAGE.read_text(encoding="utf-8").split(".SH COMMANDS", 1)[1].split(".SH EXIT STATUS", 1)[0]
     found = {}
@@ -43,11 +43,11 @@ def told() -> dict[str, set[str]]:
     return found
 
 
-def test_every_command_and_option_is_told_and_no_other() -> None:
-    assert told() == dict(commands(main))
+def test_every_command_and_option_is_documented_and_no_other() -> None:
+    assert reported() == dict(commands(main))
 
 
-def test_what_commands_share_is_told_once() -> None:
+def test_what_commands_share_is_documented_once() -> None:
     options = PAGE.read_text(encoding="utf-8").split(".SH OPTIONS", 1)[1].split(".SH COMMANDS", 1)[0]
     assert {each.replace("\\-", "-") for each in re.findall(r"^\.BI? (\S+)", options, re.MULTILINE)} == SHARED
 
@@ -65,7 +65,7 @@ def test_every_command_gives_json() -> None:
     assert list(without(main)) == []
 
 
-def test_every_exit_code_is_told() -> None:
+def test_every_exit_code_is_documented() -> None:
     page = PAGE.read_text(encoding="utf-8").split(".SH EXIT STATUS", 1)[1].split(".SH ENVIRONMENT", 1)[0]
     assert re.findall(r"^\.B (\d+)", page, re.MULTILINE) == ["0", "1", "2", "74", "75", "78"]
 

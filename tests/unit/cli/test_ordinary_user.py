@@ -87,7 +87,7 @@ ON_CONFIG = (
 )
 
 
-def told(done: subprocess.CompletedProcess[str]) -> None:
+def reported(done: subprocess.CompletedProcess[str]) -> None:
     assert "unforeseen" not in done.stderr
     assert "Traceback" not in done.stderr
     assert f"user {OTHER}" in done.stderr, done.stderr
@@ -98,7 +98,7 @@ def told(done: subprocess.CompletedProcess[str]) -> None:
 def test_commands_on_the_spool_of_another_user_say_which_user_may(host: Path, words: tuple[str, ...]) -> None:
     (host / "config").chmod(0o755)
     done = run_as(OTHER, host, *words)
-    told(done)
+    reported(done)
     assert done.returncode == 2
 
 
@@ -110,7 +110,7 @@ def test_commands_on_the_configuration_of_another_user_say_which_user_may(
     """With an open folder, the secrets that relay.yaml names are closed all the same."""
     (host / "config").chmod(mode)
     done = run_as(OTHER, host, *(word.format(host=host) for word in words))
-    told(done)
+    reported(done)
     assert done.returncode == (78 if mode == 0o700 or words in ON_CONFIG else 2)
 
 
@@ -165,7 +165,7 @@ def test_the_daemon_with_the_configuration_of_another_user_says_which_user_may(
         pytest.skip("the interpreter, which reads the configuration in a process of its own, is closed to others")
     (host / "config").chmod(mode)
     done = run_as(OTHER, host, "run")
-    told(done)
+    reported(done)
     assert done.returncode == code
 
 

@@ -78,7 +78,7 @@ async def test_a_spoiled_file_at_reload_changes_nothing(daemon: Daemon, kind: st
     assert not await daemon.reload()
     assert daemon.in_force() == before
     assert not daemon.succeeded()
-    assert daemon.configuration.trouble is not None
+    assert daemon.configuration.config_error is not None
 
 
 @pytest.mark.parametrize("condition", ["missing", "garbage", "a directory", "a pipe", "empty"])
@@ -106,7 +106,7 @@ async def test_after_the_file_is_sound_again_the_reload_is_whole(daemon: Daemon)
     users.write_bytes(sound)
     assert await daemon.reload()
     assert daemon.configuration.settings.terms.clients["a/1"].addresses.sales == "moved@agiris.example"
-    assert daemon.configuration.trouble is None
+    assert daemon.configuration.config_error is None
 
 
 async def test_two_reloads_at_once_come_one_after_the_other(daemon: Daemon) -> None:

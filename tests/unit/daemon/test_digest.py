@@ -1,4 +1,4 @@
-"""The digest: figures that are true, both languages, one mail a period."""
+"""The digest: figures that are true, both languages, one message a period."""
 
 import email
 import time
@@ -53,9 +53,9 @@ def parts(figures: Figures, language: str, firm: str = "Cabinet Durand") -> tupl
 @pytest.mark.parametrize("language", ["fr", "en"])
 def test_text_and_html_tell_the_same(language: str) -> None:
     message, text, html = parts(FIGURES, language)
-    for told in ("12", "BR-CO-15", "2026-11-16", "2026-11-23", fix(Reason.WRONG_CLIENT, language).split(";")[0]):
-        assert told in text
-        assert told in _plain(html)
+    for reported in ("12", "BR-CO-15", "2026-11-16", "2026-11-23", fix(Reason.WRONG_CLIENT, language).split(";")[0]):
+        assert reported in text
+        assert reported in _plain(html)
     assert "BR-FR-1<b>" in text
     assert "<b>" not in html
     assert message["Auto-Submitted"] == "auto-generated"
@@ -68,7 +68,7 @@ def test_with_nothing_held_there_is_nothing_to_do() -> None:
     assert "règle" not in text
 
 
-def test_every_reason_is_told_with_its_mend() -> None:
+def test_every_reason_is_described_with_its_fix() -> None:
     for language in ("fr", "en"):
         _, text, _ = parts(Figures(held=dict.fromkeys(SENTENCES, 1)), language)
         for reason in Reason:
@@ -177,16 +177,16 @@ async def test_a_firm_of_which_nothing_has_come_yet_gets_no_digest() -> None:
 def test_figures_have_their_plurals(count: int, french: str, english: str) -> None:
     rules = {f"BR-{number:02}": 9 for number in range(MAX_RULES + count)}
     figures = Figures(messages=count, invalid=rules | {"BR-00": 1000 * count})
-    for language, told in (("fr", french), ("en", english)):
+    for language, reported in (("fr", french), ("en", english)):
         text = parts(figures, language)[1].replace("\r\n", "\n")
-        assert told in text
+        assert reported in text
         assert ("1 more rule\n" in text or "1 règle de plus\n" in text) == (count == 1)
         assert ("2 more rules\n" in text or "2 règles de plus\n" in text) == (count == 2)
 
 
-@pytest.mark.parametrize(("count", "told"), [(1, "BR-1\u00a0: 1 pièce"), (2, "BR-1\u00a0: 2 pièces")])
-def test_documents_have_their_plurals(count: int, told: str) -> None:
-    assert told in parts(Figures(invalid={"BR-1": count}), "fr")[1].splitlines()[-3]
+@pytest.mark.parametrize(("count", "reported"), [(1, "BR-1\u00a0: 1 pièce"), (2, "BR-1\u00a0: 2 pièces")])
+def test_documents_have_their_plurals(count: int, reported: str) -> None:
+    assert reported in parts(Figures(invalid={"BR-1": count}), "fr")[1].splitlines()[-3]
 
 
 def test_no_french_figure_of_one_is_in_the_plural() -> None:

@@ -24,7 +24,7 @@ def test_the_line_counts_what_waits_and_begins_with_what_is_wrong() -> None:
 
 
 @pytest.mark.parametrize(
-    ("alive", "self_test", "trouble", "begins"),
+    ("alive", "self_test", "config_error", "begins"),
     [
         (True, None, None, "0 delivered"),
         (False, None, None, "the queue manager makes no progress; 0 delivered"),
@@ -33,7 +33,7 @@ def test_the_line_counts_what_waits_and_begins_with_what_is_wrong() -> None:
     ],
 )
 async def test_the_line_says_what_is_wrong(
-    alive: bool, self_test: str | None, trouble: str | None, begins: str
+    alive: bool, self_test: str | None, config_error: str | None, begins: str
 ) -> None:
     heard: asyncio.Queue[str] = asyncio.Queue()
     parts: dict[str, Any] = {
@@ -43,7 +43,7 @@ async def test_the_line_says_what_is_wrong(
     }
     spool = MemorySpool()
     watch = HealthMonitor(
-        spool=spool, metrics=Metrics(), observe=observe, sessions=lambda: 0, trouble=lambda: trouble, **parts
+        spool=spool, metrics=Metrics(), observe=observe, sessions=lambda: 0, config_error=lambda: config_error, **parts
     )
     telling = asyncio.create_task(watch.report_status())
     assert (await asyncio.wait_for(heard.get(), 10)).startswith(begins)

@@ -50,7 +50,7 @@ class Desk:
         return sorted(str(each.recipient) for each in await self.spool.find(Query(frozenset({State.QUEUED}))))
 
 
-async def test_a_thousand_held_mails_are_one_notice_and_told_once() -> None:
+async def test_a_thousand_held_messages_are_one_notice_and_reported_once() -> None:
     desk = Desk()
     await desk.hold("a", 1000)
     assert await desk.notices.send() == 1
@@ -58,7 +58,7 @@ async def test_a_thousand_held_mails_are_one_notice_and_told_once() -> None:
     assert (await desk.addressed(), desk.counts, desk.woken) == (["op@a.example"], [1000], 1)
 
 
-async def test_each_firm_is_told_of_its_own_only() -> None:
+async def test_each_firm_is_notified_of_its_own_only() -> None:
     desk = Desk()
     await desk.hold("a")
     await desk.hold("b", 2)
@@ -88,7 +88,7 @@ async def test_a_clock_set_back_silences_nobody() -> None:
     assert await desk.notices.send() == 1
 
 
-async def test_a_mail_of_no_known_client_is_told_only_where_there_is_one_firm() -> None:
+async def test_a_message_of_no_known_client_is_notified_only_where_there_is_one_firm() -> None:
     many = Desk()
     await many.hold(None)
     assert await many.notices.send() == 0
@@ -100,7 +100,7 @@ async def test_a_mail_of_no_known_client_is_told_only_where_there_is_one_firm() 
     assert await other_has_no_operator.notices.send() == 0
 
 
-async def test_late_and_failed_are_told_and_notices_themselves_are_not() -> None:
+async def test_late_and_failed_are_reported_and_notices_themselves_are_not() -> None:
     desk = Desk()
     for transition in (
         Transition(State.DEFERRED, desk.now + 60, "451 busy", "deferred", report="late"),
@@ -125,7 +125,7 @@ def many(count: int, firm: str | None) -> Message:
 
 
 @pytest.mark.parametrize("firm", [None, "c", "removed"], ids=["no client", "firm without operator", "removed firm"])
-async def test_what_nobody_can_be_told_of_stops_no_other_notice(firm: str | None) -> None:
+async def test_what_nobody_can_be_notified_of_stops_no_other_notice(firm: str | None) -> None:
     desk = Desk(Firm("a", "Cabinet A", "op@a.example"), Firm("b", "Cabinet B", "op@b.example"), Firm("c", "Cabinet C"))
     await desk.spool.store(many(LIMIT + 1, firm))
     await desk.hold("a")
@@ -134,7 +134,7 @@ async def test_what_nobody_can_be_told_of_stops_no_other_notice(firm: str | None
     assert await desk.addressed() == ["op@a.example", "op@b.example"]
 
 
-async def test_a_firm_told_lately_and_one_with_too_much_for_a_notice_stop_no_other() -> None:
+async def test_a_firm_notified_lately_and_one_with_too_much_for_a_notice_stop_no_other() -> None:
     desk = Desk()
     await desk.hold("a")
     assert await desk.notices.send() == 1
@@ -174,7 +174,7 @@ async def test_undeliverable_notices_stop_no_notice() -> None:
 
 
 @pytest.mark.parametrize(
-    ("firms", "held", "told"),
+    ("firms", "held", "reported"),
     [
         (2, None, "ops@host.example"),
         (2, "removed", "ops@host.example"),
@@ -183,12 +183,14 @@ async def test_undeliverable_notices_stop_no_notice() -> None:
         (1, "removed", "ops@host.example"),
     ],
 )
-async def test_the_hosts_operator_is_told_of_what_is_of_no_firm(firms: int, held: str | None, told: str) -> None:
+async def test_the_hosts_operator_is_notified_of_what_is_of_no_firm(
+    firms: int, held: str | None, reported: str
+) -> None:
     known = [Firm("a", "Cabinet A", "op@a.example"), Firm("b", "Cabinet B", "op@b.example")][:firms]
     desk = Desk(*known, operator="ops@host.example")
     await desk.hold(held)
     assert await desk.notices.send() == 1
-    assert await desk.addressed() == [told]
+    assert await desk.addressed() == [reported]
     assert await desk.notices.send() == 0
 
 

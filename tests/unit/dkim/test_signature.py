@@ -150,7 +150,7 @@ def test_config_check_looks_into_the_key(content: bytes | None, mode: int, wante
         (tmp_path / "k.pem").write_bytes(content)
         (tmp_path / "k.pem").chmod(mode)
     loaded = load(tmp_path)
-    told = [str(fault).replace(f"{tmp_path}/", "") for fault in loaded.faults if "k.pem" in str(fault)]
-    assert bool(told) is bool(wanted)
-    assert wanted in "".join(told)
+    reported = [str(fault).replace(f"{tmp_path}/", "") for fault in loaded.faults if "k.pem" in str(fault)]
+    assert bool(reported) is bool(wanted)
+    assert wanted in "".join(reported)
     assert (loaded.settings is None) is ("error" in wanted)

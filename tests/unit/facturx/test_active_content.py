@@ -273,7 +273,7 @@ INTENT, FONT = {"PDFA-OUTPUT-INTENT"}, {"PDFA-FONT-NOT-EMBEDDED"}
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "reported"),
     [
         (plain_font, FONT),
         (composite_font, FONT),
@@ -292,9 +292,9 @@ INTENT, FONT = {"PDFA-OUTPUT-INTENT"}, {"PDFA-FONT-NOT-EMBEDDED"}
         (in_root(OutputIntents="[ << /S /GTS_PDFX >> ]"), INTENT),
     ],
 )
-def test_a_pdf_that_is_plainly_no_pdfa_has_a_warning(change: Change, told: set[str]) -> None:
+def test_a_pdf_that_is_plainly_no_pdfa_has_a_warning(change: Change, reported: set[str]) -> None:
     report = check(changed(change), level="full")
-    assert (report.verdict, rules(report)) == (Verdict.VALID, told)
+    assert (report.verdict, rules(report)) == (Verdict.VALID, reported)
     assert all(each.severity is Severity.WARNING and "ISO 19005-3 §6.2" in each.text for each in report.findings)
 
 

@@ -1,4 +1,4 @@
-"""W2: every hostile document ends within its limit, is never valid, and the next mail is checked as if nothing was."""
+"""Every hostile document ends within its limit, is never valid, and the next message is checked as if nothing was."""
 
 import asyncio
 from collections.abc import AsyncIterator

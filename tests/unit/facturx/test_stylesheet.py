@@ -69,9 +69,9 @@ def test_the_same_rules_meet_the_same_elements() -> None:
     chance, met = random.Random(7), set[str]()
     for _ in range(200):
         node = saxon.parse_xml(xml_text=document(chance))
-        told = [each.transform_to_string(xdm_node=node) or "" for each in (before, after)]
-        assert told[0] == told[1]
-        met |= {line.partition(".")[0] for line in told[0].split(";")}
+        reported = [each.transform_to_string(xdm_node=node) or "" for each in (before, after)]
+        assert reported[0] == reported[1]
+        met |= {line.partition(".")[0] for line in reported[0].split(";")}
     assert met >= set(map(str, range(len(MATCHES))))  # else the comparison compares nothing
 
 

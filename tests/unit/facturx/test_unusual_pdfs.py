@@ -224,16 +224,16 @@ def one_and_no_array(pdf: Pdf) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "reported"),
     [
         (without_names, {"FX-NOT-IN-NAMES"}),
         (one_and_no_array, {"FX-NOT-IN-NAMES"}),
         (on_the_page, {"FX-NOT-IN-NAMES", "FX-AF-MISSING"}),
     ],
 )
-def test_an_invoice_in_af_only_is_found(change: Callable[[Pdf], None], told: set[str]) -> None:
+def test_an_invoice_in_af_only_is_found(change: Callable[[Pdf], None], reported: set[str]) -> None:
     report = check(changed(change))
-    assert (report.number, rules(report)) == ("FA-2026-0001", told)
+    assert (report.number, rules(report)) == ("FA-2026-0001", reported)
 
 
 @pytest.mark.parametrize("name", ["factur-x", "facture", "invoice.dat", "", "FACTUR-X.XML "])

@@ -1,4 +1,4 @@
-"""Signed, encrypted, partial, TNEF; and what a person or a log reads of a mail."""
+"""Signed, encrypted, partial, TNEF; and what a person or a log reads of a message."""
 
 import base64
 

@@ -144,7 +144,7 @@ def test_verp_needs_an_address_with_room_and_a_secret():
         verp("bounces@relay.example", QUEUE_ID, 1, b"")
 
 
-def test_the_same_mail_again_has_the_same_fingerprint():
+def test_the_same_message_again_has_the_same_fingerprint():
     first = fingerprint(ENVELOPE, mail())
     assert first == fingerprint(replace(ENVELOPE, helo="other", peer="192.0.2.9", protocol="ESMTPS"), mail())
     relayed = mail(headers={"Received": "from a by b;\r\n\tdate", "DKIM-Signature": "v=1"})
@@ -177,7 +177,7 @@ def test_another_envelope_has_another_fingerprint():
     )
 
 
-def test_without_a_message_id_only_the_same_octets_are_the_same_mail():
+def test_without_a_message_id_only_the_same_octets_are_the_same_message():
     bare = mail(message_id="")
     assert fingerprint(ENVELOPE, bare) == fingerprint(ENVELOPE, bytes(bare))
     assert fingerprint(ENVELOPE, bare) != fingerprint(ENVELOPE, b"Received: by x\r\n" + bare)

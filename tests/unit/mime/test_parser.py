@@ -1,4 +1,4 @@
-"""The MIME tree: what real and hostile mails look like to the parser."""
+"""The MIME tree: what real and hostile messages look like to the parser."""
 
 import pytest
 
@@ -21,7 +21,7 @@ def shapes(raw: bytes) -> list[tuple[int, str]]:
     return [(entity.depth, entity.media_type) for entity in parse(raw).root.walk()]
 
 
-def test_a_mail_with_text_and_pdf():
+def test_a_message_with_text_and_pdf():
     message = parse(mail([text("Bonjour"), pdf(b"%PDF-1.7 x", "facture.pdf")]))
     letter, document = message.root.children
     assert (letter.media_type, letter.params["charset"], letter.encoding) == ("text/plain", "utf-8", "8bit")
@@ -32,13 +32,13 @@ def test_a_mail_with_text_and_pdf():
     assert message.defects == ()
 
 
-def test_a_mail_that_is_one_part():
+def test_a_message_that_is_one_part():
     message = parse(mail(entity=part(b"x", "application/pdf", "f.pdf")))
     assert [entity.filename for entity in message.attachments] == ["f.pdf"]
     assert message.root.cut == message.root.span == (0, len(message.raw))
 
 
-def test_a_mail_without_mime():
+def test_a_message_without_mime():
     message = parse(b"Subject: x\r\n\r\nhello\r\n")
     assert (message.root.media_type, body(message, message.root), message.attachments) == (
         "text/plain",
@@ -171,7 +171,7 @@ def test_an_mbox_line_on_top_is_passed_over():
     assert next(header.name for header in parse(b"From a@b Tue Nov 24\r\n" + mail()).root.headers) == "from"
 
 
-def test_one_level_of_forwarded_mail():
+def test_one_level_of_forwarded_message():
     innermost = mail([pdf(b"3", "3.pdf")], boundary="b3")
     inner = mail([pdf(b"2", "2.pdf"), rfc822(innermost)], boundary="b2")
     message = parse(mail([pdf(b"1", "1.pdf"), rfc822(inner)], boundary="b1"))
@@ -179,7 +179,7 @@ def test_one_level_of_forwarded_mail():
     assert message.defects == ("nested-message",)
 
 
-def test_a_digest_holds_mails():
+def test_a_digest_holds_messages():
     raw = b"Content-Type: multipart/digest; boundary=b\r\n\r\n--b\r\n\r\n" + mail([pdf()]) + b"\r\n--b--\r\n"
     assert [media_type for _, media_type in shapes(raw)][:3] == [
         "multipart/digest",
@@ -237,7 +237,7 @@ def nested(depth: int) -> bytes:
         (mail([multipart([b"\r\n"] * 40, boundary=f"b{n}x") for n in range(60)]), "too-many-parts"),
     ],
 )
-def test_limits_refuse_the_mail_and_say_nothing_of_it(raw, defect):
+def test_limits_refuse_the_message_and_say_nothing_of_it(raw, defect):
     with pytest.raises(MalformedMail) as caught:
         parse(raw)
     assert caught.value.defect == defect
@@ -255,7 +255,7 @@ def test_a_field_across_the_limit_does_not_end_the_header_there(before):
     assert [each.name for each in fits.root.headers] == ["p", "subject"]
 
 
-def test_at_the_limits_a_mail_is_read():
+def test_at_the_limits_a_message_is_read():
     assert max(entity.depth for entity in parse(nested(MAX_DEPTH)).root.walk()) == MAX_DEPTH
     assert len(parse(mail([b""] * (MAX_PARTS - 1))).root.children) == MAX_PARTS - 1
     assert parse(b"X: x\r\n" * 5_000 + b"\r\nx").defects == ()

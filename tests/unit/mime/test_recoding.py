@@ -1,4 +1,4 @@
-"""A mail for a next hop without 8BITMIME: its text in quoted-printable, every document octet for octet."""
+"""A message for a next hop without 8BITMIME: its text in quoted-printable, every document octet for octet."""
 
 import email
 import quopri

@@ -31,14 +31,14 @@ def test_no_plan_no_change_no_copy():
     assert piece.obj is raw and piece == raw
 
 
-def test_the_pieces_are_views_of_the_mail():
+def test_the_pieces_are_views_of_the_message():
     raw = mail()
     assert [piece.obj is raw for piece in render(raw, b"X: y\r\n", [Span(5, 9)])] == [False, True, True]
 
 
 @pytest.mark.parametrize("closed", [True, False])
 @pytest.mark.parametrize("gone", ["1.pdf", "2.pdf", "3.pdf"])
-def test_cutting_any_part_leaves_the_mail_that_was_never_given_it(gone, closed):
+def test_cutting_any_part_leaves_the_message_that_was_never_given_it(gone, closed):
     kept = [name for name in ("1.pdf", "2.pdf", "3.pdf") if name != gone]
 
     def build(names):
@@ -61,7 +61,7 @@ def test_an_emptied_multipart_goes_whole():
     assert cut(raw, "1.pdf") == mail([text("a"), multipart([pdf(b"2", "2.pdf")], boundary="in")], boundary="out")
 
 
-def test_cutting_within_a_forwarded_mail():
+def test_cutting_within_a_forwarded_message():
     raw = mail([text("a"), rfc822(mail([pdf(b"1", "1.pdf"), pdf(b"2", "2.pdf")], boundary="in"))], boundary="out")
     assert seen(cut(raw, "1.pdf")) == ["2.pdf"]
     assert len(parse(cut(raw, "1.pdf", "2.pdf")).root.children) == 1
@@ -82,7 +82,7 @@ def test_merge():
     assert merge([]) == ()
 
 
-def test_header_cuts_take_whole_fields_of_the_mail_itself():
+def test_header_cuts_take_whole_fields_of_the_message_itself():
     raw = mail([pdf()], headers=[("To", "a@b,\r\n c@d"), ("X-Keep", "1")])
     cuts = header_cuts(parse(raw), ("TO", "subject"))
     left = b"".join(render(raw, b"", cuts))

@@ -140,7 +140,7 @@ async def test_a_connection_is_kept_for_the_next_request(pages):
     assert answer.count(b"HTTP/1.1 200 OK") == 3
 
 
-async def test_a_silent_peer_is_told_and_closed(pages, monkeypatch):
+async def test_a_silent_peer_is_answered_408_and_closed(pages, monkeypatch):
     monkeypatch.setattr(http, "REQUEST_TIMEOUT", 0.05)
     assert (await pages.ask("GET /heal", last=False)).startswith(b"HTTP/1.1 408")
 

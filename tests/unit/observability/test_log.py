@@ -240,7 +240,7 @@ def test_the_journal_gets_the_priority_before_the_line(log, monkeypatch, tmp_pat
     assert held.startswith("<4>{") and accepted.startswith("<6>{")
 
 
-def test_a_closed_pipe_costs_a_line_and_no_mail(log):
+def test_a_closed_pipe_costs_a_line_and_no_message(log):
     class Broken(io.BytesIO):
         def write(self, _octets):
             tried.append(True)

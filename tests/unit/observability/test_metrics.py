@@ -58,7 +58,7 @@ def delivery(**more):
     return Delivery("Q", 1, 0, "x@agiris.example", State.ACTIVE, 999_990.0, None, **more)
 
 
-def test_an_accepted_mail_counts_its_plans_documents_and_cuts(metrics):
+def test_an_accepted_message_counts_its_plans_documents_and_cuts(metrics):
     original = Document("b.pdf", Span(5, 9), DocumentPart.ORIGINAL, Action.REMOVE, ORIGINAL)
     kept = Document("a.pdf", Span(0, 5), DocumentPart.FACTURX, Action.KEEP, REPORT)
     relayed = Plan(Disposition.RELAY, ("x@y",), documents=(kept, original))
@@ -74,7 +74,7 @@ def test_an_accepted_mail_counts_its_plans_documents_and_cuts(metrics):
     assert value(metrics, "acceptance_duration_seconds_count") == 1
 
 
-def test_the_other_answers_of_the_door(metrics):
+def test_the_other_replies_of_the_server(metrics):
     metrics.duplicate(0.1)
     metrics.message_rejected(Reason.UNKNOWN_CLIENT, 0.1)
     metrics.message_rejected(None, 0.1)

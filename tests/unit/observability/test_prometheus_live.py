@@ -106,7 +106,7 @@ async def page_of(metrics):
 
 
 @needs_prometheus
-async def test_alerts_fire_when_the_next_hop_refuses_us_and_resolve_when_it_is_mended(tmp_path):
+async def test_alerts_fire_when_the_next_hop_refuses_us_and_resolve_when_it_is_fixed(tmp_path):
     metrics = healthy()
     http = await page_of(metrics)
     try:

@@ -145,7 +145,7 @@ def answers(*outcomes: Outcome) -> Callable[[str, str], Awaitable[Outcome]]:
     return answer
 
 
-async def test_a_stored_mail_leaves_at_once_and_is_settled(queue: Queue) -> None:
+async def test_a_stored_message_leaves_at_once_and_is_settled(queue: Queue) -> None:
     await queue.store(mail(at=NOW))
     await queue.until(lambda: bool(queue.happened(EventName.DELIVERED)))
     assert await queue.states() == {State.DELIVERED: 1}
@@ -305,7 +305,7 @@ async def test_nothing_has_more_than_its_slots_whether_it_is_stored_as_claimed_o
     assert not queue.manager._reserved and not any(queue.manager._throttle._active.values())
 
 
-async def test_a_mail_that_finds_its_place_free_is_stored_as_claimed(queue: Queue) -> None:
+async def test_a_message_that_finds_its_place_free_is_stored_as_claimed(queue: Queue) -> None:
     await settled_down(queue)
     given = mail(plan("a@agiris.example"), plan("b@agiris.example"), at=NOW)
     take = queue.manager.reserve(given)
@@ -429,7 +429,7 @@ async def test_a_report_that_cannot_be_written_does_not_keep_the_outcome_from_be
     assert await queue.states() == {State.FAILED: 1}
 
 
-async def test_late_is_told_once(queue: Queue) -> None:
+async def test_late_is_reported_once(queue: Queue) -> None:
     queue.answer = answers(BUSY)
     queue.now = NOW + 5 * 3600
     await queue.store(mail(at=NOW))
@@ -448,7 +448,7 @@ async def test_an_order_given_in_the_spool_is_seen_without_notice(queue: Queue) 
     await queue.until(lambda: bool(queue.happened(EventName.DELIVERED)))
 
 
-async def test_nothing_is_read_from_the_spool_for_a_mail_without_a_connection(queue: Queue) -> None:
+async def test_nothing_is_read_from_the_spool_for_a_message_without_a_connection(queue: Queue) -> None:
     """48 attempts of 25 MB each would not fit; a next hop that is down holds no content at all."""
     read: list[str] = []
     load = queue.spool.load
@@ -476,7 +476,7 @@ async def test_nothing_is_read_from_the_spool_for_a_mail_without_a_connection(qu
     assert len(read) == 1, "but what is reported needs it"
 
 
-async def test_a_mail_that_cannot_be_read_is_deferred_with_an_alert(queue: Queue) -> None:
+async def test_a_message_that_cannot_be_read_is_deferred_with_an_alert(queue: Queue) -> None:
     async def lost(queue_id: str) -> None:
         return None
 
@@ -582,7 +582,7 @@ async def test_an_outcome_is_recorded_though_the_lease_it_was_claimed_with_ended
 
 
 @pytest.mark.parametrize("verb", ["claim", "next_due", "load", "settle"])
-async def test_a_broken_spool_is_told_to_the_daemon_and_ends_the_manager(queue: Queue, verb: str) -> None:
+async def test_a_broken_spool_is_reported_to_the_daemon_and_ends_the_manager(queue: Queue, verb: str) -> None:
     async def broken(*_: Any, **which: Any) -> Any:
         raise SpoolBroken("fsync failed")
 
@@ -597,7 +597,7 @@ async def test_a_broken_spool_is_told_to_the_daemon_and_ends_the_manager(queue: 
     assert not queue.manager.alive()
 
 
-async def test_a_lost_claim_is_told_and_nothing_is_recorded(queue: Queue) -> None:
+async def test_a_lost_claim_is_reported_and_nothing_is_recorded(queue: Queue) -> None:
     async def settle(claim: Claim, transition: Transition, follow_ups: Sequence[Message] = ()) -> bool:
         return False
 
@@ -796,7 +796,7 @@ async def test_never_more_under_way_than_a_destination_has_slots(queue: Queue) -
     assert most == {"a": queue.limits.per_destination, "b": queue.limits.per_destination}
 
 
-async def test_no_more_mails_a_minute_than_the_destination_takes(queue: Queue) -> None:
+async def test_no_more_messages_a_minute_than_the_destination_takes(queue: Queue) -> None:
     queue.rates = {"agiris": 3}
     await queue.store(*(mail(at=NOW) for _ in range(8)))
     await queue.until(lambda: len(queue.happened(EventName.DELIVERED)) == 3)
@@ -966,7 +966,7 @@ def test_the_cache_never_exceeds_its_limit() -> None:
     assert memory.get(third.queue_id) is third
 
 
-def test_small_mails_are_bounded_too() -> None:
+def test_small_messages_are_bounded_too() -> None:
     memory = MessageCache(10 * VALUES_SIZE)
     for _ in range(100):
         memory.add(mail(raw=b"x"), 1)
@@ -986,7 +986,7 @@ def test_a_message_stored_twice_is_cached_once() -> None:
 
 
 @pytest.mark.parametrize("remember", [True, False])
-async def test_a_sender_who_asks_is_told_of_success(queue: Queue, remember: bool) -> None:
+async def test_a_sender_who_asks_is_notified_of_success(queue: Queue, remember: bool) -> None:
     asking = Recipient("acme@export.relay.example", frozenset({"SUCCESS"}))
     envelope = Envelope("platform@jefacture.example", (asking,))
     queue.reports = [replace(mail(plan("platform@jefacture.example"), at=NOW), generated=True)]
@@ -998,7 +998,7 @@ async def test_a_sender_who_asks_is_told_of_success(queue: Queue, remember: bool
     assert reported["a@x"] == {"delivered"} and reported["b@x"] == frozenset()
 
 
-async def test_a_sender_who_asks_for_success_is_not_told_of_it_after_a_failure(queue: Queue) -> None:
+async def test_a_sender_who_asks_for_success_is_not_notified_of_it_after_a_failure(queue: Queue) -> None:
     queue.answer = refuses
     asking = Recipient("acme@export.relay.example", frozenset({"SUCCESS"}))
     envelope = Envelope("platform@jefacture.example", (asking,))

@@ -27,7 +27,7 @@ def test_decision(row: Mapping[str, Any]) -> None:
         assert decision.refusal is not None and decision.refusal.reason == row["refuse"]
         return
     assert decision.refusal is None
-    seen = [told(plan) for plan in decision.plans]
+    seen = [reported(plan) for plan in decision.plans]
     assert len(seen) == len(row["expect"]), seen
     for plan, expected in zip(decision.plans, row["expect"], strict=True):
         compare(plan, expected, decision)
@@ -38,14 +38,14 @@ def compare(plan: Plan, expected: Mapping[str, Any], decision: Decision) -> None
     detail, steps = wanted.pop("detail", None), wanted.pop("steps", ())
     wanted.setdefault("hold", None)
     wanted.setdefault("withhold", None)
-    seen = told(plan)
+    seen = reported(plan)
     assert {key: seen[key] for key in wanted} == wanted
     if detail is not None:
         assert str(detail) in describe(plan.detail)
     assert set(steps) <= {step.code for step in decision.steps}
 
 
-def told(plan: Plan) -> dict[str, Any]:
+def reported(plan: Plan) -> dict[str, Any]:
     """A plan in the words of the table."""
     names = {action: [each.filename for each in plan.documents if each.action is action] for action in Action}
     return {
@@ -72,7 +72,7 @@ def test_every_reason_is_reached() -> None:
     assert not missing, f"no row of the decision table gives: {', '.join(sorted(missing))}"
 
 
-def test_claims_are_told_once() -> None:
+def test_claims_are_reported_once() -> None:
     claims = [row["claim"] for _, row in ROWS]
     assert len(claims) == len(set(claims))
     assert len(claims) >= 80

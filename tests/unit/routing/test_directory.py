@@ -113,20 +113,20 @@ def test_split_tag(address: str, base: str, tag: str) -> None:
     assert split_tag(address) == (base, tag)
 
 
-def test_no_return_path_takes_no_mail() -> None:
+def test_no_return_path_takes_no_message() -> None:
     directory = Directory(Terms(hostname="h.test", recipients=()))
     assert not directory.is_return_path("+x@")
     assert not directory.accepts("a@b.test")
     assert not directory.accepts("")
 
 
-def test_gradually_gives_the_same_directory_in_slices() -> None:
+def test_build_incrementally_gives_the_same_directory_in_slices() -> None:
     clients = {
         f"f/{number}": Client("f", str(number), siren=f"{number:09}", recipients=(f"c{number}@x.test",))
         for number in range(1000)
     }
     wanted = replace(terms({}), clients=clients)
-    building, slices = Directory.gradually(wanted, size=100), 0
+    building, slices = Directory.build_incrementally(wanted, size=100), 0
     while True:
         try:
             next(building)

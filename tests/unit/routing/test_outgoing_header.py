@@ -62,7 +62,7 @@ def test_an_own_reply_to_stays() -> None:
     assert mail.get_all("Reply-To") == ["own@x.example"]
 
 
-def test_a_split_mail_has_its_own_message_id_and_refers_to_the_first() -> None:
+def test_a_split_message_has_its_own_message_id_and_refers_to_the_first() -> None:
     first, second = sent(TWO, {"References": "<old@x>"})
     assert first["Message-ID"] == "<1@jefacture.example>"
     assert first["References"] == "<old@x>"
@@ -70,7 +70,7 @@ def test_a_split_mail_has_its_own_message_id_and_refers_to_the_first() -> None:
     assert second.get_all("References") == ["<1@jefacture.example>"]
 
 
-def test_a_mail_without_message_id_gets_one() -> None:
+def test_a_message_without_message_id_gets_one() -> None:
     first, second = sent(TWO, {"Message-ID": None})
     assert first["Message-ID"] == "<Q1@relay.test>"
     assert second["References"] == "<Q1@relay.test>"

@@ -145,7 +145,7 @@ def test_the_evidence_crosses_to_the_daemon_and_holds_no_content() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "reported"),
     [
         ("facture.pdf", ""),
         ("Votre facture (2).pdf", ""),
@@ -156,8 +156,8 @@ def test_the_evidence_crosses_to_the_daemon_and_holds_no_content() -> None:
         ("C:\\Users\\x\\Durand_original.pdf", "durand"),
     ],
 )
-def test_a_file_name_of_common_words_identifies_nothing(name: str, told: str) -> None:
-    assert stem(name) == told
+def test_a_file_name_of_common_words_identifies_nothing(name: str, reported: str) -> None:
+    assert stem(name) == reported
 
 
 @corpus.needed

@@ -21,7 +21,7 @@ def test_more_outgoing_messages_than_the_limit_are_held() -> None:
     assert plan.to == ("martin@agiris.example",)
 
 
-def test_every_one_of_many_invoices_has_its_own_mail_and_message_id() -> None:
+def test_every_one_of_many_invoices_has_its_own_message_and_message_id() -> None:
     parts = [{"facturx": {"name": f"{number}.pdf", "number": f"F-{number}"}} for number in range(MAX_MESSAGES)]
     plans = setting({"mail": {"parts": parts}}).decide().plans
     assert len(plans) == MAX_MESSAGES
@@ -29,7 +29,7 @@ def test_every_one_of_many_invoices_has_its_own_mail_and_message_id() -> None:
     assert {plan.disposition for plan in plans} == {Disposition.RELAY}
 
 
-def test_reports_of_another_mail_are_an_error_of_ours() -> None:
+def test_reports_of_another_message_are_an_error_of_ours() -> None:
     case = setting({"mail": {"parts": [{"facturx": {"name": "f.pdf"}}]}})
     with pytest.raises(ValueError, match="0 reports for 1 attachments"):
         decide(case.envelope, case.message, (), case.directory, queue_id="Q", arrived=0.0, received=RECEIVED)
@@ -71,7 +71,7 @@ def test_links_are_named_without_their_key_and_only_those_that_lead_to_a_documen
     assert document_links(message) == ("x.example/pdf/F-1.pdf", "x.example/telecharger/2")
 
 
-def test_a_text_in_eight_bits_is_planned_to_be_recoded_in_each_mail_that_keeps_it() -> None:
+def test_a_text_in_eight_bits_is_planned_to_be_recoded_in_each_message_that_keeps_it() -> None:
     parts = [{"facturx": {"name": "a.pdf", "number": "A-1"}}, {"facturx": {"name": "b.pdf", "number": "A-2"}}]
     eight_bit = setting({"mail": {"parts": parts, "text": "voici la pièce"}})
     plans = eight_bit.decide().plans

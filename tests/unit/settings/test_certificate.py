@@ -11,28 +11,28 @@ from tests.support.config_faults import RELAY, lines, write
 LISTEN = "listen: [{address: 127.0.0.1:2525, tls: required, certificate: cert.pem, private_key: key.pem}]\n"
 
 
-def told(folder: Path) -> list[str]:
+def reported(folder: Path) -> list[str]:
     write(folder, relay=RELAY + LISTEN)
     return lines(folder, load(folder))
 
 
 def test_a_pair_is_sound(tmp_path: Path) -> None:
     make_pair(tmp_path)
-    assert told(tmp_path) == []
+    assert reported(tmp_path) == []
 
 
 def test_a_key_of_another_certificate_is_named(tmp_path: Path) -> None:
     certificate, key = make_pair(tmp_path)
     make_pair(tmp_path / "other")[1].replace(key)
-    (fault,) = told(tmp_path)
+    (fault,) = reported(tmp_path)
     assert "is not the private key of" in fault
     assert certificate.name in fault
 
 
 @pytest.mark.parametrize("which", [0, 1])
-def test_garbage_is_told_with_its_place(tmp_path: Path, which: int) -> None:
+def test_garbage_is_reported_with_its_position(tmp_path: Path, which: int) -> None:
     make_pair(tmp_path)[which].write_text("this is none")
-    (fault,) = told(tmp_path)
+    (fault,) = reported(tmp_path)
     assert fault.startswith("relay.yaml:3:")
     assert "are no certificate and private key in PEM. Fix: " in fault
 
@@ -54,7 +54,7 @@ def test_a_certificate_that_clients_would_not_accept_is_a_warning(
     tmp_path: Path, names: tuple[str, ...], days: tuple[int, int], warning: str | None, critical: bool
 ) -> None:
     make_pair(tmp_path, names, first_day=days[0], last_day=days[1], critical=critical)
-    found = told(tmp_path)
+    found = reported(tmp_path)
     if warning is None:
         assert found == []
     else:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.config_faults import CLIENTS, FIRM, replaced, told
+from tests.support.config_faults import CLIENTS, FIRM, replaced, reported
 
 CASES = [
     (
@@ -574,9 +574,9 @@ CASES = [
 
 
 @pytest.mark.parametrize(("old", "new", "faults"), [case[1:] for case in CASES], ids=[case[0] for case in CASES])
-def test_a_faulty_firm_is_told_with_its_place(tmp_path: Path, old: str, new: str, faults: list[str]) -> None:
-    assert told(tmp_path, a=replaced(FIRM, old, new)) == faults
+def test_a_faulty_firm_is_reported_with_its_position(tmp_path: Path, old: str, new: str, faults: list[str]) -> None:
+    assert reported(tmp_path, a=replaced(FIRM, old, new)) == faults
 
 
 def test_the_base_of_the_table_is_sound(tmp_path: Path) -> None:
-    assert told(tmp_path) == []
+    assert reported(tmp_path) == []

@@ -108,7 +108,7 @@ def _tree(table: list[list[str]]) -> dict[str, Any]:
     return root
 
 
-def test_every_reason_is_told_with_its_sentence_and_mend() -> None:
+def test_every_reason_is_documented_with_its_sentence_and_fix() -> None:
     table = {row[0].strip("`"): row[1:] for row in rows("## Why a document is held, withheld or refused")}
     assert set(table) == {reason.value for reason in Reason}
     for reason, text in SENTENCES.items():

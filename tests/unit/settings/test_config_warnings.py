@@ -13,7 +13,7 @@ OPERATOR = "defaults: {operator: host@relay.test.example}\n"
 SECOND = COMPLETE.replace('"1"', '"2"').replace("one@", "two@").replace("a1@", "a2@").replace("732829320", "356000000")
 NO_OPERATOR = SECOND.replace("operator: operator@durand.example\n", "")
 UNKNOWN_CLIENT = (
-    'relay.yaml:1:1: warning: no "operator" under "defaults": nobody is told of a message whose client is unknown.'
+    'relay.yaml:1:1: warning: no "operator" under "defaults": nobody is notified of a message whose client is unknown.'
     " Fix: add defaults: {operator: <your address>}"
 )
 
@@ -36,13 +36,13 @@ def test_a_complete_configuration_has_no_warning(tmp_path: Path) -> None:
             RELAY,
             {"a": NO_OPERATOR},
             [
-                'firms/a.yaml:1:7: warning: firm "Durand" has no "operator": nobody is told of what is held or failed.'
-                " Fix: add operator: <address of a person>"
+                'firms/a.yaml:1:7: warning: firm "Durand" has no "operator": nobody is notified of what is held or'
+                " failed. Fix: add operator: <address of a person>"
             ],
         ),
     ],
 )
-def test_nobody_who_is_told_is_a_warning(tmp_path: Path, relay: str, firms: dict[str, str], faults: list[str]) -> None:
+def test_nobody_to_notify_is_a_warning(tmp_path: Path, relay: str, firms: dict[str, str], faults: list[str]) -> None:
     assert found(tmp_path, relay, **firms) == faults
 
 

@@ -12,7 +12,7 @@ from relay.cli.config import config
 from relay.routing.policy import Client, Firm
 from relay.settings.load import load
 from relay.settings.settings import Defaults
-from tests.support.config_faults import FIRM, RELAY, lines, told, write
+from tests.support.config_faults import FIRM, RELAY, lines, reported, write
 
 DEFAULTS = """\
 defaults:
@@ -111,17 +111,17 @@ def test_the_layer_nearest_to_the_client_wins(tmp_path: Path, said: dict[str, di
         ),
     ],
 )
-def test_a_fault_of_the_defaults_is_told_once_and_in_its_place(tmp_path: Path, line: str, fault: str) -> None:
-    assert told(tmp_path, RELAY + f"defaults: {{{line}}}\n") == [f"relay.yaml:{fault}"]
+def test_a_fault_of_the_defaults_is_reported_once_and_in_its_position(tmp_path: Path, line: str, fault: str) -> None:
+    assert reported(tmp_path, RELAY + f"defaults: {{{line}}}\n") == [f"relay.yaml:{fault}"]
 
 
 def test_a_smarthost_named_by_the_host_stands_for_the_default_of_a_silent_connection(tmp_path: Path) -> None:
     relay = RELAY.replace("default:", "main:")
     silent = 'firms/a.yaml:3:3: error: smarthost "default" is not defined. Fix: Defined: main'
-    assert told(tmp_path, relay, a=SILENT) == [silent]
-    assert told(tmp_path, relay + "defaults: {smarthost: main}\n", a=SILENT) == []
+    assert reported(tmp_path, relay, a=SILENT) == [silent]
+    assert reported(tmp_path, relay + "defaults: {smarthost: main}\n", a=SILENT) == []
     named = SILENT.replace("agiris: {}", "agiris: {smarthost: default}")
-    assert len(told(tmp_path, relay + "defaults: {smarthost: main}\n", a=named)) == 1
+    assert len(reported(tmp_path, relay + "defaults: {smarthost: main}\n", a=named)) == 1
 
 
 def test_show_tells_the_line_of_every_value(tmp_path: Path) -> None:

@@ -92,7 +92,7 @@ async def test_no_client_left_is_refused(tmp_path: Path) -> None:
     assert len(live.settings.terms.clients) == 1
 
 
-async def test_a_key_read_once_is_told_to_take_a_restart(tmp_path: Path) -> None:
+async def test_a_key_read_once_is_reported_to_need_a_restart(tmp_path: Path) -> None:
     live = await current(write(tmp_path))
     write(tmp_path, relay=RELAY.replace("relay.test", "other.test") + "http: 127.0.0.1:9999\n")
     result = await live.reload()
@@ -178,7 +178,7 @@ async def test_relay_yaml_touches_all_that_is_inherited_from_it(tmp_path: Path) 
     assert live.settings.terms.clients["a/1"].original_pdf
 
 
-async def test_a_warning_of_a_file_left_alone_is_told_again(tmp_path: Path) -> None:
+async def test_a_warning_of_a_file_left_alone_is_reported_again(tmp_path: Path) -> None:
     folder = write(tmp_path, a=FIRM.rstrip("\n"))
     live = CurrentSettings(folder)
     first = await live.reload()
@@ -188,7 +188,7 @@ async def test_a_warning_of_a_file_left_alone_is_told_again(tmp_path: Path) -> N
     assert any("half written" in fault.what for fault in again.warnings)
 
 
-async def test_a_mode_that_changes_is_told_though_the_file_is_the_same(tmp_path: Path) -> None:
+async def test_a_mode_that_changes_is_reported_though_the_file_is_the_same(tmp_path: Path) -> None:
     live = await current(write(tmp_path))
     (tmp_path / "firms" / "a.yaml").chmod(0o666)
     result = await live.reload()

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from relay.settings.yaml_file import user
-from tests.support.config_faults import RELAY, replaced, told
+from tests.support.config_faults import RELAY, replaced, reported
 
 CASES = [
     (
@@ -414,5 +414,7 @@ CASES = [
 
 
 @pytest.mark.parametrize(("old", "new", "faults"), [case[1:] for case in CASES], ids=[case[0] for case in CASES])
-def test_a_faulty_relay_yaml_is_told_with_its_place(tmp_path: Path, old: str, new: str, faults: list[str]) -> None:
-    assert told(tmp_path, relay=replaced(RELAY, old, new)) == faults
+def test_a_faulty_relay_yaml_is_reported_with_its_position(
+    tmp_path: Path, old: str, new: str, faults: list[str]
+) -> None:
+    assert reported(tmp_path, relay=replaced(RELAY, old, new)) == faults

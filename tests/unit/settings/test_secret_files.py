@@ -9,7 +9,7 @@ from relay.settings import yaml_file
 from relay.settings.issues import ConfigIssues
 from relay.settings.load import load
 from relay.settings.users import make_user_line
-from tests.support.config_faults import FIRM, RELAY, lines, told, write
+from tests.support.config_faults import FIRM, RELAY, lines, reported, write
 
 WITH_PASSWORD = RELAY.replace("tls: none", "username: relay, password_file: password")
 
@@ -51,12 +51,12 @@ def test_a_pipe_is_refused_and_does_not_block(tmp_path: Path) -> None:
     ],
 )
 def test_unreadable_content(tmp_path: Path, content: bytes, fault: str) -> None:
-    (found,) = told(tmp_path, a=content)
+    (found,) = reported(tmp_path, a=content)
     assert found.startswith(f"firms/a.yaml:1:1: error: {fault}.")
 
 
-def test_latin_1_is_told_at_its_octet(tmp_path: Path) -> None:
-    (found,) = told(tmp_path, a=FIRM.encode() + "    name: Société\n".encode("latin-1"))
+def test_latin_1_is_reported_at_its_octet(tmp_path: Path) -> None:
+    (found,) = reported(tmp_path, a=FIRM.encode() + "    name: Société\n".encode("latin-1"))
     assert found == "firms/a.yaml:10:15: error: not UTF-8 (octet 0xE9). Fix: save the file as UTF-8"
 
 
@@ -86,17 +86,17 @@ def test_a_file_that_anyone_can_write_is_a_warning(tmp_path: Path) -> None:
 
 
 def test_a_last_line_without_its_end_is_a_warning(tmp_path: Path) -> None:
-    assert told(tmp_path, a=FIRM.rstrip("\n")) == [
+    assert reported(tmp_path, a=FIRM.rstrip("\n")) == [
         "firms/a.yaml:9:43: warning: the last line has no line end: the file may be half written."
         " Fix: end it with a line break"
     ]
 
 
 def test_byte_order_mark_at_the_start_is_no_fault(tmp_path: Path) -> None:
-    assert told(tmp_path, a=b"\xef\xbb\xbf" + FIRM.encode()) == []
+    assert reported(tmp_path, a=b"\xef\xbb\xbf" + FIRM.encode()) == []
 
 
-def test_no_firm_is_a_fault_and_a_yml_is_told(tmp_path: Path) -> None:
+def test_no_firm_is_a_fault_and_a_yml_is_reported(tmp_path: Path) -> None:
     write(tmp_path)
     (tmp_path / "firms" / "a.yaml").rename(tmp_path / "firms" / "a.yml")
     (tmp_path / "firms" / ".hidden.yaml").write_text("x")
@@ -108,7 +108,7 @@ def test_no_firm_is_a_fault_and_a_yml_is_told(tmp_path: Path) -> None:
 
 
 def test_faults_of_all_files_come_at_once_sorted(tmp_path: Path) -> None:
-    found = told(
+    found = reported(
         tmp_path,
         relay=RELAY + "langage: fr\n",
         a=FIRM + "    nam: x\n",
@@ -133,7 +133,7 @@ def test_fifty_faults_then_a_count_and_no_error_hidden_by_warnings(tmp_path: Pat
 def test_a_secret_open_to_others_is_refused(tmp_path: Path, mode: int) -> None:
     (tmp_path / "password").write_text("hunter2\n")
     (tmp_path / "password").chmod(mode)
-    (found,) = told(tmp_path, relay=WITH_PASSWORD)
+    (found,) = reported(tmp_path, relay=WITH_PASSWORD)
     assert found.startswith(f"relay.yaml:1:85: error: password: mode {mode:04o}: ")
     assert "Fix: chmod 640 password" in found
     assert "hunter2" not in found
@@ -151,19 +151,19 @@ def test_a_closed_secret_is_taken_without_its_line_end(tmp_path: Path, mode: int
 
 
 def test_missing_and_empty_password_files(tmp_path: Path) -> None:
-    (missing,) = told(tmp_path, relay=WITH_PASSWORD)
+    (missing,) = reported(tmp_path, relay=WITH_PASSWORD)
     assert "No such file or directory" in missing
     (tmp_path / "password").touch(mode=0o600)
-    (empty,) = told(tmp_path, relay=WITH_PASSWORD)
+    (empty,) = reported(tmp_path, relay=WITH_PASSWORD)
     assert empty == "relay.yaml:1:85: error: password: the file is empty. Fix: write the password to it"
 
 
 def test_a_password_in_clear_is_refused(tmp_path: Path) -> None:
     (tmp_path / "password").write_text("hunter2")
     (tmp_path / "password").chmod(0o600)
-    (clear,) = told(tmp_path, relay=WITH_PASSWORD.replace("username", "tls: none, username"))
+    (clear,) = reported(tmp_path, relay=WITH_PASSWORD.replace("username", "tls: none, username"))
     assert "error: the password would be sent in clear." in clear
-    (perhaps,) = told(tmp_path, relay=WITH_PASSWORD.replace("username", "tls: starttls, username"))
+    (perhaps,) = reported(tmp_path, relay=WITH_PASSWORD.replace("username", "tls: starttls, username"))
     assert "warning: the password would be sent in clear to a server that offers no STARTTLS." in perhaps
 
 
@@ -181,7 +181,7 @@ def test_systemd_credential_goes_before_the_folder(tmp_path: Path, monkeypatch: 
 def test_users_without_tls_are_refused(tmp_path: Path) -> None:
     (tmp_path / "users").touch(mode=0o600)
     (tmp_path / "users").write_text(make_user_line("jefacture", "secret"))
-    found = told(tmp_path, relay=RELAY + "listen: [{address: 127.0.0.1:2525, users_file: users}]\n")
+    found = reported(tmp_path, relay=RELAY + "listen: [{address: 127.0.0.1:2525, users_file: users}]\n")
     assert found == [
         "relay.yaml:3:48: error: listener 127.0.0.1:2525 has users but tls: none: AUTH is offered over TLS only."
         " Fix: set tls: starttls, or remove users_file"

@@ -186,11 +186,11 @@ def test_an_agiris_address_that_is_a_recipient_of_another_firm_is_a_loop(tmp_pat
         "one@export.relay.example",
     ],
 )
-def test_an_agiris_address_that_the_door_takes_is_a_loop(tmp_path: Path, address: str) -> None:
+def test_an_agiris_address_that_the_server_accepts_is_a_loop(tmp_path: Path, address: str) -> None:
     relay = RELAY + "accept: {recipients: [one@export.relay.example]}\nreturn_path: b@home.example\n"
     loaded = load(write(tmp_path, relay=relay, a=FIRM.replace("a1@agiris.example", address)))
-    told = [line for line in lines(tmp_path, loaded) if "loop" in line]
-    assert len(told) == 1 and told[0].startswith("firms/a.yaml:8:21: error: ")
+    reported = [line for line in lines(tmp_path, loaded) if "loop" in line]
+    assert len(reported) == 1 and reported[0].startswith("firms/a.yaml:8:21: error: ")
     sound = settings(tmp_path, relay=relay, a=FIRM)
     assert Directory(sound.terms).accepts(address)
     assert not Directory(sound.terms).accepts("a1@agiris.example")

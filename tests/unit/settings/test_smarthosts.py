@@ -10,7 +10,7 @@ from relay.queue import RouteError
 from relay.routing.policy import Terms
 from relay.settings.load import load
 from relay.settings.settings import PasswordError, Settings, Smarthost
-from tests.support.config_faults import RELAY, replaced, told, without_incomplete, write
+from tests.support.config_faults import RELAY, replaced, reported, without_incomplete, write
 
 TOKEN = "eyJ0eXAi.eyJhdWQi-_~+/.c2ln=="
 
@@ -39,7 +39,7 @@ def secret(folder: Path, name: str, text: str) -> Path:
 def test_a_faulty_smarthost(tmp_path: Path, words: str, fault: str) -> None:
     for name, text in {"token": TOKEN, "password": "hunter2", "empty": ""}.items():
         secret(tmp_path, name, text)
-    (found,) = told(tmp_path, relay=replaced(RELAY, "tls: none", words))
+    (found,) = reported(tmp_path, relay=replaced(RELAY, "tls: none", words))
     assert fault in found, found
     assert TOKEN not in found
 
@@ -56,12 +56,12 @@ def test_a_faulty_smarthost(tmp_path: Path, words: str, fault: str) -> None:
 )
 def test_a_name_of_exchangers_that_trusts_too_many_or_is_none(tmp_path: Path, name: str, said: str) -> None:
     words = f'host: agiris.example, port: 25, mx: true, mx_names: ["{name}"]'
-    (found,) = told(tmp_path, relay=replaced(RELAY, "host: 127.0.0.1, port: 2526", words))
+    (found,) = reported(tmp_path, relay=replaced(RELAY, "host: 127.0.0.1, port: 2526", words))
     assert said in found
 
 
 def test_exchangers_are_sent_to_on_port_25(tmp_path: Path) -> None:
-    (found,) = told(tmp_path, relay=replaced(RELAY, "127.0.0.1, port: 2526, tls: none", "agiris.example, mx: true"))
+    (found,) = reported(tmp_path, relay=replaced(RELAY, "127.0.0.1, port: 2526, tls: none", "agiris.example, mx: true"))
     assert "warning: mail exchangers listen on port 25" in found
     loaded = load(write(tmp_path, relay=replaced(RELAY, "127.0.0.1, port: 2526", "agiris.example, port: 25, mx: true")))
     assert without_incomplete(loaded.faults) == [] and loaded.settings is not None

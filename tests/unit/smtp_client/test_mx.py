@@ -55,7 +55,7 @@ async def exchangers(zone: Zone, **options: object) -> tuple[str, ...]:
 # Order.
 
 
-async def test_the_most_preferred_takes_the_mail(peers: tuple[Peer, Peer]) -> None:
+async def test_the_most_preferred_takes_the_message(peers: tuple[Peer, Peer]) -> None:
     assert isinstance(await send(TWO, route(peers[0].port)), Delivered)
     assert [peer.taken for peer in peers] == [1, 0]
 
@@ -90,9 +90,9 @@ async def test_an_exchanger_without_address_is_passed_over(peers: tuple[Peer, Pe
     assert [peer.taken for peer in peers] == [0, 1]
 
 
-@pytest.mark.parametrize("trouble", ["SERVFAIL", SILENT])
-async def test_one_family_of_addresses_is_enough(peers: tuple[Peer, Peer], trouble: str) -> None:
-    zone = {**TWO, f"{MX1} AAAA": trouble}
+@pytest.mark.parametrize("failure", ["SERVFAIL", SILENT])
+async def test_one_family_of_addresses_is_enough(peers: tuple[Peer, Peer], failure: str) -> None:
+    zone = {**TWO, f"{MX1} AAAA": failure}
     assert isinstance(await send(zone, route(peers[0].port, 1.0)), Delivered)
     assert peers[0].taken == 1
 

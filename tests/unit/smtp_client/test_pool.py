@@ -1,4 +1,4 @@
-"""One transaction out: what each misbehaviour of the next hop means for the mail, and what arrives when it behaves."""
+"""One transaction out: what each fault of the next hop means for the message, and what arrives when it behaves."""
 
 import asyncio
 import itertools
@@ -57,7 +57,7 @@ async def send(out: ConnectionPools, to: Route, mail: bytes = MAIL, **options: o
     return (await outgoing.send(out, to, "bounce@relay.example", [TO], [mail], **options))[TO]
 
 
-async def test_a_mail_arrives_octet_for_octet(peer: Peer, out: ConnectionPools) -> None:
+async def test_a_message_arrives_octet_for_octet(peer: Peer, out: ConnectionPools) -> None:
     outcome = await send(out, route(peer))
     assert isinstance(outcome, Delivered)
     assert outcome.reply.text == "taken as 1"
@@ -136,7 +136,7 @@ CASES: list[tuple[str, Behaviour, type, Stage, bool]] = [
 
 @pytest.mark.parametrize("pipelining", [True, False], ids=["piped", "in-turn"])
 @pytest.mark.parametrize(("stage", "behaviour", "kind", "where", "alert"), CASES)
-async def test_each_misbehaviour_has_its_meaning_and_the_next_mail_passes(
+async def test_each_misbehaviour_has_its_meaning_and_the_next_message_passes(
     out: ConnectionPools, stage: str, behaviour: Behaviour, kind: type, where: Stage, alert: bool, pipelining: bool
 ) -> None:
     async with Peer(extensions=("PIPELINING", "8BITMIME") if pipelining else ("8BITMIME",)) as peer:
@@ -274,7 +274,7 @@ async def test_other_alphabets_need_smtputf8(peer: Peer, out: ConnectionPools) -
         assert isinstance(outcomes[address], Failed) and outcomes[address].reply.enhanced == "5.6.7"
 
 
-async def test_a_mail_submitted_with_smtputf8_but_ascii_throughout_needs_none(out: ConnectionPools) -> None:
+async def test_a_message_submitted_with_smtputf8_but_ascii_throughout_needs_none(out: ConnectionPools) -> None:
     async with Peer(extensions=()) as peer:
         assert isinstance(await send(out, route(peer), smtputf8=True), Delivered)
 
@@ -407,7 +407,7 @@ async def test_idle_connections_are_closed(peer: Peer) -> None:
     assert peer.commands[-1] == "QUIT"
 
 
-async def test_a_connection_is_renewed_after_so_many_mails(peer: Peer) -> None:
+async def test_a_connection_is_renewed_after_so_many_messages(peer: Peer) -> None:
     out = ConnectionPools(uses=2)
     for _ in range(4):
         await send(out, route(peer))
@@ -415,7 +415,7 @@ async def test_a_connection_is_renewed_after_so_many_mails(peer: Peer) -> None:
     await out.close()
 
 
-async def test_a_next_hop_that_is_down_is_tried_by_one_mail_while_the_others_do_not_wait(peer: Peer) -> None:
+async def test_a_next_hop_that_is_down_is_tried_by_one_message_while_the_others_do_not_wait(peer: Peer) -> None:
     out = ConnectionPools(probe_wait=0.0)
     peer.on("connect", Silence())
     to = route(peer, SHORT, connections=2)
@@ -425,7 +425,7 @@ async def test_a_next_hop_that_is_down_is_tried_by_one_mail_while_the_others_do_
     await out.close()
 
 
-async def test_all_pass_once_the_one_mail_that_tries_finds_it_up_again(peer: Peer, out: ConnectionPools) -> None:
+async def test_all_pass_once_the_one_message_that_tries_finds_it_up_again(peer: Peer, out: ConnectionPools) -> None:
     peer.on("connect", Say("421 4.3.2 busy", close=True), times=1)
     assert isinstance(await send(out, route(peer)), Deferred)
     outcomes = await asyncio.gather(*(send(out, route(peer)) for _ in range(20)))
@@ -473,7 +473,7 @@ async def test_no_content_is_asked_for_before_there_is_a_connection(peer: Peer, 
     assert made == 9
 
 
-async def test_a_mail_that_cannot_be_composed_spoils_no_connection(peer: Peer, out: ConnectionPools) -> None:
+async def test_a_message_that_cannot_be_composed_spoils_no_connection(peer: Peer, out: ConnectionPools) -> None:
     async def make_message() -> OutgoingMessage:
         raise ZeroDivisionError
 
@@ -565,7 +565,7 @@ async def test_starttls_that_fails_is_deferred(
         assert peer.taken == 0
 
 
-async def test_a_missing_ca_file_is_told(peer: Peer, out: ConnectionPools) -> None:
+async def test_a_missing_ca_file_is_reported(peer: Peer, out: ConnectionPools) -> None:
     outcome = await send(out, route(peer, tls=Tls.REQUIRED, ca_file="/nowhere.pem"))
     assert isinstance(outcome, Deferred) and outcome.alert and "/nowhere.pem" in outcome.reply.text
 

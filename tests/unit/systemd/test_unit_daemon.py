@@ -122,7 +122,7 @@ async def test_start_watchdog_reload_bad_reload_and_stop(manager):
     assert "internal_error" not in events
 
 
-async def test_the_door_speaks_under_the_rules(manager):
+async def test_the_smtp_server_answers_under_the_rules(manager):
     await manager.hear("READY")
 
     def dialog():

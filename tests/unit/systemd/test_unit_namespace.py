@@ -60,11 +60,11 @@ LAID_ON = {
 }
 
 
-def test_the_house_is_the_units():
+def test_the_sandbox_is_the_units():
     assert {name: " ".join(systemd_sandbox.settings(name)) for name in LAID_ON} == LAID_ON
 
 
-async def test_the_house_has_walls(tmp_path):
+async def test_the_sandbox_isolates(tmp_path):
     code = """
 import errno, os, re, sys
 

@@ -87,7 +87,7 @@ asyncio.run(main())
     assert under_the_unit(code, tmp_path)[0] == "True True None"
 
 
-def test_doors_names_tls_and_pages():
+def test_http_resolver_and_tls():
     code = """
 import asyncio, ssl, socket, urllib.request
 from relay.observability.http import Http

@@ -10,7 +10,7 @@ CREATE TABLE mails (
     hold_duplicates INTEGER NOT NULL,
     generated       INTEGER NOT NULL,
     size            INTEGER NOT NULL,
-    sha256          BLOB NOT NULL,      -- mail.identity.seal of the raw octets; at first: their SHA-256
+    sha256          BLOB NOT NULL,      -- relay.mime.fingerprint.content_digest of the raw octets; at first: their SHA-256
     envelope        BLOB NOT NULL,      -- JSON
     plans           BLOB NOT NULL       -- JSON; only ever appended to: a delivery's `plan` is an index into it
 );
