@@ -580,3 +580,14 @@ def test_a_faulty_firm_is_reported_with_its_position(tmp_path: Path, old: str, n
 
 def test_the_base_of_the_table_is_sound(tmp_path: Path) -> None:
     assert reported(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    "key", ["transmit_documents", "original_pdf", "share_with_firm", "link_name", "destination", "smarthost", "name"]
+)
+def test_a_key_of_a_client_without_a_value_is_an_error_and_never_the_inherited_value(tmp_path: Path, key: str) -> None:
+    firm = replaced(FIRM, "    connection: agiris", f"    {key}:\n    connection: agiris")
+    assert reported(tmp_path, a=firm) == [
+        f'firms/a.yaml:7:{len(key) + 6}: error: "{key}" has no value.'
+        " Fix: write a value after the colon, or remove the key"
+    ]
