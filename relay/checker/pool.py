@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from relay import serialization
-from relay.checker import protocol
+from relay.checker import frames
 from relay.checker.process import Worker
 from relay.inspection import Candidate, Finding, Kind, Octets, Options, Report, Severity, Verdict
 from relay.mime.transfer_decoder import decode_document
@@ -70,7 +70,7 @@ class CheckerPool:
         """A good invoice must be clean, a wrong total give BR-CO-15. Returns the reason when not."""
         await self._enter(0)
         try:
-            answer = await self._attempt([protocol.frame({"op": "self-test"})], SELF_TEST_TIMEOUT)
+            answer = await self._attempt([frames.frame({"op": "self-test"})], SELF_TEST_TIMEOUT)
         finally:
             self._leave()
         self.self_test = answer.value if isinstance(answer, Restart) else answer.get("reason")
@@ -82,7 +82,7 @@ class CheckerPool:
             return ()
         await self._enter(sum(len(each.content) for each in candidates))
         try:
-            answer = await self._attempt(protocol.request(candidates, options), self.timeout)
+            answer = await self._attempt(frames.request(candidates, options), self.timeout)
             reports = _reports(answer, len(candidates))
             if reports is None:
                 reports = await self._retry(candidates, options)
@@ -117,7 +117,7 @@ class CheckerPool:
         reports: list[Report] = []
         none_failed, fresh = True, True
         for candidate in candidates:
-            answer = await self._attempt(protocol.request([candidate], options), self.timeout, fresh=fresh)
+            answer = await self._attempt(frames.request([candidate], options), self.timeout, fresh=fresh)
             alone = _reports(answer, 1)
             fresh = alone is None
             none_failed = none_failed and not fresh
@@ -126,9 +126,7 @@ class CheckerPool:
             reports += alone
         together = None
         if none_failed and len(candidates) > 1:
-            together = _reports(
-                await self._attempt(protocol.request(candidates, options), self.timeout), len(candidates)
-            )
+            together = _reports(await self._attempt(frames.request(candidates, options), self.timeout), len(candidates))
         return together or tuple(reports)
 
     async def _attempt(self, pieces: list[Octets], timeout: float, *, fresh: bool = False) -> dict[str, Any] | Restart:

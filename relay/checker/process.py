@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import relay
-from relay.checker.protocol import Channel
+from relay.checker.frames import Channel
 from relay.idle_timer import IdleTimer
 from relay.inspection import Octets
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from relay import serialization
-from relay.checker import protocol
+from relay.checker import frames
 from relay.inspection import Candidate, Options
 
 DATA = 1024 * 1024 * 1024
@@ -81,7 +81,7 @@ def main() -> None:
     null = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2):  # a library that prints must not reach the channel
         os.dup2(null, descriptor)
-    inbox, served = protocol.Inbox(channel), 0
+    inbox, served = frames.Inbox(channel), 0
     try:
         while True:
             header, contents = inbox.receive()
@@ -91,8 +91,8 @@ def main() -> None:
                 gc.freeze()  # the libraries are loaded now: no collection need walk them
             served += len(contents) or 1
             answer["retire"] = _retires(served, memory)
-            channel.sendall(protocol.frame(answer))
-    except (protocol.ChannelBroken, OSError):
+            channel.sendall(frames.frame(answer))
+    except (frames.ChannelBroken, OSError):
         os._exit(0)  # the parent is gone or has given up on us; no cleanup is owed
 
 

@@ -6,7 +6,7 @@ import sys
 import click
 
 from relay.cli.context import USAGE, fail
-from relay.settings.users import make_user_line
+from relay.settings.users_file import make_user_line
 
 
 @click.group()

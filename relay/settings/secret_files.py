@@ -13,7 +13,7 @@ from cryptography import x509
 from relay.dkim.signature import RSA_WANTED, BadKey, weak
 from relay.settings.issues import Position
 from relay.settings.settings import is_token, resolve_path
-from relay.settings.users import UsersFileError, read_users
+from relay.settings.users_file import UsersFileError, read_users
 from relay.settings.yaml_file import open_regular, read_whole, signature, unreadable
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from relay.model import Envelope
 from relay.observability.events import Event, FinalReply, InternalError
 from relay.replies import Reply
-from relay.settings.users import Users, UsersFileError, read_users, verify
+from relay.settings.users_file import Users, UsersFileError, read_users, verify
 from relay.settings.yaml_file import open_regular, signature, unreadable
 from relay.smtpd.connection import RECEIVE_BUFFER
 from relay.smtpd.limits import (

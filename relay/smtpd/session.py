@@ -33,8 +33,8 @@ from relay.smtpd.limits import (
     allowed,
 )
 from relay.smtpd.listener import ListenerState, ServerContext
+from relay.smtpd.mail_transaction import CurrentChunk, Transaction, content_rejected
 from relay.smtpd.states import REFUSALS, State
-from relay.smtpd.transaction import CurrentChunk, Transaction, content_rejected
 
 # ruff: noqa: N802 - the methods have aiosmtpd's names
 # aiosmtpd's commands are coroutines:

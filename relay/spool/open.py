@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from relay.spool.port import RetentionWindows, Spool
-from relay.spool.sqlite.open import open_sqlite
+from relay.spool.sqlite.opening import open_sqlite
 
 
 def open_spool(

@@ -15,7 +15,7 @@ from relay.model import Message, State
 from relay.reasons import Reason
 from relay.spool.open import open_spool
 from relay.spool.port import Query, SpoolBusy, SpoolError
-from relay.spool.sqlite import directory
+from relay.spool.sqlite import spool_folder
 from tests.support.spool_messages import mail
 
 SERVES = "opens, both messages are there"
@@ -149,7 +149,7 @@ async def test_a_segment_that_changes_while_the_daemon_runs_holds_its_messages(f
 
 def test_a_lock_that_is_replaced_while_it_is_taken_is_taken_anew(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The lock of a file that nobody finds under its name any more keeps no second daemon away."""
-    path, real, replaced = folder / "queue.db.lock", directory.fcntl.flock, []
+    path, real, replaced = folder / "queue.db.lock", spool_folder.fcntl.flock, []
 
     def flock(fd: int, how: int) -> None:
         if not replaced:
@@ -158,19 +158,19 @@ def test_a_lock_that_is_replaced_while_it_is_taken_is_taken_anew(folder: Path, m
             replaced.append(fd)
         real(fd, how)
 
-    monkeypatch.setattr(directory.fcntl, "flock", flock)
-    lock = directory.Lock(path)
+    monkeypatch.setattr(spool_folder.fcntl, "flock", flock)
+    lock = spool_folder.Lock(path)
     with pytest.raises(SpoolBusy, match=f"used by pid {os.getpid()}"):
-        directory.Lock(path)
+        spool_folder.Lock(path)
     lock.release()
-    directory.Lock(path).release()
+    spool_folder.Lock(path).release()
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff\x00garbage\n", b"12\n34", b" 0x10"])
 def test_a_garbled_pid_of_a_lock_in_use_is_not_repeated(folder: Path, content: bytes) -> None:
     path = folder / "queue.db.lock"
-    lock = directory.Lock(path)
+    lock = spool_folder.Lock(path)
     path.write_bytes(content)
     with pytest.raises(SpoolBusy, match="used by pid unknown"):
-        directory.Lock(path)
+        spool_folder.Lock(path)
     lock.release()

@@ -12,7 +12,7 @@ from relay.model import State
 from relay.reasons import Reason
 from relay.spool.open import open_spool
 from relay.spool.port import SpoolError
-from relay.spool.sqlite import database, directory
+from relay.spool.sqlite import database, spool_folder
 from relay.spool.sqlite.backup import restore
 from relay.spool.sqlite.engine import SqliteSpool
 from relay.spool.sqlite.integrity import salvage
@@ -117,7 +117,7 @@ async def test_events_of_a_history_are_renamed_when_a_spool_of_schema_4_is_opene
 
 async def test_a_spool_of_schema_4_is_not_migrated_beside_its_daemon(path: Path) -> None:
     make_schema_4(path)
-    lock = directory.Lock(path.with_name(f"{path.name}.lock"))
+    lock = spool_folder.Lock(path.with_name(f"{path.name}.lock"))
     with pytest.raises(SpoolError, match="restart the daemon with this release"):
         open_spool(f"sqlite://{path}", exclusive=False)
     assert (schema(path), events_of(path)) == (4, [*EVENTS_OF_SCHEMA_4])

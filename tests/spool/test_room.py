@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from relay.spool.open import open_spool
-from relay.spool.sqlite import directory, disk_space, segments
+from relay.spool.sqlite import disk_space, segments, spool_folder
 from relay.spool.sqlite.engine import SqliteSpool
 from tests.support.spool_messages import mail
 
@@ -108,11 +108,11 @@ async def test_keeping_room_drops_no_lock_of_sqlite(spool: SqliteSpool, path: Pa
 def test_new_folders_are_made_durable_in_their_parents(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without it a power cut after the first messages can take the whole spool, its files synced or not."""
     synced: list[Path] = []
-    monkeypatch.setattr(directory, "sync_folder", synced.append)
-    directory.make_private(tmp_path / "a" / "b" / "c")
+    monkeypatch.setattr(spool_folder, "sync_folder", synced.append)
+    spool_folder.make_private(tmp_path / "a" / "b" / "c")
     assert synced == [tmp_path, tmp_path / "a", tmp_path / "a" / "b"]
     synced.clear()
-    directory.make_private(tmp_path / "a" / "b" / "c")
+    spool_folder.make_private(tmp_path / "a" / "b" / "c")
     assert synced == []
 
 

@@ -22,10 +22,10 @@ from relay.spool.port import Query, SpoolBroken, SpoolError, SpoolFull
 from relay.spool.sqlite import database, raw_messages
 from relay.spool.sqlite import segments as sqlite_segments
 from relay.spool.sqlite.backup import backup
-from relay.spool.sqlite.directory import Lock
 from relay.spool.sqlite.engine import SqliteSpool
 from relay.spool.sqlite.integrity import verify
 from relay.spool.sqlite.segments import Segments, folder_of
+from relay.spool.sqlite.spool_folder import Lock
 from tests.support.spool_messages import mail, octets_at, overwrite
 
 DONE = Delivered(Reply(250, "2.0.0", "ok"))

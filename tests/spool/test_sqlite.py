@@ -24,7 +24,7 @@ from relay.reasons import Reason, copy_of
 from relay.replies import Delivered, Reply
 from relay.spool.open import open_spool
 from relay.spool.port import Query, SpoolBroken, SpoolBusy, SpoolDamaged, SpoolError, SpoolFull, SpoolNewer
-from relay.spool.sqlite import database, directory, disk_space, transactions, writer
+from relay.spool.sqlite import database, disk_space, spool_folder, transactions, writer_thread
 from relay.spool.sqlite.engine import SqliteSpool
 from relay.spool.sqlite.segments import folder_of
 from tests.support.spool_messages import facturx, mail, overwrite, plan
@@ -112,13 +112,13 @@ class TestPlace:
     ) -> None:
         mounts = tmp_path / "mounts"
         mounts.write_text(f"/dev/x / ext4 rw 0 0\nserver:/x {tmp_path} {kind} rw 0 0\n")
-        assert directory.filesystem(tmp_path / "deep" / "er", mounts) == kind
-        monkeypatch.setattr(directory, "filesystem", lambda _: kind)
+        assert spool_folder.filesystem(tmp_path / "deep" / "er", mounts) == kind
+        monkeypatch.setattr(spool_folder, "filesystem", lambda _: kind)
         if remote:
             with pytest.raises(SpoolError, match="network file system"):
-                directory.refuse_remote(tmp_path)
+                spool_folder.refuse_remote(tmp_path)
         else:
-            directory.refuse_remote(tmp_path)
+            spool_folder.refuse_remote(tmp_path)
 
     def test_a_newer_spool_is_refused(self, path: Path) -> None:
         asyncio.run(_open_and_close(path))
@@ -129,7 +129,7 @@ class TestPlace:
         asyncio.run(_open_and_close(path))
 
     def test_a_forked_child_does_not_hold_the_spool(self, tmp_path: Path) -> None:
-        lock = directory.Lock(tmp_path / "q.db.lock")
+        lock = spool_folder.Lock(tmp_path / "q.db.lock")
         ready, says_ready = os.pipe()
         ending, says_end = os.pipe()
         child = os.fork()
@@ -140,7 +140,7 @@ class TestPlace:
             os._exit(0)
         os.read(ready, 1)
         lock.release()
-        directory.Lock(tmp_path / "q.db.lock").release()
+        spool_folder.Lock(tmp_path / "q.db.lock").release()
         for each in (ready, says_ready, ending, says_end):
             os.close(each)
         os.waitpid(child, 0)
@@ -491,14 +491,14 @@ class TestGroups:
         self, path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         spool, waited = opened(path), []
-        monkeypatch.setattr(writer, "select", SimpleNamespace(select=lambda *waits: waited.append(waits[-1])))
+        monkeypatch.setattr(writer_thread, "select", SimpleNamespace(select=lambda *waits: waited.append(waits[-1])))
         for _ in range(3):
             await spool.store(mail())
         assert waited == []
         for _ in range(3):
             await asyncio.gather(*(spool.store(mail()) for _ in range(50)))
         await spool.close()
-        assert waited and set(waited) == {writer.GATHER}
+        assert waited and set(waited) == {writer_thread.GATHER}
 
 
 class _FailingCommit:

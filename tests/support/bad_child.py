@@ -4,22 +4,22 @@ import os
 import socket
 import time
 
-from relay.checker import protocol
+from relay.checker import frames
 
 
 def misbehave(how: str) -> None:
     """Read one request whole, then do it. how: exit | hang | nonsense | short."""
     channel = socket.socket(fileno=os.dup(0))
-    inbox = protocol.Inbox(channel)
+    inbox = frames.Inbox(channel)
     while True:
         header, _ = inbox.receive()
         if header["op"] == "self-test":
-            channel.sendall(protocol.frame({"reason": None}))
+            channel.sendall(frames.frame({"reason": None}))
         elif how == "hang":
             time.sleep(3600)
         elif how == "nonsense":
             channel.sendall(b"HTTP/1.1 200 OK\r\n\r\n" * 4)
         elif how == "short":
-            channel.sendall(protocol.frame({"reports": []}))
+            channel.sendall(frames.frame({"reports": []}))
         else:
             os._exit(1)

@@ -5,7 +5,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from relay.settings.users import make_user_line
+from relay.settings.users_file import make_user_line
 from tests.support.certificates import make_pair
 from tests.support.dkim_keys import pem
 

@@ -74,3 +74,9 @@ def test_the_service_runs_the_releases_that_were_tested() -> None:
 def test_only_what_is_reached_into_or_decides_verdicts_is_pinned() -> None:
     pinned = [each for each in PROJECT["project"]["dependencies"] if "==" in each]
     assert [Requirement(each).name for each in pinned] == ["aiosmtpd", "factur-x", "saxonche"]
+
+
+def test_no_two_modules_of_the_program_have_one_name() -> None:
+    names = [path.stem for path in (ROOT / "relay").rglob("*.py") if not path.stem.startswith("__")]
+    commands = {path.stem for path in (ROOT / "relay" / "cli").glob("*.py")}  # a command has the name of what it is of
+    assert sorted(name for name in {*names} if names.count(name) > 1 and name not in commands) == []

@@ -12,7 +12,7 @@ from urllib.parse import quote
 from relay.model import HistoryEntry, State
 from relay.reasons import Reason, reason_text
 from relay.spool.port import SpoolError
-from relay.spool.sqlite import database, directory, queries, rows
+from relay.spool.sqlite import database, queries, rows, spool_folder
 from relay.spool.sqlite.database import connect, spool_error
 from relay.spool.sqlite.raw_messages import copy_octets_in, has_segments
 from relay.spool.sqlite.segments import Segments, folder_of
@@ -47,7 +47,7 @@ def backup(path: Path, target: Path, taken_at: float, progress: Progress = lambd
         messages = _copy(path, part, taken_at, progress)
         octets = _finish(part)
         os.link(part, target)
-        directory.sync_folder(target.parent)
+        spool_folder.sync_folder(target.parent)
     except sqlite3.Error as error:
         raise spool_error(error) from error
     except OSError as error:
@@ -148,9 +148,9 @@ def restore(
     SpoolError for a file that is no sound spool or of a newer relay, and, unless `force`, when the spool there holds
     undelivered messages.
     """
-    directory.make_private(path.parent)
-    directory.refuse_remote(path.parent)
-    lock = directory.Lock(path.with_name(f"{path.name}.lock"))
+    spool_folder.make_private(path.parent)
+    spool_folder.refuse_remote(path.parent)
+    lock = spool_folder.Lock(path.with_name(f"{path.name}.lock"))
     part = path.with_name(f"{path.name}.part")
     try:
         _clear(part)
@@ -158,10 +158,10 @@ def restore(
         if not force:
             _refuse_to_lose(path)
         there = path.exists() or folder_of(path).exists()
-        replaced = directory.set_aside(path, "replaced") if there else None
+        replaced = spool_folder.set_aside(path, "replaced") if there else None
         part.rename(path)
         _give_to_owner(path)
-        directory.sync_folder(path.parent)
+        spool_folder.sync_folder(path.parent)
         return RestoreResult(messages, held, replaced)
     except sqlite3.Error as error:
         raise spool_error(error) from error

@@ -7,7 +7,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from relay.spool.port import SpoolBroken, SpoolDamaged, SpoolError, SpoolFull, SpoolNewer
-from relay.spool.sqlite.directory import damage_mark, sync_folder
+from relay.spool.sqlite.spool_folder import damage_mark, sync_folder
 
 PAGE = 4096
 BUSY_SECONDS = 10.0

@@ -36,10 +36,9 @@ from relay.spool.port import (
     Stats,
     Stored,
 )
-from relay.spool.sqlite import database, directory, queries, rows, segments, transactions
+from relay.spool.sqlite import database, queries, rows, segments, spool_folder, transactions
 from relay.spool.sqlite.checkpoint import Checkpointer
 from relay.spool.sqlite.database import spool_error
-from relay.spool.sqlite.directory import describe_os_error
 from relay.spool.sqlite.disk_space import (
     MIN_FREE,
     DiskReservation,
@@ -51,7 +50,8 @@ from relay.spool.sqlite.disk_space import (
 from relay.spool.sqlite.insert import Incoming, Inserter
 from relay.spool.sqlite.raw_messages import Appender, Content, next_place
 from relay.spool.sqlite.segments import Segments, SegmentSizes
-from relay.spool.sqlite.writer import Job, Operation, Writer, one_by_one
+from relay.spool.sqlite.spool_folder import describe_os_error
+from relay.spool.sqlite.writer_thread import Job, Operation, Writer, one_by_one
 
 Item = TypeVar("Item")
 T = TypeVar("T")
@@ -68,7 +68,7 @@ class SqliteSpool:
         self,
         path: Path,
         *,
-        lock: directory.Lock | None,
+        lock: spool_folder.Lock | None,
         clock: Callable[[], float] = time.time,
         windows: RetentionWindows | None = None,
         ceiling: float = 3600.0,
@@ -305,5 +305,5 @@ class SqliteSpool:
             self._disk_reservation.close()
         if self._lock is not None:
             if isinstance(self._writer.broken, SpoolDamaged):
-                directory.damage_mark(self._path).touch(0o600)
+                spool_folder.damage_mark(self._path).touch(0o600)
             self._lock.release()

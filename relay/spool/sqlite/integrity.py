@@ -14,10 +14,10 @@ from relay.spool.delivery_rules import NewDelivery, hold_unreadable, new_deliver
 from relay.spool.sqlite import rows
 from relay.spool.sqlite.backup import Progress, integrity, open_sound
 from relay.spool.sqlite.database import EVENT_NAMES, connect, migrations, spool_error
-from relay.spool.sqlite.directory import make_private, sync_folder
 from relay.spool.sqlite.raw_messages import get, has_segments
 from relay.spool.sqlite.rows import insert_deliveries
 from relay.spool.sqlite.segments import Segments
+from relay.spool.sqlite.spool_folder import make_private, sync_folder
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 
 from relay.mime.fingerprint import is_intact
 from relay.spool.port import SpoolBroken, SpoolError, SpoolFull
-from relay.spool.sqlite.directory import sync_folder
 from relay.spool.sqlite.segments import Segments, SegmentSpan
+from relay.spool.sqlite.spool_folder import sync_folder
 
 LARGE = 32 * 1024 * 1024
 """Octets from which the next batch begins a new segment."""

@@ -6,7 +6,7 @@ import pytest
 from click.testing import CliRunner
 
 from relay.cli import main
-from relay.settings.users import parse_users, verify
+from relay.settings.users_file import parse_users, verify
 
 
 def test_the_line_is_one_of_a_users_file() -> None:

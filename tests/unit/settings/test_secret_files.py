@@ -8,7 +8,7 @@ from relay.inspection import Severity
 from relay.settings import yaml_file
 from relay.settings.issues import ConfigIssues
 from relay.settings.load import load
-from relay.settings.users import make_user_line
+from relay.settings.users_file import make_user_line
 from tests.support.config_faults import FIRM, RELAY, lines, reported, write
 
 WITH_PASSWORD = RELAY.replace("tls: none", "username: relay, password_file: password")

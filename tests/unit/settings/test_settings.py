@@ -13,7 +13,7 @@ from relay.routing.directory import Directory
 from relay.routing.policy import Addresses, Identify, Level, Policy
 from relay.settings.load import load
 from relay.settings.settings import Endpoint, Listener, PasswordError, Settings, Smarthost
-from relay.settings.users import make_user_line
+from relay.settings.users_file import make_user_line
 from tests.support.config_faults import FIRM, RELAY, lines, write
 from tests.support.corpus import CONFIG_EXAMPLE
 from tests.support.dkim_keys import pem

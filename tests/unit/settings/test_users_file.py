@@ -1,6 +1,6 @@
 import pytest
 
-from relay.settings.users import UsersFileError, make_user_line, parse_users, verify
+from relay.settings.users_file import UsersFileError, make_user_line, parse_users, verify
 
 
 def test_a_made_line_lets_in_with_the_password_and_no_other() -> None:

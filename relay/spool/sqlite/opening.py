@@ -6,12 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from relay.spool.port import RetentionWindows, SpoolBusy, SpoolError
-from relay.spool.sqlite import database, directory
-from relay.spool.sqlite.directory import describe_os_error
+from relay.spool.sqlite import database, spool_folder
 from relay.spool.sqlite.disk_space import make_room_to_open
 from relay.spool.sqlite.engine import SqliteSpool
 from relay.spool.sqlite.integrity import SalvageResult, salvage
 from relay.spool.sqlite.segments import Segments, folder_of
+from relay.spool.sqlite.spool_folder import describe_os_error
 
 
 def open_sqlite(
@@ -21,7 +21,7 @@ def open_sqlite(
     try:
         if not exclusive and not path.is_file():
             raise SpoolError(f"there is no spool at {path}: the daemon makes it at its first start")
-        directory.refuse_unusable(path)
+        spool_folder.refuse_unusable(path)
         return _open(path, exclusive, clock, windows, ceiling)
     except OSError as error:
         raise SpoolError(f"the spool {path} cannot be opened: {describe_os_error(error)}") from error
@@ -35,9 +35,9 @@ def _open(
     if not exclusive:
         _prepare_shared(path)
         return SqliteSpool(path, lock=None, clock=clock, windows=windows, ceiling=ceiling)
-    directory.make_private(path.parent)
-    directory.refuse_remote(path.parent)
-    lock = directory.Lock(_lock_file(path))
+    spool_folder.make_private(path.parent)
+    spool_folder.refuse_remote(path.parent)
+    lock = spool_folder.Lock(_lock_file(path))
     try:
         make_room_to_open(path)
         notices = _prepare_own(path)
@@ -58,7 +58,7 @@ def _prepare_shared(path: Path) -> None:
 
 def _migrate_unused(path: Path, older: database.Outdated) -> None:
     try:
-        lock = directory.Lock(_lock_file(path))
+        lock = spool_folder.Lock(_lock_file(path))
     except SpoolBusy as busy:
         raise SpoolError(
             f"the spool {path} is of an older agiris-relay ({older}), which runs: restart the daemon with this release"
@@ -79,18 +79,18 @@ def _prepare_own(path: Path) -> tuple[str, ...]:
     if database.is_new(path):
         segments = Segments(path)
         if any(segments.length(each) for each in segments.numbers()):
-            notices = (_orphans(path, directory.set_aside(path)),)
+            notices = (_orphans(path, spool_folder.set_aside(path)),)
         database.create(path)
     try:
         database.prepare(path)
     except database.Damaged as damage:
-        kept = directory.set_aside(path)
+        kept = spool_folder.set_aside(path)
         database.create(path)
         database.prepare(path)
         notices = (_notice(path, str(damage), kept, _salvage(kept / path.name, path)),)
-    directory.damage_mark(path).unlink(missing_ok=True)
-    directory.make_private(folder_of(path))
-    directory.sync_folder(path.parent)
+    spool_folder.damage_mark(path).unlink(missing_ok=True)
+    spool_folder.make_private(folder_of(path))
+    spool_folder.sync_folder(path.parent)
     database.end_leases(path)
     return notices
 
