@@ -16,6 +16,7 @@ from relay.reasons import Reason
 from relay.spool.open import open_spool
 from relay.spool.port import Query, SpoolBusy, SpoolError
 from relay.spool.sqlite import spool_folder
+from tests.support.as_user import needs_checkout_open_to_all
 from tests.support.spool_messages import mail
 
 SERVES = "opens, both messages are there"
@@ -41,7 +42,9 @@ TABLE = {
 """File: what follows from each of STATES. A directory where one belongs is an empty one."""
 
 CASES = [
-    pytest.param(name, state, outcome, id=f"{name} {state}")
+    pytest.param(
+        name, state, outcome, id=f"{name} {state}", marks=needs_checkout_open_to_all if state == "unreadable" else ()
+    )
     for name, outcomes in TABLE.items()
     for state, outcome in zip(STATES, outcomes, strict=True)
 ]

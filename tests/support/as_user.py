@@ -1,6 +1,7 @@
 """`python -m tests.support.as_user USER WORD…`: `agiris-relay WORD…` as another user; started by root.
 
-Everything is imported first: the interpreter may lie where USER cannot read.
+What Python itself has is imported first: it may be installed where USER cannot read. The relay and its libraries read
+more as they run; `needs_checkout_open_to_all` is for those who would meet that.
 """
 
 import _strptime  # noqa: F401
@@ -10,8 +11,20 @@ import importlib.readers
 import os
 import pwd
 import sys
+from itertools import chain
+from pathlib import Path
+
+import pytest
 
 from relay import cli
+
+_PLACES = (Path(__file__).resolve().parents[2], Path(sys.prefix).resolve())
+
+needs_checkout_open_to_all = pytest.mark.skipif(
+    os.geteuid() == 0
+    and any(not each.stat().st_mode & 0o001 for each in chain(_PLACES, *(place.parents for place in _PLACES))),
+    reason="the checkout or its .venv is in a folder that other users cannot enter",
+)
 
 
 def main() -> None:

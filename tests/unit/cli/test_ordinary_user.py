@@ -17,6 +17,7 @@ from relay.observability.systemd import acting_as, current_user, denied, owner_o
 from relay.routing.policy import Terms
 from relay.settings.settings import Settings
 from relay.spool.open import open_spool
+from tests.support.as_user import needs_checkout_open_to_all
 from tests.support.whole_config import give_to, remove, write_whole
 
 ROOT = Path(__file__).parents[3]
@@ -31,9 +32,12 @@ def exists(name: str) -> bool:
     return True
 
 
-pytestmark = pytest.mark.skipif(
-    os.geteuid() != 0 or not exists(OTHER) or not exists(OWNER), reason="needs root, to be users nobody and daemon"
-)
+pytestmark = [
+    pytest.mark.skipif(
+        os.geteuid() != 0 or not exists(OTHER) or not exists(OWNER), reason="needs root, to be users nobody and daemon"
+    ),
+    needs_checkout_open_to_all,
+]
 
 
 @pytest.fixture(scope="module")
