@@ -102,8 +102,9 @@ MAX_WARNED = 20
 
 
 class Configuration:
-    """in_force: settings and directory. signing: the DKIM key in force. config_error: why the files are not what is.
+    """in_force: settings and directory. signing: the DKIM key in force.
 
+    config_error: why what the files say is not in force; None when it is.
     on_internal_error: for relay.observability.log.configure.
     """
 

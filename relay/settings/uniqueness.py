@@ -13,7 +13,7 @@ DOSSIER, RECIPIENT, AGIRIS, SIREN, SIRET = "dossier", "recipient", "agiris", "si
 
 
 class UniqueKey(NamedTuple):
-    """kind: dossier | recipient | agiris | siren | siret (a SIREN, or with its SIRET). line, column: of value."""
+    """kind: dossier | recipient | agiris | siren | siret (SIREN and SIRET). line, column: of value."""
 
     kind: str
     dossier: str

@@ -140,7 +140,7 @@ async def test_a_drain_finishes_and_ends_with_0(stage: Stage, receiver: Receiver
     assert events[-1] == "stopped"
 
 
-async def test_a_removed_client_with_message_on_its_way_is_warned_of(stages: Callable[..., Stage]) -> None:
+async def test_a_removed_client_with_messages_under_way_is_warned_of(stages: Callable[..., Stage]) -> None:
     gone = Receiver()
     await gone.start()
     await gone.close()  # a next hop that is down: the message stays in the queue

@@ -59,7 +59,7 @@ async def started(stages: Callable[..., Stage], postfix: Postfix, folder: Path, 
         ("implicit", "token_file", ("XOAUTH2",), "XOAUTH2"),
     ],
 )
-async def test_postfix_takes_message_from_us_alone(
+async def test_postfix_takes_messages_from_us_alone(
     stages: Callable[..., Stage],
     receiver: Receiver,
     tmp_path: Path,

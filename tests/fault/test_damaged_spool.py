@@ -127,7 +127,7 @@ def test_truncated_emptied_or_sparse_database_is_set_aside(
         daemon.start()
         lines.append(f"{damage.__name__} {time.monotonic() - began:.1f} s")
         assert daemon.events("message_corrupt", daemon._started), damage.__name__
-        # The platform sends again what it was reported is lost: its fingerprint must not keep it out.
+        # The platform sends again what it was told is lost: its fingerprint must not keep it out.
         for sent in (old, invoice_mail(f"S2NEW{number}", number)):
             assert submit(daemon.smtp, sent, ledger)
         wait_until(lambda number=number: next_hop.count() >= 2 * (number + 1), 30, daemon.tail)

@@ -20,7 +20,7 @@ PIECES = st.lists(
 
 
 @given(st.one_of(OCTETS, PIECES), st.booleans())
-def test_any_message_argument_gives_a_command_or_a_reply(text: str, extended: bool) -> None:
+def test_any_mail_argument_gives_a_command_or_a_reply(text: str, extended: bool) -> None:
     found = grammar.mail("FROM:" + text, extended=extended, auth=True)
     if isinstance(found, Reply):
         assert found.code in (501, 553, 555) and found.enhanced.startswith("5.")

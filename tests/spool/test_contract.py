@@ -641,9 +641,7 @@ class TestPurge:
         await spool.store(again)
         assert await states(spool, again.queue_id) == [State.QUEUED]
 
-    async def test_forgetting_what_was_given_up_leaves_what_came_in_its_position(
-        self, spool: Spool, clock: Clock
-    ) -> None:
+    async def test_forgetting_what_was_given_up_leaves_what_came_in_its_place(self, spool: Spool, clock: Clock) -> None:
         first, second = mail(fingerprint="same"), mail(fingerprint="same", at=2_000_000.0)
         await spool.store(first)
         await spool.apply_action(first.queue_id, None, OperatorAction("drop"), clock.now)

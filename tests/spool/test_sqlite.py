@@ -283,7 +283,7 @@ class TestDamage:
         assert await spool.operator_actions() == (transactions,)
         await spool.close()
 
-    async def test_a_folder_in_its_position(self, path: Path) -> None:
+    async def test_a_folder_in_its_place(self, path: Path) -> None:
         path.mkdir(parents=True)
         spool = opened(path)
         await spool.store(mail())

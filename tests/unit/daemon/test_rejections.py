@@ -296,7 +296,7 @@ async def test_what_puts_a_message_off_is_called_by_its_name(
 
 
 @pytest.mark.parametrize(("error", "busy", "code", "event", "cause"), OBSTACLES[:2])
-def test_a_refusal_of_message_is_no_answer_to_a_final_dot(
+def test_a_refusal_of_mail_is_no_answer_to_a_final_dot(
     error: SpoolError, busy: None, code: str, event: EventName, cause: TransactionRejectCause
 ) -> None:
     metrics = Metrics()

@@ -89,7 +89,7 @@ READ: dict[str, tuple[str, bytes, bytes]] = {
 
 
 @pytest.mark.parametrize("name", READ)
-def test_what_message_programs_open_is_read_without_a_problem(name: str) -> None:
+def test_what_mail_programs_open_is_read_without_a_problem(name: str) -> None:
     encoding, encoded, wanted = READ[name]
     assert decode(encoded, encoding) == Decoded(wanted)
     assert decode(memoryview(encoded), encoding) == Decoded(wanted)
