@@ -1,4 +1,4 @@
-"""One message in: parse, inspect, decide, store, answer. Everything between the final dot and our reply.
+"""One message in: have it evaluated, store, answer. Everything between the final dot and our reply.
 
 `250` is a promise: it is given once the octets and the decision are durable, and never before. Doubt is temporary:
 whatever was not foreseen is answered 451, and the platform keeps the message.
@@ -6,17 +6,14 @@ whatever was not foreseen is answered 451, and the platform keeps the message.
 
 import time
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
-from relay.checker import CheckerOverloaded
-from relay.dsn.bounces import parse_verp, read_returned
-from relay.inspection import Candidate, Options, Report
-from relay.mime.fingerprint import identity
-from relay.mime.header_writer import hops, is_loop, received
-from relay.mime.message import MalformedMail, MimeMessage
-from relay.mime.parser import parse
-from relay.mime.text import message_id
+from relay.checker import CheckerOverloaded, CheckFailed, Evaluation, EvaluationRequest
+from relay.dsn.return_path import Returned, parse_verp
+from relay.inspection import Report
+from relay.mime.fingerprint import identity_unread
+from relay.mime.header_writer import received
+from relay.mime.line_ends import LineFlaw
 from relay.model import Claim, Envelope, Message, Rejection, new_queue_id
 from relay.observability.events import (
     BounceReceived,
@@ -27,17 +24,16 @@ from relay.observability.events import (
     Observe,
     SenderTempfailed,
     TransactionRejectCause,
+    TransactionRejected,
 )
-from relay.reasons import SENTENCES, Reason, fix, public_sentence
-from relay.replies import Reply
+from relay.reasons import SENTENCES, fix, public_sentence
+from relay.replies import Reply, Stage
 from relay.routing.client import unknown_recipient
-from relay.routing.decision import Decision, decide
 from relay.routing.directory import Directory
-from relay.routing.policy import Policy, Terms
+from relay.routing.policy import Policy
+from relay.routing.unevaluated import hold_unevaluated
 from relay.single_line import replace_unprintable
 from relay.spool.port import Reservation, Spool, SpoolBroken, SpoolError, SpoolFull, Stored
-
-MAX_HOPS = 100  # rfc5321#6.3
 
 NOT_OURS = Reply(550, "5.7.1", "not an export address of this relay")
 UNKNOWN = Reply(550, "5.1.1", "no client is known for this address")
@@ -46,6 +42,11 @@ MIXED = Reply(550, "5.6.0", "bounce address must be the only recipient")
 BUSY = Reply(451, "4.3.2", "content check overloaded, try again later")
 NO_SPACE = Reply(452, "4.3.1", "insufficient system storage")
 NOT_DURABLE = Reply(451, "4.3.0", "the spool cannot be written; try again later")
+
+LINE_REPLIES = {
+    LineFlaw.BARE: Reply(554, "5.6.11", "bare CR or LF in the message: lines must end with CR LF"),
+    LineFlaw.NUL: Reply(554, "5.6.11", "NUL in the message"),
+}
 
 TEMPORARY = {
     TransactionRejectCause.CHECKER_OVERLOADED: BUSY,
@@ -58,7 +59,9 @@ TEMPORARY = {
 class Checker(Protocol):
     """What intake needs of the worker pool."""
 
-    async def inspect(self, candidates: Sequence[Candidate], options: Options) -> tuple[Report, ...]: ...
+    async def evaluate(self, asked: EvaluationRequest, raw: bytes, directory: Directory) -> Evaluation: ...
+
+    async def read_returned(self, raw: bytes) -> Returned: ...
 
 
 class Queue(Protocol):
@@ -72,51 +75,6 @@ class Queue(Protocol):
 
     def give_back(self, reservation: Reservation) -> None:
         """It was not stored."""
-
-
-@dataclass(frozen=True, slots=True)
-class Evaluation:
-    """What was read in a message and decided about it, before anything is stored."""
-
-    message: MimeMessage
-    reports: tuple[Report, ...]
-    decision: Decision
-
-
-async def evaluate(
-    envelope: Envelope, raw: bytes, queue_id: str, arrived: float, directory: Directory, checker: Checker
-) -> Evaluation:
-    """Parse, inspect, decide; sends and stores nothing. `explain` and `replan` call it too.
-
-    Raises MalformedMail, CheckerOverloaded.
-    """
-    terms = directory.terms
-    message = parse(raw)
-    if (loop := _loop(message, terms.hostname)) is not None:
-        return Evaluation(message, (), Decision((), Rejection(Reason.LOOP, loop)))
-    reports = await _inspect(message, terms, checker)
-    line = received(envelope, terms.hostname, queue_id, arrived, _single(envelope))
-    decision = decide(envelope, message, reports, directory, queue_id=queue_id, arrived=arrived, received=line)
-    return Evaluation(message, reports, decision)
-
-
-async def _inspect(message: MimeMessage, terms: Terms, checker: Checker) -> tuple[Report, ...]:
-    octets = memoryview(message.raw)
-    candidates = [
-        Candidate(
-            octets[entity.body.start : entity.body.end], entity.encoding, entity.filename or "", entity.media_type
-        )
-        for entity in message.attachments
-    ]
-    if not candidates:
-        return ()
-    check = terms.check
-    return await checker.inspect(candidates, Options(check.level, check.french_rules, check.severities))
-
-
-def _single(envelope: Envelope) -> str | None:
-    """The `for` clause names an address only when there is one: others must not learn of each other (rfc5321#7.2)."""
-    return envelope.addresses[0] if len(envelope.recipients) == 1 else None
 
 
 class Intake:
@@ -173,26 +131,29 @@ class Intake:
         return_paths = [address for address in envelope.addresses if directory.is_return_path(address)]
         if return_paths:
             return await self._handle_bounce(return_paths, envelope, raw)
+        asked = EvaluationRequest(envelope, queue_id, arrived)
         try:
-            evaluation = await evaluate(envelope, raw, queue_id, arrived, directory, self._checker)
-        except MalformedMail as error:
-            return self._reject(queue_id, envelope, Rejection(Reason.MALFORMED_MAIL, str(error)), began)
+            evaluation = await self._checker.evaluate(asked, raw, directory)
         except CheckerOverloaded as error:
             return self._tempfail(queue_id, envelope, TransactionRejectCause.CHECKER_OVERLOADED, str(error), began)
+        except CheckFailed as error:
+            evaluation = unevaluated(asked, raw, directory, error)
+        if evaluation.flaw is not None:
+            return self._reject_lines(envelope, evaluation.flaw)
         decision, reports = evaluation.decision, evaluation.reports
         if decision.refusal is not None:
             return self._reject(queue_id, envelope, decision.refusal, began, reports)
-        fingerprint = identity(envelope, raw, evaluation.message.root)
         message = Message(
             queue_id=queue_id,
             envelope=envelope,
             raw=raw,
             plans=decision.plans,
             arrived=arrived,
-            fingerprint=fingerprint.fingerprint,
-            message_id=message_id(evaluation.message),
+            fingerprint=evaluation.fingerprint,
+            message_id=evaluation.message_id,
             hold_duplicates=directory.terms.check.on_duplicate is Policy.HOLD,
-            content_digest=fingerprint.content_digest,
+            content_digest=evaluation.content_digest,
+            plans_json=evaluation.plans_json,
         )
         return await self._store(message, reports, began)
 
@@ -222,7 +183,14 @@ class Intake:
         if len(return_paths) < len(envelope.recipients):
             self._observe(MessageRejected(new_queue_id(), envelope, None, MIXED, time.perf_counter() - began))
             return MIXED
-        bounce = read_returned(raw)
+        try:
+            bounce = await self._checker.read_returned(raw)
+        except CheckerOverloaded as error:
+            return self._tempfail(
+                new_queue_id(), envelope, TransactionRejectCause.CHECKER_OVERLOADED, str(error), began
+            )
+        except CheckFailed:
+            bounce = Returned("a notification that cannot be read came back", False)
         for address in return_paths:
             about = self._parse_return_path(address)
             try:
@@ -250,12 +218,29 @@ class Intake:
         self._observe(MessageRejected(queue_id, envelope, rejection.reason, reply, seconds, reports))
         return reply
 
+    def _reject_lines(self, envelope: Envelope, flaw: LineFlaw) -> Reply:
+        reply, cause = LINE_REPLIES[flaw], TransactionRejectCause.LINE_FORMAT
+        self._observe(TransactionRejected(envelope.peer, Stage.DATA, cause, reply, envelope.sender, envelope.addresses))
+        return reply
+
     def _tempfail(
         self, queue_id: str, envelope: Envelope, cause: TransactionRejectCause, why: str, began: float
     ) -> Reply:
         reply = TEMPORARY[cause]
         self._observe(MessageTempfailed(queue_id, envelope, cause, reply, why, time.perf_counter() - began))
         return reply
+
+
+def unevaluated(asked: EvaluationRequest, raw: bytes, directory: Directory, error: CheckFailed) -> Evaluation:
+    """In place of the answer that no worker could give: see `hold_unevaluated`."""
+    envelope = asked.envelope
+    line = received(envelope, directory.terms.hostname, asked.queue_id, asked.arrived, asked.single_recipient)
+    mark = identity_unread(envelope, raw)
+    return Evaluation(
+        hold_unevaluated(envelope, directory, line, error.rule),
+        fingerprint=mark.fingerprint,
+        content_digest=mark.content_digest,
+    )
 
 
 def _cause(error: SpoolError) -> TransactionRejectCause:
@@ -269,15 +254,6 @@ def reject_recipient(address: str, directory: Directory) -> Reply | None:
     if not directory.accepts(address):
         return NOT_OURS
     return UNKNOWN if unknown_recipient(address, directory) else None
-
-
-def _loop(message: MimeMessage, hostname: str) -> str | None:
-    """Why the message is going in circles, or None (rfc5321#6.3)."""
-    if (passed := hops(message)) > MAX_HOPS:
-        return f"Received: {passed} > {MAX_HOPS}"
-    if is_loop(message, hostname):
-        return f"Received: by {hostname}"
-    return None
 
 
 def _one_line(text: str) -> str:

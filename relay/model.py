@@ -190,7 +190,8 @@ class Message:
     hold_duplicates: a plan is stored held (DUPLICATE_DOCUMENT) when one of its `marks` was already stored for the
     same address within the spool's window (setting `on_duplicate: hold`).
     generated: a notice or DSN of ours; never reported about (RFC 3464 §2).
-    content_digest: content_digest(raw) when it is known already, else empty; no part of what a message is.
+    content_digest: content_digest(raw), plans_json: the JSON text of `plans`, when they are known already, else empty;
+    no part of what a message is.
     """
 
     queue_id: str
@@ -203,6 +204,7 @@ class Message:
     hold_duplicates: bool = False
     generated: bool = False
     content_digest: bytes = field(default=b"", compare=False, repr=False)
+    plans_json: bytes = field(default=b"", compare=False, repr=False)
 
     def wants_success_notice(self, plan: int) -> bool:
         """Is its sender to be notified when the plan of this index was relayed (NOTIFY=SUCCESS, rfc3461#4.1)?"""

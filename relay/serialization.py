@@ -39,7 +39,8 @@ def build(kind: type[T], data: object) -> T:
     try:
         return typing.cast(T, _reader(typing.cast(Any, kind))(data))
     except (TypeError, KeyError, AttributeError, IndexError) as error:
-        raise ValueError(f"not a {kind.__name__}: {type(error).__name__}: {error}") from error
+        name = getattr(kind, "__name__", str(kind))
+        raise ValueError(f"not a {name}: {type(error).__name__}: {error}") from error
 
 
 def plain(value: object) -> Any:
@@ -106,7 +107,7 @@ def _reader(kind: Any) -> Callable[[Any], Any]:
     if is_dataclass(kind):
         return _dataclass_reader(typing.cast(type, kind))
     if isinstance(kind, type) and issubclass(kind, tuple):
-        return lambda data: kind(*data)
+        return _named_tuple_reader(kind)
     return _scalar(kind)
 
 
@@ -116,6 +117,17 @@ def _optional(args: tuple[Any, ...]) -> Callable[[Any], Any]:
         raise TypeError(f"only X | None can be read back, not {args}")
     item = _reader(kinds[0])
     return lambda data: None if data is None else item(data)
+
+
+def _named_tuple_reader(kind: type) -> Callable[[Any], Any]:
+    readers = [_reader(hint) for hint in typing.get_type_hints(kind).values()]
+
+    def read(data: list[Any]) -> Any:
+        if len(data) > len(readers):
+            raise TypeError("more fields than there are")
+        return kind(*[reader(item) for reader, item in zip(readers, data, strict=False)])
+
+    return read
 
 
 def _dataclass_reader(kind: type) -> Callable[[Any], Any]:

@@ -1,17 +1,22 @@
-"""Frames between the daemon and a worker, and the pipe that carries them."""
+"""Frames between the daemon and a worker, and the pipe that carries them.
+
+A frame is the length of its header (4 octets), the header in JSON, then the contents of the sizes that the header
+announces under "sizes"."""
 
 import asyncio
 import json
 import socket
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from relay import serialization
-from relay.inspection import Candidate, Octets, Options
+from relay.inspection import Octets
 
 LENGTH = struct.Struct(">I")
 MAX_HEADER = 16 * 1024 * 1024
+MAX_ANSWER = 64 * 1024 * 1024
+"""Octets of the contents of an answer."""
 
 KEPT_BUFFER = 4 * 1024 * 1024
 """Octets of the buffer that a worker keeps: messages of usual size make it ask the system for no memory."""
@@ -21,32 +26,21 @@ class ChannelBroken(ConnectionError):
     """The other side is gone or does not speak our frames."""
 
 
-def request(candidates: Sequence[Candidate], options: Options) -> list[Octets]:
-    """The pieces of an inspection request, the contents not copied."""
-    header = {
-        "op": "inspect",
-        "options": options,
-        "candidates": [
-            {
-                "size": len(each.content),
-                "encoding": each.encoding,
-                "filename": each.filename,
-                "media_type": each.media_type,
-            }
-            for each in candidates
-        ],
-    }
-    return [frame(header), *(each.content for each in candidates)]
+def frame(header: dict[str, Any], *contents: Octets) -> bytes:
+    """A frame whose contents are small, ready to send."""
+    return b"".join(frame_pieces(header, contents))
 
 
-def frame(value: object) -> bytes:
-    """One header, ready to send."""
-    data = serialization.dump(value)
-    return LENGTH.pack(len(data)) + data
+def frame_pieces(header: dict[str, Any], contents: Sequence[Octets]) -> list[Octets]:
+    """The pieces of a frame, the contents not copied."""
+    if contents:
+        header = {**header, "sizes": [len(content) for content in contents]}
+    data = serialization.dump(header)
+    return [LENGTH.pack(len(data)) + data, *contents]
 
 
 def header_of(octets: bytes | bytearray) -> dict[str, Any]:
-    """The header in its JSON text. Raises Broken when it is no object, ValueError when it is no JSON."""
+    """The header in its JSON text. Raises ChannelBroken when it is no object, ValueError when it is no JSON."""
     try:
         value = json.loads(octets)
     except RecursionError as error:
@@ -57,11 +51,19 @@ def header_of(octets: bytes | bytearray) -> dict[str, Any]:
 
 
 def length_of(octets: bytes | bytearray | memoryview) -> int:
-    """Octets of the header that these 4 announce. Raises Broken beyond MAX_HEADER."""
+    """Octets of the header that these 4 announce. Raises ChannelBroken beyond MAX_HEADER."""
     (length,) = LENGTH.unpack(octets)
     if length > MAX_HEADER:
         raise ChannelBroken("a header beyond measure")
     return int(length)
+
+
+def sizes_of(header: dict[str, Any]) -> list[int]:
+    """The sizes of the contents that `header` announces. Raises ChannelBroken for anything but natural numbers."""
+    sizes = header.get("sizes", [])
+    if not isinstance(sizes, list) or not all(type(size) is int and size >= 0 for size in sizes):
+        raise ChannelBroken("contents without a size")
+    return sizes
 
 
 class Inbox:
@@ -72,15 +74,15 @@ class Inbox:
         self._kept = bytearray(KEPT_BUFFER)
 
     def receive(self) -> tuple[dict[str, Any], list[memoryview]]:
-        """The next request: its header and its documents, which are good until the next call.
+        """The next request: its header and its contents, which are good until the next call.
 
-        Raises Broken at the end of the stream, or when something follows that was not announced.
+        Raises ChannelBroken at the end of the stream, or when something follows that was not announced.
         """
         buffer, got = self._filled(self._kept, 0, LENGTH.size)
         begin = LENGTH.size + length_of(memoryview(buffer)[: LENGTH.size])
         buffer, got = self._filled(buffer, got, begin)
         header = header_of(buffer[LENGTH.size : begin])
-        sizes = [int(each["size"]) for each in header.get("candidates", ())]
+        sizes = sizes_of(header)
         buffer, got = self._filled(buffer, got, begin + sum(sizes))
         if got > begin + sum(sizes):
             raise ChannelBroken("more than was announced")
@@ -107,42 +109,47 @@ SEND_BUFFER = 1024 * 1024
 """Octets the kernel may hold for a worker (asked for; it grants up to net.core.wmem_max): a message leaves in one
 call."""
 
-READ = 32 * 1024
+READ = 64 * 1024
 MOST_PIECES = 1000  # IOV_MAX is 1,024
+
+Answer = tuple[dict[str, Any], list[bytes]]
+"""Header and contents."""
 
 
 class Channel:
-    """A socket pair's end in the running loop. After any failure it answers nothing any more: see `broken`."""
+    """A socket pair's end in the running loop. answered: called with each answer. failed: called once, with why
+    nothing can be asked any more; see `broken`."""
 
-    def __init__(self, end: socket.socket) -> None:
+    def __init__(
+        self, end: socket.socket, answered: Callable[[Answer], None], failed: Callable[[Exception], None]
+    ) -> None:
         end.setblocking(False)
         end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
         self._socket = end
         self._loop = asyncio.get_running_loop()
+        self._answered, self._failed = answered, failed
         self._unsent: list[Octets] = []
         self._received = bytearray()
-        self._answer: asyncio.Future[dict[str, Any]] | None = None
         self.broken: Exception | None = None
         self._loop.add_reader(end, self._readable)
 
-    def ask(self, pieces: Sequence[Octets]) -> asyncio.Future[dict[str, Any]]:
-        """Send a request; the future has the header of the answer, or raises OSError (frames.Broken), ValueError."""
-        answer: asyncio.Future[dict[str, Any]] = self._loop.create_future()
-        self._answer = answer
+    def send(self, pieces: Sequence[Octets]) -> None:
+        """Send a frame, after those before it. What goes wrong is reported to `failed`, not before this returns."""
         if self.broken is not None:
-            answer.set_exception(self.broken)
-            return answer
-        self._unsent = list(pieces)
-        self._send()
-        if self._unsent:
-            self._loop.add_writer(self._socket, self._writable)
-        return answer
+            return
+        waiting = bool(self._unsent)
+        self._unsent += pieces
+        if not waiting:
+            self._send()
+            if self._unsent:
+                self._loop.add_writer(self._socket, self._writable)
 
     def close(self) -> None:
-        """Let go of the socket."""
+        """Let go of the socket; nobody is called any more."""
         if self._socket.fileno() >= 0:
-            self._deaf()
+            self._stop()
             self._socket.close()
+        self.broken = self.broken or ChannelBroken("closed")
 
     def _writable(self) -> None:
         self._send()
@@ -157,7 +164,8 @@ class Channel:
         except BlockingIOError:
             pass
         except OSError as error:
-            self._fail(error)
+            self._unsent = []
+            self._loop.call_soon(self._fail, error)
 
     def _readable(self) -> None:
         try:
@@ -165,37 +173,42 @@ class Channel:
             if not data:
                 raise ChannelBroken("end of stream")
             self._received += data
-            self._take()
+            while self.broken is None and (answer := self._next()) is not None:
+                self._answered(answer)
         except BlockingIOError:
             pass
         except (OSError, ValueError) as error:
             self._fail(error)
 
-    def _take(self) -> None:
-        """Answer when the answer is whole. Raises Broken, ValueError."""
-        if self._answer is None:
-            raise ChannelBroken("an answer to no question")
-        if len(self._received) < LENGTH.size:
-            return
-        end = LENGTH.size + length_of(self._received[: LENGTH.size])
-        if len(self._received) < end:
-            return
-        if len(self._received) > end:
-            raise ChannelBroken("more than one answer")
-        header = header_of(self._received[LENGTH.size :])
-        self._received.clear()
-        answer, self._answer = self._answer, None
-        if not answer.done():
-            answer.set_result(header)
+    def _next(self) -> Answer | None:
+        """The next answer when it is whole. Raises ChannelBroken, ValueError."""
+        received = self._received
+        if len(received) < LENGTH.size:
+            return None
+        end = LENGTH.size + length_of(received[: LENGTH.size])
+        if len(received) < end:
+            return None
+        header = header_of(received[LENGTH.size : end])
+        sizes = sizes_of(header)
+        if sum(sizes) > MAX_ANSWER:
+            raise ChannelBroken("an answer beyond measure")
+        if len(received) < end + sum(sizes):
+            return None
+        contents = []
+        for size in sizes:
+            contents.append(bytes(received[end : end + size]))
+            end += size
+        del received[:end]
+        return header, contents
 
     def _fail(self, error: Exception) -> None:
-        self.broken = error
-        self._unsent = []
-        self._deaf()
-        if self._answer is not None and not self._answer.done():
-            self._answer.set_exception(error)
+        if self.broken is None:
+            self.broken = error
+            self._stop()
+            self._failed(error)
 
-    def _deaf(self) -> None:
+    def _stop(self) -> None:
+        self._unsent = []
         self._loop.remove_reader(self._socket)
         self._loop.remove_writer(self._socket)
 

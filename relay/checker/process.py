@@ -7,13 +7,12 @@ import signal
 import socket
 import sys
 from asyncio.subprocess import Process
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import relay
-from relay.checker.frames import Channel
-from relay.idle_timer import IdleTimer
+from relay.checker.frames import Answer, Channel
+from relay.checker.progress import Place, ProgressPage
 from relay.inspection import Octets
 
 SOURCE = str(Path(relay.__file__).resolve().parents[1])
@@ -24,33 +23,46 @@ KEPT_ENVIRONMENT = ("PATH", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH", "TMPDIR")
 """The rest stays out: a worker that a PDF has taken over must not find passwords in its environment."""
 
 
-class Worker:
-    """A child that answers one request at a time. Any failure leaves it unusable: kill it and start another."""
+class WorkerProcess:
+    """A child that answers one request after the other. Any failure leaves it unusable: kill it and start another."""
 
-    def __init__(self, process: Process, channel: Channel) -> None:
+    def __init__(self, process: Process, channel: Channel, progress: ProgressPage) -> None:
         self._process = process
         self._channel = channel
-        self._answer: asyncio.Future[dict[str, Any]] | None = None
-        self._timer = IdleTimer(asyncio.get_running_loop(), self._expire)
+        self._progress = progress
 
     @classmethod
-    async def start(cls, cpu_seconds: float) -> "Worker":
-        """A fresh process, not a fork: a threaded parent must not be forked. Raises OSError."""
+    async def start(
+        cls, cpu_seconds: float, answered: Callable[[Answer], None], failed: Callable[[Exception], None]
+    ) -> "WorkerProcess":
+        """A fresh process, not a fork: a threaded parent must not be forked. Raises OSError.
+
+        cpu_seconds: that one message may use. answered: called with each answer. failed: called once it is unusable.
+        """
+        progress = ProgressPage.create()
         ours, theirs = socket.socketpair()
-        command = (sys.executable, "-B", "-m", CHILD, str(os.getpid()), str(cpu_seconds))
+        shared = progress.descriptor
+        command = (sys.executable, "-B", "-m", CHILD, str(os.getpid()), str(cpu_seconds), str(shared))
         environment = {name: os.environ[name] for name in KEPT_ENVIRONMENT if name in os.environ}
         environment["PYTHONPATH"] = SOURCE
         try:
             null = asyncio.subprocess.DEVNULL
             process = await asyncio.create_subprocess_exec(
-                *command, stdin=theirs.fileno(), stdout=null, stderr=null, env=environment, cwd="/"
+                *command,
+                stdin=theirs.fileno(),
+                stdout=null,
+                stderr=null,
+                env=environment,
+                cwd="/",
+                pass_fds=(shared,),
             )
         except BaseException:
             ours.close()
+            progress.close()
             raise
         finally:
             theirs.close()
-        return cls(process, Channel(ours))
+        return cls(process, Channel(ours, answered, failed), progress)
 
     @property
     def pid(self) -> int:
@@ -62,28 +74,21 @@ class Worker:
         """False once the process has ended or its channel is unusable."""
         return self._process.returncode is None and self._channel.broken is None
 
-    async def ask(self, pieces: Sequence[Octets], timeout: float) -> dict[str, Any]:
-        """Send a request, return the answer's header within `timeout` seconds.
+    @property
+    def place(self) -> Place:
+        """At which message of the last frame, and at which document of it, the worker says it is."""
+        return self._progress.read()
 
-        Raises TimeoutError, OSError (ChannelBroken among them), ValueError.
-        """
-        self._answer = self._channel.ask(pieces)
-        self._timer.begin(timeout)
-        try:
-            return await self._answer
-        finally:
-            self._timer.end()
+    def send(self, pieces: Sequence[Octets]) -> None:
+        """Send a request."""
+        self._channel.send(pieces)
 
     async def kill(self) -> None:
-        """End it now; a stopped process dies of SIGKILL too."""
-        self._timer.close()
+        """End it now; a stopped process dies of SIGKILL too. Nobody is called any more."""
         self._channel.close()
         if self._process.returncode is None:
             # Process.kill() polls, which steals the exit status from asyncio's watcher when the child has just died.
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, signal.SIGKILL)
         await self._process.wait()
-
-    def _expire(self) -> None:
-        if self._answer is not None and not self._answer.done():
-            self._answer.set_exception(TimeoutError())
+        self._progress.close()

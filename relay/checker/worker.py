@@ -1,4 +1,4 @@
-"""`python -m relay.checker.worker`: a limited process that checks documents."""
+"""`python -m relay.checker.worker`: a limited process that evaluates messages and checks documents."""
 
 import ctypes
 import gc
@@ -12,8 +12,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from relay import serialization
-from relay.checker import frames
-from relay.inspection import Candidate, Options
+from relay.checker import documents, frames
+from relay.checker.directory_transfer import ReceivedDirectories
+from relay.checker.evaluation import EvaluationRequest, answer_of
+from relay.checker.progress import ProgressPage
+from relay.inspection import Candidate, Options, Report
 
 DATA = 1024 * 1024 * 1024
 """RLIMIT_DATA. Not RLIMIT_AS: SaxonC reserves 33 GB of address space."""
@@ -41,7 +44,7 @@ def apply(parent: int) -> None:
 class CpuLimit:
     """RLIMIT_CPU, moved on before it is reached: the kernel ends a process that hangs, even if the parent sleeps.
 
-    A request may use `seconds` of CPU at least, twice as many at most, so that few of them cost a system call.
+    A message may use `seconds` of CPU at least, twice as many at most, so that few of them cost a system call.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -49,7 +52,7 @@ class CpuLimit:
         self._end = 0.0
 
     def allow(self, spent: float) -> None:
-        """A request begins; `spent`: CPU seconds of the process so far."""
+        """A message begins; `spent`: CPU seconds of the process so far."""
         if spent + self._seconds <= self._end:
             return
         self._end = spent + 2 * self._seconds
@@ -72,35 +75,112 @@ RETIRE_ABOVE = 700 * 1024 * 1024
 MEMORY_CHECK_SECONDS = 0.01
 """CPU time between two checks of the memory: the kernel needs longer to hand out some 100 MB, page by page."""
 
+FREEZE_AFTER = 2
+"""Frames: the libraries are loaded then, and no collection need walk them."""
+
 
 def main() -> None:
     """Serve until the parent closes the channel."""
     apply(int(sys.argv[1]))
-    cpu, memory = CpuLimit(float(sys.argv[2])), MemoryLimit()
     channel = socket.socket(fileno=os.dup(0))
     null = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2):  # a library that prints must not reach the channel
         os.dup2(null, descriptor)
-    inbox, served = frames.Inbox(channel), 0
+    worker = Worker(channel, ProgressPage(int(sys.argv[3])), float(sys.argv[2]))
     try:
         while True:
-            header, contents = inbox.receive()
-            cpu.allow(time.process_time())
-            answer = _answer(header, contents)
-            if not served:
-                gc.freeze()  # the libraries are loaded now: no collection need walk them
-            served += len(contents) or 1
-            answer["retire"] = _retires(served, memory)
-            channel.sendall(frames.frame(answer))
+            worker.serve()
     except (frames.ChannelBroken, OSError):
         os._exit(0)  # the parent is gone or has given up on us; no cleanup is owed
 
 
-def _retires(served: int, memory: "MemoryLimit") -> str | None:
-    """Why the parent should take another worker after this answer; values of relay.observability.events.Restart."""
-    if memory.exceeded(time.process_time()):
-        return "memory"
-    return "recycled" if served >= RETIRE_AFTER else None
+class Worker:
+    """Answers what comes through `channel`. progress: says where it is. cpu_seconds: that one message may use."""
+
+    def __init__(self, channel: socket.socket, progress: ProgressPage, cpu_seconds: float) -> None:
+        self._channel, self._progress = channel, progress
+        self._inbox = frames.Inbox(channel)
+        self._cpu, self._memory = CpuLimit(cpu_seconds), MemoryLimit()
+        self._directories = ReceivedDirectories()
+        self._frames = self._documents = 0
+
+    def serve(self) -> None:
+        """Take the requests of one frame and answer them. Raises ChannelBroken, OSError."""
+        header, contents = self._inbox.receive()
+        self._directories.keep(header.get("keep", 0))
+        self._progress.begin(header.get("frame", 0))
+        self._cpu.allow(time.process_time())
+        requests = header["requests"]
+        if requests[0]["op"] == "evaluate":
+            answers = self._evaluate(requests, contents)
+        else:
+            answers = [(self._answer(requests[0], contents),)]
+        self._frames += 1
+        if self._frames == FREEZE_AFTER:
+            gc.freeze()
+        answers[-1][0]["retire"] = self._retires()
+        self._channel.sendall(b"".join([frames.frame(answer, *more) for answer, *more in answers]))
+
+    def _evaluate(self, requests: Sequence[dict[str, Any]], contents: Sequence[memoryview]) -> list[Any]:
+        from relay.checker.evaluator import Item, evaluate
+
+        def inspect(index: int, candidates: Sequence[Candidate], options: Options) -> tuple[Report, ...]:
+            if index:
+                self._cpu.allow(time.process_time())
+            return self._inspect(requests[index], candidates, options, index)
+
+        items = [
+            Item(
+                serialization.build(EvaluationRequest, request["asked"]),
+                bytes(content),
+                self._directories[request["directory"]],
+            )
+            for request, content in zip(requests, contents, strict=True)
+        ]
+        evaluations = evaluate(items, inspect)
+        return [
+            answer_of(evaluation, steps=item.asked.steps) for item, evaluation in zip(items, evaluations, strict=True)
+        ]
+
+    def _inspect(
+        self, request: dict[str, Any], candidates: Sequence[Candidate], options: Options, message: int = 0
+    ) -> tuple[Report, ...]:
+        from relay.facturx.inspect import inspect
+
+        def begun(document: int) -> None:
+            self._progress.write(message, document)
+
+        self._documents += len(candidates)
+        given = documents.given_up(request, candidates)
+        reports = inspect(candidates, options, time.perf_counter, given=given, begun=begun)
+        self._progress.write(message)
+        return documents.without_trust(reports, options, request["engine"])
+
+    def _answer(self, request: dict[str, Any], contents: Sequence[memoryview]) -> dict[str, Any]:
+        match request["op"]:
+            case "inspect":
+                candidates, options = documents.read_documents(request, contents)
+                return {"reports": self._inspect(request, candidates, options)}
+            case "returned":
+                from relay.dsn.bounces import read_returned
+
+                return {"returned": read_returned(bytes(contents[0]))}
+            case "directory":
+                gc.disable()  # all that comes stays
+                self._directories.take(request)
+                gc.enable()
+                gc.freeze()
+                return {}
+            case _:
+                from relay.facturx.inspect import self_test
+
+                return {"reason": self_test()}
+
+    def _retires(self) -> str | None:
+        """Why the parent should take another worker now; values of relay.observability.events.Restart."""
+        if self._memory.exceeded(time.process_time()):
+            return "memory"
+        return "recycled" if self._documents >= RETIRE_AFTER else None
 
 
 class MemoryLimit:
@@ -120,21 +200,6 @@ class MemoryLimit:
     def _resident(self) -> int:
         """Octets in use now. Not ru_maxrss: across fork and exec it keeps the peak of the parent."""
         return int(os.pread(self._statm, 100, 0).split()[1]) * resource.getpagesize()
-
-
-def _answer(header: dict[str, Any], contents: Sequence[memoryview]) -> dict[str, Any]:
-    if header.get("op") == "self-test":
-        from relay.facturx.inspect import self_test
-
-        return {"reason": self_test()}
-    from relay.facturx.inspect import inspect
-
-    candidates = [
-        Candidate(content, said["encoding"], said["filename"], said["media_type"])
-        for said, content in zip(header["candidates"], contents, strict=True)
-    ]
-    reports = inspect(candidates, serialization.build(Options, header["options"]), time.perf_counter)
-    return {"reports": reports}
 
 
 if __name__ == "__main__":

@@ -9,13 +9,14 @@ from pathlib import Path
 
 import click
 
-from relay.checker import CheckerPool
+from relay.checker import CheckerPool, CheckFailed, Evaluation, EvaluationRequest
 from relay.cli.context import NO, USAGE, Context, fail, options
 from relay.cli.queue import language_option, on_spool, spool_option
 from relay.cli.queue_view import record_json, record_lines
-from relay.intake import NOT_OURS, Evaluation, evaluate, reject_recipient
+from relay.intake import LINE_REPLIES, NOT_OURS, reject_recipient, unevaluated
 from relay.locale.catalogue import translate
-from relay.mime.message import MalformedMail
+from relay.mime.line_ends import flaw, repair
+from relay.mime.message import MalformedMail, MimeMessage
 from relay.mime.parser import parse
 from relay.mime.rewriting import render
 from relay.model import Disposition, Envelope, Recipient, new_queue_id
@@ -24,7 +25,7 @@ from relay.replies import Reply
 from relay.routing.directory import Directory
 from relay.routing.explanation import as_json, lines
 from relay.settings.settings import Settings
-from relay.smtpd.data import TOO_LARGE, flaw, repair
+from relay.smtpd.data import TOO_LARGE
 from relay.spool.port import Query, Record, Spool
 
 
@@ -71,7 +72,7 @@ def explain(context: Context, file: Path, recipient: tuple[str, ...], write: Pat
     raw = _crlf(sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes())
     directory = Directory(settings.terms)
     try:
-        envelope = _envelope(raw, recipient, language)
+        envelope = _envelope(parse(raw), recipient, language)
         evaluation = asyncio.run(_evaluate(envelope, raw, directory, settings))
     except MalformedMail as error:
         fail(
@@ -127,7 +128,10 @@ async def _evaluate(envelope: Envelope, raw: bytes, directory: Directory, settin
     pool = CheckerPool(1, settings.terms.check.timeout)
     await pool.start()
     try:
-        return await evaluate(envelope, raw, new_queue_id(), time.time(), directory, pool)
+        asked = EvaluationRequest(envelope, new_queue_id(), time.time(), any_line_ends=True, steps=True)
+        return await pool.evaluate(asked, raw, directory)
+    except CheckFailed as error:
+        return unevaluated(asked, raw, directory, error)
     finally:
         await pool.close()
 
@@ -136,7 +140,10 @@ def _server_rejection(raw: bytes, settings: Settings) -> Reply | None:
     """What the SMTP server answers to these very octets before it evaluates them; None when it accepts them."""
     if settings.accept.bare_lf == "repair":
         raw = repair(raw)
-    return TOO_LARGE if len(raw) > settings.accept.max_mail_size else flaw(raw)
+    if len(raw) > settings.accept.max_mail_size:
+        return TOO_LARGE
+    found = flaw(raw)
+    return None if found is None else LINE_REPLIES[found]
 
 
 def _crlf(raw: bytes) -> bytes:
@@ -144,10 +151,10 @@ def _crlf(raw: bytes) -> bytes:
     return raw if b"\r\n" in raw else raw.replace(b"\n", b"\r\n")
 
 
-def _envelope(raw: bytes, recipients: tuple[str, ...], language: str) -> Envelope:
+def _envelope(message: MimeMessage, recipients: tuple[str, ...], language: str) -> Envelope:
     addresses = recipients
     if not addresses:
-        _, _, bare = (parse(raw).root.first("to") or "").rpartition("<")
+        _, _, bare = (message.root.first("to") or "").rpartition("<")
         addresses = (bare.partition(">")[0].strip(),)
     if not all("@" in address for address in addresses):
         fail(translate("no recipient: the message has no usable To. Fix: add --recipient ADDRESS", language), USAGE)

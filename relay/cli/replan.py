@@ -7,13 +7,12 @@ from dataclasses import dataclass, replace
 
 import click
 
-from relay.checker import CheckerPool
+from relay.checker import CheckerPool, CheckFailed, EvaluationRequest
 from relay.cli.context import NO, Context, options
 from relay.cli.queue import language_option, on_spool, operator, parse_id, queue, spool_option
 from relay.cli.queue_view import code_word
-from relay.intake import evaluate
+from relay.intake import unevaluated
 from relay.locale.catalogue import translate
-from relay.mime.message import MalformedMail
 from relay.model import Action, Disposition, OperatorAction, Plan
 from relay.reasons import sentence
 from relay.routing.directory import Directory
@@ -90,18 +89,20 @@ async def _decide(
         notice = translate("{id} is a notice of the relay: use retry or drop", language, id=queue_id)
         return Replanned(queue_id, complaint=notice)
     message = record.message
+    asked = EvaluationRequest(message.envelope, message.queue_id, message.arrived, any_line_ends=True)
     try:
-        evaluation = await evaluate(message.envelope, message.raw, message.queue_id, message.arrived, directory, pool)
-    except MalformedMail as error:
-        return Replanned(queue_id, complaint=translate("{id}: {why}", language, id=queue_id, why=error.text(language)))
+        evaluation = await pool.evaluate(asked, message.raw, directory)
+    except CheckFailed as error:
+        evaluation = unevaluated(asked, message.raw, directory, error)
+    refusal = evaluation.decision.refusal
+    if refusal is not None and not evaluation.decision.plans:
+        why = sentence(refusal.reason, refusal.detail, language)
+        return Replanned(queue_id, complaint=translate("{id}: {why}", language, id=queue_id, why=why))
     # It was accepted: what would be rejected today can only be held.
     after = tuple(
         replace(plan, disposition=Disposition.HOLD) if plan.disposition is Disposition.REFUSE else plan
         for plan in evaluation.decision.plans
     )
-    if not after:
-        undecided = translate("{id}: nothing could be decided about it", language, id=queue_id)
-        return Replanned(queue_id, complaint=undecided)
     live = {delivery.plan for delivery in record.deliveries}
     before = tuple(plan for index, plan in enumerate(message.plans) if index in live)
     return Replanned(queue_id, before, after)

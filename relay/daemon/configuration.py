@@ -151,6 +151,8 @@ class Configuration:
             secrets = await _read_secrets(prepared, smtp_server)
             if isinstance(secrets, list):
                 return self._failed(secrets)
+            assert prepared.directory is not None
+            await pool.load(prepared.directory)
             before = frozenset(self.settings.terms.clients)
             # All is read and valid. From here to the end of the swap nothing is awaited and nothing can fail.
             replaced = self.in_force.put_in_force(prepared)
@@ -171,6 +173,7 @@ class Configuration:
 
     def _apply(self, spool: Spool, pool: CheckerPool) -> None:
         settings = self.settings
+        pool.use(self.in_force.directory)
         pool.configure(settings.terms.check.workers, settings.terms.check.timeout)
         spool.ceiling = settings.retry.ceiling
         self._observe_in_force(settings)

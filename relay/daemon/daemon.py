@@ -95,6 +95,9 @@ class Daemon:
         settings = await self._configuration.first()
         spool = self._spool = await open_the_spool(settings, self.observe)
         pool = self._pool = await start_workers(settings, self.observe)
+        directory = self._configuration.in_force.directory
+        await pool.load(directory)
+        pool.use(directory)
         await self._connect(settings, spool, pool)
         await listen(settings, self._smtp_server, self._http)
         self._background(settings, spool, pool)

@@ -8,7 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from relay.dkim.signature import BadKey, Signer, signer
-from relay.dsn.bounces import verp
+from relay.dsn.return_path import verp
 from relay.lifecycle import Transition
 from relay.mime.rewriting import render
 from relay.model import Delivery, Message, Plan

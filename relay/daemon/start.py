@@ -3,9 +3,8 @@
 import asyncio
 import errno
 import os
-from contextlib import suppress
 
-from relay.checker import CheckerOverloaded, CheckerPool
+from relay.checker import CheckerPool
 from relay.observability.events import MessageCorrupt, Observe, SelfTested, SpoolOpened
 from relay.observability.http import Http
 from relay.observability.systemd import denied
@@ -62,8 +61,7 @@ async def repeat_self_test(pool: CheckerPool, observe: Observe, pause: float = S
     """Test the engine every `pause` seconds until it passes: one slow start must not leave the daemon unready."""
     while pool.self_test is not None:
         await asyncio.sleep(pause)
-        with suppress(CheckerOverloaded):
-            observe(SelfTested(await pool.run_self_test()))
+        observe(SelfTested(await pool.run_self_test()))
 
 
 async def listen(settings: Settings, smtp_server: SmtpServer, http: Http | None) -> None:

@@ -2,9 +2,10 @@
 self test: can the engine be trusted?"""
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 
 from relay.facturx import original_evidence, page_text
 from relay.facturx.document import check_document
@@ -15,30 +16,45 @@ from relay.mime.transfer_decoder import decode_document
 
 
 def inspect(
-    candidates: Sequence[Candidate], options: Options, clock: Callable[[], float] | None = None
+    candidates: Sequence[Candidate],
+    options: Options,
+    clock: Callable[[], float] | None = None,
+    *,
+    given: Mapping[int, Report] = MappingProxyType({}),
+    begun: Callable[[int], None] | None = None,
 ) -> tuple[Report, ...]:
-    """One report a candidate, in their order. clock: seconds, for `Report.ms`; without it `ms` is 0."""
-    pairs = [_inspect_one(candidate, options, clock) for candidate in candidates]
+    """One report a candidate, in their order. clock: seconds, for `Report.ms`; without it `ms` is 0.
+
+    given: reports, by index, on documents that are not to be looked at. begun: called with the index of a document each
+    time that a part of its check begins.
+    """
+    say = begun or (lambda index: None)
+    pairs: list[tuple[Report, bytes]] = []
+    for index, candidate in enumerate(candidates):
+        say(index)
+        pairs.append((given[index], b"") if index in given else _inspect_one(candidate, options, clock))
     numbers = {report.number for report, _ in pairs if report.number}
     plain = [index for index, (report, _) in enumerate(pairs) if _is_plain(report)]
     if not plain or not (numbers or any(report.kind is Kind.FACTURX for report, _ in pairs)):
         return tuple(report for report, _ in pairs)
-    invoices, reports = _stated(pairs, clock)
+    invoices, reports = _stated(pairs, clock, say)
     allowed = original_evidence.MAX_COMPARISONS
     for index in plain:
         wanted = invoices[: max(0, allowed)]
         allowed -= len(wanted)
+        say(index)
         reports[index] = _with_text(reports[index], pairs[index][1], numbers, wanted, clock)
     return tuple(reports)
 
 
 def _stated(
-    pairs: Sequence[tuple[Report, bytes]], clock: Callable[[], float] | None
+    pairs: Sequence[tuple[Report, bytes]], clock: Callable[[], float] | None, say: Callable[[int], None]
 ) -> tuple[list[original_evidence.StatedInvoice], list[Report]]:
     """What each Factur-X and bare XML invoice states, and all reports: a Factur-X says whether its pages were read."""
     invoices: list[original_evidence.StatedInvoice] = []
     reports: list[Report] = []
-    for report, content in pairs:
+    for index, (report, content) in enumerate(pairs):
+        say(index)
         if report.kind is Kind.FACTURX and report.xml_sha256 is not None:
             started = clock() if clock else 0.0
             try:

@@ -35,14 +35,19 @@ def identity(envelope: Envelope, raw: bytes, root: Entity | None = None) -> Iden
     """
     headers, start = (root.headers, root.body.start) if root is not None else _header(raw)
     body = sha256(memoryview(raw)[start:]).digest()
-    addresses = [_address(envelope.sender), *sorted({_address(each) for each in envelope.addresses})]
-    way = "\0".join(addresses).encode("utf-8", "surrogatepass")
+    way = _way(envelope)
     if "message-id" in [header.name for header in headers]:
         kept = b"".join([raw[slice(*header.span)] for header in headers if header.name not in TRACE])
         hashed = b"\0".join((way, b"", b"mail", kept, body))
     else:
         hashed = b"\0".join((way, b"", b"raw", raw[:start], body))
     return Identity(sha256(hashed).hexdigest(), _digest_of(raw[:start], body))
+
+
+def identity_unread(envelope: Envelope, raw: bytes) -> Identity:
+    """Of a message that could not be read: equal for the same octets to the same recipients, whatever they hold."""
+    digest = sha256(raw).digest()
+    return Identity(sha256(b"\0".join((_way(envelope), b"", b"unread", digest))).hexdigest(), digest)
 
 
 def fingerprint(envelope: Envelope, raw: bytes) -> str:
@@ -71,6 +76,12 @@ def _header(raw: bytes) -> tuple[tuple[Header, ...], int]:
     except MalformedMail:
         return (), 0
     return fields.headers, fields.body
+
+
+def _way(envelope: Envelope) -> bytes:
+    """Sender and set of recipients."""
+    addresses = [_address(envelope.sender), *sorted({_address(each) for each in envelope.addresses})]
+    return "\0".join(addresses).encode("utf-8", "surrogatepass")
 
 
 def _address(address: str) -> str:

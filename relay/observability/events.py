@@ -64,10 +64,12 @@ class TransactionRejectCause(StrEnum):
 
 
 class Restart(StrEnum):
-    """Why a worker process was replaced. The last two are routine: between two documents, none is lost."""
+    """Why a worker process was replaced. FALSE_ANSWER: it said what cannot be true, and may have been taken over by a
+    document. The last two are routine: between two messages, none is lost."""
 
     CRASHED = "crashed"
     TIMEOUT = "timeout"
+    FALSE_ANSWER = "false_answer"
     MEMORY = "memory"
     RECYCLED = "recycled"
 
@@ -271,8 +273,11 @@ class WorkerStarted(Event):
 
 @dataclass(frozen=True, slots=True)
 class WorkerReplaced(Event):
+    """why: of a false answer, what in it cannot be true; else empty."""
+
     pid: int
     cause: Restart
+    why: str = ""
 
 
 @dataclass(frozen=True, slots=True)

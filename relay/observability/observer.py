@@ -252,7 +252,10 @@ def _operator_acted(event: events.OperatorActed) -> Iterator[Line]:
 def _worker_replaced(event: events.WorkerReplaced) -> Iterator[Line]:
     routine = event.cause in (Restart.MEMORY, Restart.RECYCLED)  # between two documents: none is lost
     name = EventName.WORKER_RETIRED if routine else EventName.WORKER_RESTARTED
-    yield name, {"pid": event.pid, "cause": event.cause}
+    fields: Fields = {"pid": event.pid, "cause": event.cause}
+    if event.cause is Restart.FALSE_ANSWER:  # it may have been taken over: a person must look at what came
+        fields |= {"why": event.why, "alert": True}
+    yield name, fields
 
 
 def _self_tested(event: events.SelfTested) -> Iterator[Line]:

@@ -10,6 +10,14 @@ from relay.routing.policy import Destination
 from relay.single_line import replace_unprintable
 
 NEVER_LEAVE = frozenset({"bcc", "resent-bcc", "return-path"})  # rfc5322#3.6.3, rfc5321#4.4
+
+LEFT_OUT = NEVER_LEAVE | {"to", "cc", "from", "sender", "message-id", "references"}
+LEFT_OUT |= {"authentication-results", "dkim-signature"}
+"""Fields (lower case) that may be cut, with all that begin with "resent-"."""
+
+PUT_ON_TOP = frozenset({"received", "to", "from", "reply-to", "message-id", "references"})
+"""Fields (lower case) that may be put on top."""
+
 LONGEST_ID = 900  # octets of a Message-ID that still fits a line of References (rfc5322#2.1.1)
 
 

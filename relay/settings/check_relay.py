@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from itertools import combinations
 from pathlib import Path
 
-from relay.dsn.bounces import MAX_RETURN_PATH_LOCAL
+from relay.dsn.return_path import MAX_RETURN_PATH_LOCAL
 from relay.facturx.schematron import known_rules
 from relay.setting_parsers import LOCAL, Endpoint, overlap
 from relay.settings.issues import TOP, Position, did_you_mean

@@ -23,7 +23,7 @@ from relay.observability.events import (
 from relay.replies import Reply, Stage
 from relay.smtpd import auth, grammar, states
 from relay.smtpd.connection import Connection
-from relay.smtpd.data import TOO_LARGE, BdatReader, DataReader, EndlessMessage, ReceivedMessage, flaw, parse_bdat
+from relay.smtpd.data import TOO_LARGE, BdatReader, DataReader, EndlessMessage, ReceivedMessage, parse_bdat
 from relay.smtpd.limits import (
     AUTH_FAILURES_PER_SESSION,
     ERROR_LIMIT,
@@ -405,22 +405,13 @@ class Session(SMTP):
         begun, transaction = time.perf_counter(), self._require_transaction()
         self.state = State.ACCEPTING
         if isinstance(received, ReceivedMessage):
-            try:
-                refusal = flaw(received.raw)
-            except BaseException:
-                received.memory.release()
-                raise
-            if refusal is None:
-                return self._accept(transaction, received)
-            received.memory.release()
-        else:
-            refusal = received
+            return self._accept(transaction, received)
         self.end_transaction()
-        self._context.observe(FinalReply(refusal.code, time.perf_counter() - begun))
+        self._context.observe(FinalReply(received.code, time.perf_counter() - begun))
         if reported:
-            self.connection.say(refusal)
+            self.connection.say(received)
         else:
-            self._reject_content(transaction, refusal)
+            self._reject_content(transaction, received)
         return None
 
     async def _accept(self, transaction: Transaction, received: ReceivedMessage) -> None:

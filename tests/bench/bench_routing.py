@@ -11,9 +11,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from relay.checker import CheckerPool
-from relay.intake import evaluate
-from relay.mime.fingerprint import identity
+from relay.checker import CheckerPool, EvaluationRequest
 from relay.model import Disposition, Envelope, Recipient, new_queue_id
 from relay.routing.directory import Directory
 from relay.routing.policy import Addresses, Check, Client, Level, Terms
@@ -35,8 +33,7 @@ def directory(level: str) -> Directory:
 async def session(waiting: Iterator[bytes], clients: Directory, pool: CheckerPool) -> None:
     """Judge what waits, one after the other."""
     for raw in waiting:
-        found = await evaluate(ENVELOPE, raw, new_queue_id(), time.time(), clients, pool)
-        identity(ENVELOPE, raw, found.message.root)
+        found = await pool.evaluate(EvaluationRequest(ENVELOPE, new_queue_id(), time.time()), raw, clients)
         assert [plan.disposition for plan in found.decision.plans] == [Disposition.RELAY]
 
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.daemon.outbound import Outbound
-from relay.dsn.bounces import MAX_RETURN_PATH_LOCAL, verp
+from relay.dsn.return_path import MAX_RETURN_PATH_LOCAL, verp
 from relay.lifecycle import Transition
 from relay.mime.parser import parse
 from relay.model import Delivery, Disposition, Envelope, Message, Plan, Recipient, Retry, State, new_queue_id

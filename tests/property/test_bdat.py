@@ -3,7 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.smtpd.data import TOO_LARGE, BdatDecoder, DataDecoder, flaw, parse_bdat, repair
+from relay.mime.line_ends import flaw, repair
+from relay.smtpd.data import TOO_LARGE, BdatDecoder, DataDecoder, parse_bdat
 
 PIECES = [b"\r", b"\n", b".", b"\r\n", b"\r\n.", b"a", b"\0", b"\r\n.\r\n", b"..", b"QUIT\r\n"]
 MAIL = st.lists(st.sampled_from(PIECES), max_size=30).map(b"".join)

@@ -8,6 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from relay import serialization
+from relay.checker.verification import verify
 from relay.inspection import Verdict
 from relay.mime.rewriting import render
 from relay.model import Action, Disposition, DocumentPart, Plan
@@ -109,6 +110,8 @@ def plans_of(row: Mapping[str, Any]) -> tuple[Setting, tuple[Plan, ...]]:
 @given(ROW)
 def test_what_must_never_happen(row: Mapping[str, Any]) -> None:
     case, plans = plans_of(row)
+    asked, evaluation = case.evaluation()
+    verify(evaluation, asked, case.message.raw, case.directory)
     clients = case.directory.terms.clients
     for plan in plans:
         _goes_to_the_client_only(plan, clients)

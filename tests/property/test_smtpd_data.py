@@ -7,8 +7,9 @@ from unittest.mock import patch
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from relay.smtpd import data
-from relay.smtpd.data import BARE, NUL, TOO_LARGE, DataDecoder, flaw
+from relay.mime import line_ends
+from relay.mime.line_ends import LineFlaw, flaw
+from relay.smtpd.data import TOO_LARGE, DataDecoder
 
 SMALL = st.lists(st.sampled_from([b"\r", b"\n", b".", b"\r\n", b"\r\n.", b"a", b"\0", b"\r\n.\r\n"]), max_size=30)
 STREAM = SMALL.map(b"".join)
@@ -71,11 +72,11 @@ def test_over_the_limit_nothing_is_kept(chunks: int, size: int) -> None:
 @given(STREAM, st.integers(1, 12))
 def test_every_bare_cr_or_lf_is_found_wherever_the_window_ends(raw: bytes, window: int) -> None:
     bare = re.search(rb"\r(?!\n)|(?<!\r)\n", raw) is not None
-    with patch.object(data, "_WINDOW", window):
+    with patch.object(line_ends, "_WINDOW", window):
         found = flaw(raw)
-    assert (found is BARE) == bare
+    assert (found is LineFlaw.BARE) == bare
     if not bare:
-        assert (found is NUL) == (b"\0" in raw)
+        assert (found is LineFlaw.NUL) == (b"\0" in raw)
 
 
 @given(st.lists(st.sampled_from([0, 1, 76, 997, 998, 999, 1000, 2500, 150_000]), max_size=12))

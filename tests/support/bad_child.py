@@ -2,18 +2,22 @@
 
 import os
 import socket
+import sys
 import time
 
 from relay.checker import frames
+from relay.checker.progress import ProgressPage
 
 
 def misbehave(how: str) -> None:
     """Read one request whole, then do it. how: exit | hang | nonsense | short."""
     channel = socket.socket(fileno=os.dup(0))
+    progress = ProgressPage(int(sys.argv[3]))
     inbox = frames.Inbox(channel)
     while True:
         header, _ = inbox.receive()
-        if header["op"] == "self-test":
+        progress.begin(header["frame"])
+        if header["requests"][0]["op"] == "self-test":
             channel.sendall(frames.frame({"reason": None}))
         elif how == "hang":
             time.sleep(3600)

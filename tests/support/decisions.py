@@ -10,9 +10,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from relay.checker.evaluation import Evaluation, EvaluationRequest
 from relay.inspection import PDF_WITHIN, Finding, Identifier, Kind, Party, Report, Severity, Term, TextEvidence, Verdict
+from relay.mime.fingerprint import identity
+from relay.mime.header_writer import received
 from relay.mime.message import MimeMessage
 from relay.mime.parser import parse
+from relay.mime.text import message_id
 from relay.model import Envelope, Recipient, Role
 from relay.routing.decision import Decision, decide
 from relay.routing.directory import Directory
@@ -104,6 +108,20 @@ class Setting:
         return decide(
             self.envelope, self.message, self.reports, self.directory, queue_id="Q1", arrived=0.0, received=RECEIVED
         )
+
+    def evaluation(self) -> tuple[EvaluationRequest, Evaluation]:
+        """What a worker is asked about the message, and what it answers."""
+        asked = EvaluationRequest(self.envelope, "Q1", 0.0)
+        line = received(self.envelope, HOST, "Q1", 0.0, asked.single_recipient)
+        decision = decide(
+            self.envelope, self.message, self.reports, self.directory, queue_id="Q1", arrived=0.0, received=line
+        )
+        mark = identity(self.envelope, self.message.raw)
+        made = Evaluation(
+            decision, self.reports, fingerprint=mark.fingerprint, content_digest=mark.content_digest,
+            message_id=message_id(self.message),
+        )  # fmt: skip
+        return asked, made
 
 
 def setting(row: Mapping[str, Any], salt: str = "") -> Setting:

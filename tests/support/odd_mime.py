@@ -9,16 +9,19 @@ import binascii
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from relay.checker.evaluation import EvaluationRequest
+from relay.checker.evaluator import Item, evaluate
+from relay.checker.verification import verify
 from relay.demo.sample_pdf import facturx_pdf, plain_pdf
 from relay.demo.samples import invoice_xml
 from relay.facturx.inspect import inspect
-from relay.inspection import Candidate, Options
+from relay.inspection import Options
 from relay.mime.message import MimeMessage
 from relay.mime.parser import parse
 from relay.model import Envelope, Recipient
-from relay.routing.decision import Decision, decide
+from relay.routing.decision import Decision
 from relay.routing.directory import Directory
-from tests.support.decisions import RECEIVED, terms
+from tests.support.decisions import terms
 
 MARTIN, STRANGER, OTHER = "732829320", "123456782", "987654324"
 STRUCTURE = Options(level="structure")
@@ -59,15 +62,14 @@ class Judged:
 
 def judged(raw: bytes, *, original_pdf: bool = False, **check: object) -> Judged:
     """`raw`, sent to Martin, read and judged by the very steps of the daemon."""
-    message = parse(raw)
-    candidates = [
-        Candidate(raw[each.body.start : each.body.end], each.encoding, each.filename or "", each.media_type)
-        for each in message.attachments
-    ]
-    reports = inspect(candidates, STRUCTURE)
     directory = Directory(terms({"clients": {"martin": {"original_pdf": original_pdf}}, "check": check}))
-    envelope = Envelope("p@jefacture.example", (Recipient("martin@export.test"),))
-    return Judged(message, decide(envelope, message, reports, directory, queue_id="Q1", arrived=0.0, received=RECEIVED))
+    asked = EvaluationRequest(
+        Envelope("p@jefacture.example", (Recipient("martin@export.test"),)), "Q1", 0.0, any_line_ends=True
+    )
+    item = Item(asked, raw, directory)
+    (evaluation,) = evaluate([item], lambda index, candidates, options: inspect(candidates, STRUCTURE))
+    verify(evaluation, asked, raw, directory)
+    return Judged(parse(raw), evaluation.decision)
 
 
 # Bodies

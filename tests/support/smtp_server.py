@@ -17,6 +17,8 @@ from typing import TypeVar
 
 from relay import serialization
 from relay.demo.stage import Stage, free_port
+from relay.intake import LINE_REPLIES
+from relay.mime.line_ends import flaw
 from relay.model import Envelope
 from relay.observability.events import Event
 from relay.replies import Reply
@@ -78,6 +80,8 @@ class Recorder:
             return Reply(451, "4.3.2", "busy")
         if local == "slow":
             await self.go_on.wait()
+        if (found := flaw(raw)) is not None:  # as the daemon's own intake
+            return LINE_REPLIES[found]
         self.mails.append((envelope, raw))
         return Reply(250, "2.0.0", f"sha256 {hashlib.sha256(raw).hexdigest()[:16]} size {len(raw)}")
 

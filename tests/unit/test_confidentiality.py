@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from relay import intake
+from relay.checker import Evaluation
 from relay.daemon.notices import Digests, Notices
 from relay.inspection import Party
-from relay.intake import Evaluation, Intake
+from relay.intake import Intake
 from relay.lifecycle import Transition
 from relay.model import Disposition, Envelope, Plan, Recipient, Rejection, Retry, State
 from relay.notifications import status_report
@@ -258,17 +258,18 @@ async def test_a_reply_names_nothing_of_a_firm(reason: Reason, monkeypatch: pyte
     for detail in details(reason):
 
         async def refuse(*args: object, _detail: str = detail) -> Evaluation:
-            return Evaluation(given.message, (), Decision((), Rejection(reason, _detail)))
+            return Evaluation(Decision((), Rejection(reason, _detail)))
 
-        monkeypatch.setattr(intake, "evaluate", refuse)
-        assert leaked(str(await door().accept(given.envelope, given.message.raw)), *WORLDS) == set()
+        silent: Any = Silent()
+        silent.evaluate = refuse
+        assert leaked(str(await door(checker=silent).accept(given.envelope, given.message.raw)), *WORLDS) == set()
 
 
-def door(*identify: str) -> Intake:
+def door(*identify: str, checker: Any = None) -> Intake:
     silent: Any = Silent()
     directory = Directory(terms(identify or ("recipient", "siren")))
     return Intake(
-        directory=lambda: directory, spool=silent, queue=silent, checker=silent, observe=lambda event: None,
+        directory=lambda: directory, spool=silent, queue=silent, checker=checker or silent, observe=lambda event: None,
         stored=lambda mail: None, broken=lambda why: None,
     )  # fmt: skip
 

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from relay.dsn.bounces import verp
+from relay.dsn.bounces import read_returned
+from relay.dsn.return_path import Returned, verp
 from relay.intake import NO_SPACE, NOT_DURABLE, Intake
 from relay.model import Claim, Envelope, Message, Recipient
 from relay.replies import Reply
@@ -52,6 +53,13 @@ class Queue:
         raise AssertionError("nothing was stored")
 
 
+class Checker:
+    """Reads what came back, in this process."""
+
+    async def read_returned(self, raw: bytes) -> Returned:
+        return read_returned(raw)
+
+
 class Observed:
     def __init__(self) -> None:
         self.broken: list[str] = []
@@ -66,7 +74,7 @@ def intake(error: Exception, reported: Observed, queue: Queue) -> Intake:
         directory=lambda: SimpleNamespace(is_return_path=lambda address: address == HOME),  # type: ignore[arg-type, return-value]
         spool=Failing(error),  # type: ignore[arg-type]
         queue=queue,
-        checker=None,  # type: ignore[arg-type]
+        checker=Checker(),  # type: ignore[arg-type]
         observe=reported.observe,
         stored=lambda _: None,
         broken=reported.broken.append,

@@ -239,7 +239,7 @@ def _message_row(number: int, message: Message, place: SegmentSpan) -> tuple[Any
         len(message.raw),
         message.content_digest or content_digest(message.raw),
         serialization.dump(message.envelope),
-        serialization.dump(message.plans),
+        message.plans_json or serialization.dump(message.plans),
         *place,
     )
 

@@ -236,7 +236,7 @@ class Transactions:
             if each.state not in KEPT_BY_REPLAN:
                 db.execute(f"DELETE FROM deliveries WHERE {rows.OF_MESSAGE} AND number = ?", (queue_id, each.number))
                 db.execute("DELETE FROM documents WHERE queue_id = ? AND number = ?", (queue_id, each.number))
-        message = replace(message, plans=message.plans + fresh)
+        message = replace(message, plans=message.plans + fresh, plans_json=b"")
         (number,) = db.execute("SELECT id FROM mails WHERE queue_id = ?", (queue_id,)).fetchone()
         db.execute("UPDATE mails SET plans = ? WHERE id = ?", (serialization.dump(message.plans), number))
         rows.insert_events(db, queue_id, [HistoryEntry(now, 0, "replanned", action.text, action.by)])

@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from relay.checker import CheckerOverloaded, CheckerPool, process
-from relay.checker import pool as pool_module
+from relay.checker import CheckerOverloaded, CheckerPool, dispatcher, process
 from relay.demo import samples
 from relay.inspection import Candidate, Kind, Options, Verdict
 from relay.observability.events import Event, Restart, WorkerReplaced, WorkerStarted
@@ -140,7 +139,7 @@ async def test_others_are_not_delayed_by_one_that_hangs(log: Log) -> None:
 async def test_too_many_waiting_is_busy_and_the_rest_is_served(
     pool: CheckerPool, log: Log, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pool_module, "MAX_WAITING", 2)
+    monkeypatch.setattr(dispatcher, "MAX_WAITING", 2)
     os.kill(pids(log)[0], signal.SIGSTOP)
     asked = [asyncio.create_task(pool.inspect([Candidate(PLAIN)], STRUCTURE)) for _ in range(3)]
     while pool.waiting < 2:
@@ -153,7 +152,7 @@ async def test_too_many_waiting_is_busy_and_the_rest_is_served(
 
 
 async def test_nobody_waits_for_a_worker_for_ever(pool: CheckerPool, log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pool_module, "MAX_WAIT_SECONDS", 0.05)
+    monkeypatch.setattr(dispatcher, "MAX_WAIT_SECONDS", 0.05)
     os.kill(pids(log)[0], signal.SIGSTOP)
     served = asyncio.create_task(pool.inspect([Candidate(PLAIN)], STRUCTURE))
     await asyncio.sleep(0)
@@ -166,7 +165,7 @@ async def test_nobody_waits_for_a_worker_for_ever(pool: CheckerPool, log: Log, m
 
 
 async def test_octets_that_wait_are_bounded_too(pool: CheckerPool, log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pool_module, "MAX_WAITING_OCTETS", len(PLAIN) + 1)
+    monkeypatch.setattr(dispatcher, "MAX_WAITING_OCTETS", len(PLAIN) + 1)
     os.kill(pids(log)[0], signal.SIGSTOP)
     asked = [asyncio.create_task(pool.inspect([Candidate(PLAIN)], STRUCTURE)) for _ in range(2)]
     while not pool.waiting:
@@ -186,6 +185,7 @@ async def test_a_cancelled_request_leaves_the_pool_in_step(pool: CheckerPool, lo
     asked.cancel()
     with pytest.raises(asyncio.CancelledError):
         await asked
+    os.kill(pids(log)[0], signal.SIGCONT)
     assert (await waiting)[0].kind is Kind.PDF
     assert pool.busy == 0
 
@@ -199,6 +199,31 @@ async def test_a_cancelled_waiter_gives_its_turn_away(pool: CheckerPool, log: Lo
     os.kill(pids(log)[0], signal.SIGCONT)
     await asyncio.gather(first, third)
     assert (pool.busy, pool.waiting) == (0, 0)
+
+
+async def test_workers_that_end_before_they_answer_anything_are_not_started_for_ever(
+    log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process, "CHILD", "tests.support.no_such_module")
+    pool = CheckerPool(2, 60, observe=log.append)
+    await pool.start()
+    assert pool.self_test == "no worker could be asked"
+    with pytest.raises(CheckerOverloaded):
+        await pool.inspect([Candidate(PLAIN)], STRUCTURE)
+    await pool.close()
+    assert len(pids(log)) < 20
+
+
+async def test_a_worker_killed_before_it_began_is_no_failure_of_the_message(pool: CheckerPool, log: Log) -> None:
+    """However often: a message is only given up when it did harm itself."""
+    for number in range(4):
+        os.kill(pids(log)[number], signal.SIGSTOP)
+        asked = asyncio.create_task(pool.inspect([Candidate(GOOD)], Options()))
+        while not pool.busy:
+            await asyncio.sleep(0)
+        os.kill(pids(log)[number], signal.SIGKILL)
+        (report,) = await asked
+        assert report.verdict is Verdict.VALID
 
 
 async def test_the_pool_grows_and_shrinks_at_once(pool: CheckerPool, log: Log) -> None:

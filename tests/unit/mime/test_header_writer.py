@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from relay.dsn.bounces import parse_verp, verp
+from relay.dsn.return_path import parse_verp, verp
 from relay.mime.fingerprint import fingerprint
 from relay.mime.header_writer import header, hops, is_loop, received
 from relay.mime.parser import parse

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
+from relay.checker.verification import verify
 from relay.model import Action, Disposition, Plan
 from relay.reasons import Reason, describe
 from relay.routing.decision import Decision
@@ -22,7 +23,9 @@ ELSEWHERE = {Reason.DUPLICATE_DOCUMENT, Reason.UNSETTLED, Reason.BY_OPERATOR, Re
 @pytest.mark.parametrize("row", [pytest.param(row, id=f"{stem}: {row['claim']}") for stem, row in ROWS])
 def test_decision(row: Mapping[str, Any]) -> None:
     case = setting(row)
-    decision = case.decide()
+    asked, evaluation = case.evaluation()
+    verify(evaluation, asked, case.message.raw, case.directory)  # the daemon must not take it for a worker's lie
+    decision = evaluation.decision
     if "refuse" in row:
         assert decision.refusal is not None and decision.refusal.reason == row["refuse"]
         return
