@@ -4,9 +4,11 @@ UNTDID 1153), and their check digits.
 Spaces are removed by the caller. Pure, and total: what names no SIREN is None, never an exception.
 """
 
+import importlib
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
+from pathlib import Path
 from typing import NamedTuple
 
 from stdnum import iban, luhn
@@ -25,6 +27,13 @@ _LA_POSTE = "356000000"  # its establishments have no Luhn key
 _siren_holds, _siret_holds, _vat_holds, _iban_holds = (
     lru_cache(4096)(number.is_valid) for number in (siren_number, siret_number, tva, iban)
 )
+
+
+def load() -> None:
+    """Import the modules that the check of an IBAN imports for some countries. Raises ImportError."""
+    for path in Path(iban.__file__).parent.glob("*/iban.py"):
+        importlib.import_module(f"stdnum.{path.parent.name}.iban")
+
 
 _OF_DIGITS = frozenset({"0002", "0009", "0225", "0231", "SIREN", "SIRET", "FR:SIRENE", "FR:SIREN", "FR:SIRET"})
 """SIREN, SIRET, French electronic address, single taxable company; the codes before ISO 6523 were of the same form."""

@@ -3,11 +3,17 @@ self test: can the engine be trusted?"""
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from types import MappingProxyType
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from types import MappingProxyType
 
-from relay.facturx import original_evidence, page_text
+from relay.facturx import identifiers, original_evidence, page_text, schematron, xml
 from relay.facturx.document import check_document
 from relay.facturx.page_text import PageText
 from relay.inspection import Candidate, Finding, Kind, Options, Report, Severity, Verdict
@@ -137,10 +143,25 @@ _DOCUMENTS = Path(__file__).parent / "self_test_documents"
 """Made by `relay.demo.samples`: facturx_pdf(invoice_xml()), and the same with wrong_total=True."""
 
 
+@cache
+def _self_test_documents() -> tuple[bytes, bytes]:
+    return (_DOCUMENTS / "valid.pdf").read_bytes(), (_DOCUMENTS / "wrong_total.pdf").read_bytes()
+
+
+def load() -> None:
+    """Read all that a check or the self-test reads from files, so that no file need be opened later.
+
+    What cannot be read is left out: the check that needs it says so.
+    """
+    for read in (_self_test_documents, xml.load, identifiers.load, page_text.load, schematron.load):
+        with suppress(Exception):
+            read()
+
+
 def self_test() -> str | None:
     """A good invoice must be clean and a wrong total must give BR-CO-15, at level full: None when both verdicts are
     right, else what went wrong."""
-    good, wrong = ((_DOCUMENTS / name).read_bytes() for name in ("valid.pdf", "wrong_total.pdf"))
+    good, wrong = _self_test_documents()
     clean, faulty = inspect([Candidate(good), Candidate(wrong)], Options(level="full"))
     if clean.verdict is not Verdict.VALID:
         return f"a good invoice is found {clean.verdict.value}: {_rules(clean.findings)}"

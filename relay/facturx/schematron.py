@@ -7,7 +7,7 @@ from typing import Any
 from lxml import etree
 
 from relay.facturx import stylesheet
-from relay.facturx.invoice import FRENCH_RULES, PROFILES, Profile, rules_folder
+from relay.facturx.invoice import EXTENDED_CTC_FR, FRENCH_RULES, PROFILES, Profile, rules_folder
 from relay.inspection import Finding, Severity
 
 _PUBLISHED = re.compile(
@@ -87,6 +87,21 @@ def _engine() -> "Engine":
     return Engine()
 
 
+_WARM_UP = """<xsl:stylesheet version="3.0" xmlns:xsl="http://www.w3.org/1999/XSL/Transform">
+<xsl:output method="text"/><xsl:template match="/"><xsl:value-of select="current-date()"/></xsl:template>
+</xsl:stylesheet>"""
+
+
+def load() -> None:
+    """Read all that a check by the rules reads from files: the engine, its settings, the stylesheets.
+
+    Raises EngineError, OSError.
+    """
+    for path in (FRENCH_RULES, *(profile.schematron for profile in (*PROFILES, EXTENDED_CTC_FR))):
+        stylesheet.code_lists(path)
+    _engine().warm_up(_WARM_UP)
+
+
 class Engine:
     """One SaxonC processor and the stylesheets compiled so far."""
 
@@ -107,6 +122,13 @@ class Engine:
             return self._saxon.parse_xml(xml_text=text)
         except self._failure as error:
             raise EngineError("the engine cannot read the XML") from error
+
+    def warm_up(self, text: str) -> None:
+        """Run a stylesheet: at the first one the engine asks the system for time zone and user. Raises EngineError."""
+        try:
+            self._compiler.compile_stylesheet(stylesheet_text=text).transform_to_string(xdm_node=self.parse("<a/>"))
+        except self._failure as error:
+            raise EngineError("the engine cannot run a stylesheet") from error
 
     def run(self, path: str, node: Any, where: str) -> list[Finding]:
         """The findings of one set of rules: none when the fast one is silent, else those of the official one."""
@@ -145,7 +167,7 @@ class Engine:
         executable = self._compiler.compile_stylesheet(stylesheet_text=text)
         lists = stylesheet.code_lists(path)
         if lists is not None:
-            document = self._saxon.parse_xml(xml_file_name=str(lists))
+            document = self._saxon.parse_xml(xml_text=lists)
             executable.set_parameter("codedb", document)
             executable.set_parameter("codes", self._codes(document))  # the official rules do not ask for them
         return executable

@@ -4,11 +4,11 @@ import copy
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import PurePosixPath
 
 from lxml import etree
 
-from relay.facturx.invoice import rules_folder
+from relay.facturx.invoice import rules_file
 
 XSL = "http://www.w3.org/1999/XSL/Transform"
 DOCUMENT_ELEMENT = "rsm:CrossIndustryInvoice"
@@ -140,11 +140,10 @@ def official(path: str) -> str:
     return _text(_prepared(path))
 
 
-def code_lists(path: str) -> Path | None:
-    """The file of code lists that the stylesheet at `path` reads, if it reads one."""
-    source = rules_folder() / path
-    found = _DOCUMENT.search(source.read_text(encoding="utf-8"))
-    return source.parent / found.group(1) if found else None
+def code_lists(path: str) -> str | None:
+    """The document of code lists that the stylesheet at `path` reads, if it reads one. Raises OSError."""
+    found = _DOCUMENT.search(rules_file(path).decode())
+    return rules_file(str(PurePosixPath(path).with_name(found.group(1)))).decode() if found else None
 
 
 def fast(path: str) -> str:
@@ -172,7 +171,7 @@ def fast(path: str) -> str:
 
 def _prepared(path: str) -> etree._Element:
     parser = etree.XMLParser(resolve_entities=False, no_network=True, huge_tree=True, remove_comments=True)
-    root = etree.parse(str(rules_folder() / path), parser).getroot()
+    root = etree.fromstring(rules_file(path), parser)
     for text in root.iter(f"{{{SVRL}}}text"):
         for value in list(text.iter(f"{{{XSL}}}value-of")):
             _replace_by_text(value, "…")

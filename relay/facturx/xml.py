@@ -5,7 +5,7 @@ from functools import cache, partial
 
 from lxml import etree
 
-from relay.facturx.invoice import Profile, rules_folder
+from relay.facturx.invoice import EXTENDED_CTC_FR, PROFILES, Profile, rules_folder
 from relay.inspection import Finding, Severity
 
 _DOCTYPE = re.compile(rb"<!DOCTYPE|<\x00!\x00D\x00O\x00C\x00T|\x00<\x00!\x00D\x00O\x00C\x00T", re.IGNORECASE)
@@ -87,6 +87,12 @@ _KINDS = {
 @cache
 def _schema(path: str) -> etree.XMLSchema:
     return etree.XMLSchema(file=str(rules_folder() / path))
+
+
+def load() -> None:
+    """Read every schema. Raises OSError, etree.XMLSchemaParseError."""
+    for profile in (*PROFILES, EXTENDED_CTC_FR):
+        _schema(profile.xsd)
 
 
 def xsd(root: etree._Element, profile: Profile) -> list[Finding]:
