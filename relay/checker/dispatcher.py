@@ -9,9 +9,10 @@ from typing import Any, TypeVar
 from relay.checker.directory_transfer import SentDirectories
 from relay.checker.frames import Answer
 from relay.checker.requests import CheckerOverloaded, CheckFailed, Request
+from relay.checker.sandbox import REQUIRED, Protection
 from relay.checker.seat import Seat
 from relay.checker.verification import FalseAnswer
-from relay.observability.events import Observe, Restart, WorkerReplaced, WorkerStarted
+from relay.observability.events import Observe, Restart, WorkerReplaced, WorkerSandboxed, WorkerStarted
 
 T = TypeVar("T")
 
@@ -34,7 +35,8 @@ BATCH_OCTETS = 1024 * 1024
 class Dispatcher:
     """`size` workers, and the requests that wait for one. timeout: seconds of wall clock a document may take.
 
-    directories: that workers are sent before they are asked. observe: called with WorkerStarted and WorkerReplaced.
+    directories: that workers are sent before they are asked. observe: called with WorkerStarted, WorkerReplaced and,
+    once, WorkerSandboxed. protections: what the kernel keeps a worker from, as one has reported it; None until then.
     restarts: workers replaced so far. changed: set whenever a worker has done something.
     """
 
@@ -43,6 +45,7 @@ class Dispatcher:
         self.timeout = timeout
         self.restarts = 0
         self.changed = asyncio.Event()
+        self.protections: tuple[Protection, ...] | None = None
         self._directories = directories
         self._observe = observe
         self._seats: list[Seat] = []
@@ -184,6 +187,8 @@ class Dispatcher:
 
     def _answered(self, seat: Seat, request: Request[Any], answer: Answer) -> None:
         header = answer[0]
+        if self.protections is None:
+            self._report_protections(seat, header.get("protections"))
         try:
             value = request.read(answer)
         except FalseAnswer as error:
@@ -198,6 +203,13 @@ class Dispatcher:
             self._replaced(seat, _retired(header["retire"]))
             self._end(seat)
             self._refill()
+
+    def _report_protections(self, seat: Seat, reported: object) -> None:
+        """The first answer of all, before any document: it is the kernel that decides, for all workers alike."""
+        held = tuple(each for each in Protection if isinstance(reported, list) and each in reported)
+        self.protections = held
+        missing = tuple(each for each in REQUIRED if each not in held)
+        self._observe(WorkerSandboxed(seat.worker.pid, held, missing))
 
     def _free(self, seat: Seat) -> None:
         self.changed.set()

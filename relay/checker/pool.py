@@ -11,6 +11,7 @@ from relay.checker.documents import documents_header, read_reports, unfinished
 from relay.checker.evaluation import Evaluation, EvaluationRequest, read_answer
 from relay.checker.frames import Answer
 from relay.checker.requests import CheckerOverloaded, CheckFailed, Request
+from relay.checker.sandbox import Protection
 from relay.checker.verification import verify
 from relay.dsn.return_path import Returned
 from relay.inspection import Candidate, Octets, Options, Report
@@ -26,7 +27,7 @@ LOAD_SECONDS = 60.0
 class CheckerPool:
     """`size` worker processes. timeout: seconds of wall clock a document may take in a worker.
 
-    observe: called with WorkerStarted and WorkerReplaced.
+    observe: called with WorkerStarted, WorkerReplaced and, once, WorkerSandboxed.
     self_test: why the engine cannot be trusted, None when it can; while it cannot, nothing is valid at level full.
     """
 
@@ -44,6 +45,11 @@ class CheckerPool:
     def restarts(self) -> int:
         """Workers replaced so far."""
         return self._dispatcher.restarts
+
+    @property
+    def protections(self) -> tuple[Protection, ...] | None:
+        """What the kernel keeps a worker from, as one has reported it; None until then."""
+        return self._dispatcher.protections
 
     @property
     def waiting(self) -> int:

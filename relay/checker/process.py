@@ -19,7 +19,7 @@ SOURCE = str(Path(relay.__file__).resolve().parents[1])
 
 CHILD = "relay.checker.worker"
 
-KEPT_ENVIRONMENT = ("PATH", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH", "TMPDIR")
+KEPT_ENVIRONMENT = ("LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH")
 """The rest stays out: a worker that a PDF has taken over must not find passwords in its environment."""
 
 

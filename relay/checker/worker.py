@@ -1,44 +1,24 @@
 """`python -m relay.checker.worker`: a limited process that evaluates messages and checks documents."""
 
-import ctypes
+import encodings
 import gc
+import importlib
 import os
+import pkgutil
 import resource
-import signal
 import socket
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 from relay import serialization
-from relay.checker import documents, frames
+from relay.checker import documents, frames, sandbox
 from relay.checker.directory_transfer import ReceivedDirectories
 from relay.checker.evaluation import EvaluationRequest, answer_of
 from relay.checker.progress import ProgressPage
 from relay.inspection import Candidate, Options, Report
-
-DATA = 1024 * 1024 * 1024
-"""RLIMIT_DATA. Not RLIMIT_AS: SaxonC reserves 33 GB of address space."""
-
-_PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS = 1, 38
-_CLONE_NEWUSER, _CLONE_NEWNET = 0x10000000, 0x40000000
-
-
-def apply(parent: int) -> None:
-    """Limits, no network where the kernel lets us, and death with the parent (whose process id this is)."""
-    _lower(resource.RLIMIT_DATA, DATA)
-    _lower(resource.RLIMIT_CORE, 0)
-    _lower(resource.RLIMIT_FSIZE, 0)
-    # Ctrl-C in a terminal reaches the whole group; the daemon drains, and its workers with it.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if sys.platform == "linux":
-        libc = ctypes.CDLL(None, use_errno=True)
-        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-        libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
-        libc.unshare(_CLONE_NEWUSER | _CLONE_NEWNET)  # an empty network; refused in some containers, and then so be it
-    if os.getppid() != parent:  # it died before the signal was armed
-        os._exit(0)
 
 
 class CpuLimit:
@@ -60,17 +40,14 @@ class CpuLimit:
         resource.setrlimit(resource.RLIMIT_CPU, (int(self._end) + 1, hard))
 
 
-def _lower(which: int, value: int) -> None:
-    _, hard = resource.getrlimit(which)
-    wanted = value if hard == resource.RLIM_INFINITY else min(value, hard)
-    resource.setrlimit(which, (wanted, wanted))
-
-
 RETIRE_AFTER = 5000
 """Documents; memory was steady over 12,480, a library update may change that."""
 
 RETIRE_ABOVE = 700 * 1024 * 1024
 """Octets of resident size: a hostile document may have left it swollen."""
+
+MODULES = ("relay.checker.evaluator", "relay.dsn.bounces", "relay.facturx.inspect")
+"""Imported by a worker alone: the daemon parses neither PDF nor XML nor MIME."""
 
 MEMORY_CHECK_SECONDS = 0.01
 """CPU time between two checks of the memory: the kernel needs longer to hand out some 100 MB, page by page."""
@@ -81,17 +58,35 @@ FREEZE_AFTER = 2
 
 def main() -> None:
     """Serve until the parent closes the channel."""
-    apply(int(sys.argv[1]))
+    protections = sandbox.apply_limits(int(sys.argv[1]))
     channel = socket.socket(fileno=os.dup(0))
     null = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2):  # a library that prints must not reach the channel
         os.dup2(null, descriptor)
     worker = Worker(channel, ProgressPage(int(sys.argv[3])), float(sys.argv[2]))
+    load()
+    protections += sandbox.enter()
+    worker.protections = protections
     try:
         while True:
             worker.serve()
     except (frames.ChannelBroken, OSError):
         os._exit(0)  # the parent is gone or has given up on us; no cleanup is owed
+
+
+def load() -> None:
+    """Load all that a request may need: after `sandbox.enter` no file can be opened.
+
+    A text may name any codec that Python has; each is a module.
+    """
+    for module in MODULES:
+        importlib.import_module(module)
+    from relay.facturx import inspect
+
+    inspect.load()
+    for codec in pkgutil.iter_modules(encodings.__path__):
+        with suppress(ImportError):  # mbcs and oem are of Windows
+            importlib.import_module(f"encodings.{codec.name}")
 
 
 class Worker:
@@ -103,6 +98,8 @@ class Worker:
         self._cpu, self._memory = CpuLimit(cpu_seconds), MemoryLimit()
         self._directories = ReceivedDirectories()
         self._frames = self._documents = 0
+        self.protections: Sequence[str] = ()
+        """What the kernel keeps this process from; said in its first answer."""
 
     def serve(self) -> None:
         """Take the requests of one frame and answer them. Raises ChannelBroken, OSError."""
@@ -116,6 +113,8 @@ class Worker:
         else:
             answers = [(self._answer(requests[0], contents),)]
         self._frames += 1
+        if self._frames == 1:
+            answers[0][0]["protections"] = self.protections
         if self._frames == FREEZE_AFTER:
             gc.freeze()
         answers[-1][0]["retire"] = self._retires()

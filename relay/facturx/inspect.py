@@ -8,10 +8,6 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
-from dataclasses import replace
-from functools import cache
-from pathlib import Path
-from types import MappingProxyType
 
 from relay.facturx import identifiers, original_evidence, page_text, schematron, xml
 from relay.facturx.document import check_document

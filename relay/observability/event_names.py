@@ -80,6 +80,16 @@ class EventName(StrEnum):
     WORKER_STARTED = "worker_started", INFO, "a process that checks documents is ready"
     WORKER_RESTARTED = "worker_restarted", WARNING, "a process that checks documents died or hung, and was replaced"
     WORKER_RETIRED = "worker_retired", INFO, "a process that checks documents was old or large, and was replaced"
+    SANDBOX_IN_FORCE = (
+        "sandbox_in_force",
+        INFO,
+        "the kernel keeps the processes that check documents from files and network",
+    )
+    SANDBOX_INCOMPLETE = (
+        "sandbox_incomplete",
+        WARNING,
+        "the kernel or the container refuses a protection of the processes that check documents",
+    )
     SPOOL_OPENED = "spool_opened", INFO, "the spool was read; how many deliveries are in it"
     SPOOL_FULL = "spool_full", ERROR, "no space: messages are answered 452 until there is some"
     SPOOL_BROKEN = "spool_broken", ERROR, "the disk failed: the daemon stops, to read the spool again"

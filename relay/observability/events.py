@@ -281,6 +281,15 @@ class WorkerReplaced(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class WorkerSandboxed(Event):
+    """A worker has told of its sandbox. protections: those in force. missing: those that should be and are not."""
+
+    pid: int
+    protections: Sequence[str]
+    missing: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
 class SelfTested(Event):
     """The engine's self-test ended. failure: why its verdicts cannot be trusted, or None."""
 

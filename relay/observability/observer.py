@@ -258,6 +258,14 @@ def _worker_replaced(event: events.WorkerReplaced) -> Iterator[Line]:
     yield name, fields
 
 
+def _worker_sandboxed(event: events.WorkerSandboxed) -> Iterator[Line]:
+    fields = {"pid": event.pid, "protections": [str(each) for each in event.protections]}
+    if event.missing:
+        yield EventName.SANDBOX_INCOMPLETE, {**fields, "missing": [str(each) for each in event.missing]}
+    else:
+        yield EventName.SANDBOX_IN_FORCE, fields
+
+
 def _self_tested(event: events.SelfTested) -> Iterator[Line]:
     if event.failure is None:
         yield EventName.SELF_TEST_PASSED, {}
@@ -331,6 +339,7 @@ _TABLE: dict[type[Event], tuple[_Lines | None, _Count | None]] = {
     # The processes that check documents
     events.WorkerStarted: (_fields("pid"), None),
     events.WorkerReplaced: (_worker_replaced, lambda metrics, event: metrics.worker_restarted(event.cause)),
+    events.WorkerSandboxed: (_worker_sandboxed, None),
     events.SelfTested: (_self_tested, lambda metrics, event: metrics.self_test(event.failure is None)),
     # The spool
     events.SpoolOpened: (_fields("deliveries"), None),

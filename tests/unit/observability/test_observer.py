@@ -427,6 +427,16 @@ CASES: list[Case] = [
             (Restart.RECYCLED, "info", "worker_retired"),
         )
     ),
+    (
+        events.WorkerSandboxed(7, ("landlock", "seccomp"), ()),
+        [line("info", "sandbox_in_force", pid=7, protections=["landlock", "seccomp"])],
+        {},
+    ),
+    (
+        events.WorkerSandboxed(7, ("landlock",), ("seccomp",)),
+        [line("warning", "sandbox_incomplete", pid=7, protections=["landlock"], missing=["seccomp"])],
+        {},
+    ),
     (events.SelfTested(None), [line("info", "self_test_passed")], {"self_test_success": 1}),
     (events.SelfTested("BR-1"), [line("error", "self_test_failed", why="BR-1")], {}),
     (events.SpoolOpened({"queued": 2}), [line("info", "spool_opened", deliveries={"queued": 2})], {}),

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from relay.checker import landlock
+
 ROOT = Path(__file__).parents[3]
 
 pytestmark = [
@@ -61,12 +63,16 @@ async def main():
         documents = [Candidate(sample_pdf.facturx_pdf(xml)), Candidate(sample_pdf.plain_pdf("Facture F-2026-77"))]
         reports = await pool.inspect(documents, Options())
         print(pool.self_test, *(report.verdict for report in reports), reports[1].mentions, pool.restarts)
+        print(*pool.protections)
     finally:
         await pool.close()
 
 asyncio.run(main())
 """
-    assert under_the_unit(code)[0] == "None valid not-factur-x ('F-2026-77',) 0"
+    checked, protections, *_ = under_the_unit(code)
+    assert checked == "None valid not-factur-x ('F-2026-77',) 0"
+    wanted = ["landlock"] if landlock.version() else []  # RestrictNamespaces= refuses the network namespace
+    assert protections.split() == [*wanted, "seccomp"]
 
 
 def test_the_spool(tmp_path):
