@@ -47,7 +47,7 @@ def test_hanging_worker_is_replaced(
     check: Check,
     say: Say,
 ) -> None:
-    daemon = daemons(next_hop.port, replace={"workers: 1}": "workers: 2, timeout: 2s}"})
+    daemon = daemons(next_hop.port, replace={"workers: 1}": "workers: 2, timeout: 5s}"})
     daemon.start()
     first, _ = daemon.children()
     os.kill(first, signal.SIGSTOP)
@@ -64,7 +64,7 @@ def test_hanging_worker_is_replaced(
     for thread in threads:
         thread.join()
     found = settle(daemon, next_hop, ledger)
-    slow = sum(each > 1.5 for each in took)
+    slow = sum(each > 4.5 for each in took)
     say(found.line("worker hangs", f"{slow} of 8 messages waited for the hanging worker, {max(took):.1f} s at most"))
     check(found)
     assert found.mails == 8
