@@ -1,18 +1,18 @@
-"""A worker as it is, but for documents that order it to misbehave: `DIE`, `HANG path` (while the file `path` exists),
-and messages that hold `X-Lie`: of these it says that they go to somebody else."""
+"""A worker as it is, but for documents that order it to misbehave: `DIE`, `HANG` (until SIGUSR1 comes), and messages
+that hold `X-Lie`: of these it says that they go to somebody else."""
 
 import os
-import time
+import signal
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import relay.facturx.inspect
-from relay.checker import evaluation, evaluator, worker
+from relay.checker import evaluator, worker
 from relay.checker.evaluation import Evaluation
 from relay.inspection import Candidate, Options, Report
 
+released: list[int] = []
 HONEST, EVALUATE = relay.facturx.inspect.inspect, evaluator.evaluate
 
 
@@ -20,13 +20,13 @@ def inspect(candidates: Sequence[Candidate], options: Options, *args: Any, **mor
     begun, given = more.get("begun", lambda index: None), more.get("given", {})
     for index, candidate in enumerate(candidates):
         begun(index)
-        verb, _, path = bytes(candidate.content).decode("latin-1").strip().partition(" ")
+        verb = bytes(candidate.content).strip()
         if index in given:
             continue
-        if verb == "DIE":
+        if verb == b"DIE":
             os._exit(1)
-        while verb == "HANG" and Path(path).exists():
-            time.sleep(0.01)
+        while verb == b"HANG" and not released:
+            pass
     return HONEST(candidates, options, *args, **more)
 
 
@@ -43,7 +43,7 @@ def _lie(true: Evaluation) -> Evaluation:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGUSR1, lambda number, frame: released.append(number))
     relay.facturx.inspect.inspect = inspect
     evaluator.evaluate = evaluate
-    assert evaluation
     worker.main()
