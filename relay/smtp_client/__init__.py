@@ -3,19 +3,24 @@
 route            what a next hop is: host, TLS, credentials, timeouts; MX lookup
 connect          a connection ready for MAIL: DNS, addresses, TLS, EHLO, AUTH
 connection_pool  connections kept open for each next hop; how a next hop that is down is probed
-protocol         commands, replies and dot-stuffed content on an open connection
+slots            how many connections a next hop may have
+outgoing_content what is sent: envelope, and content with dots stuffed
+protocol         commands and replies on an open connection
 transaction      MAIL, RCPT, DATA, content; what each reply means is in relay.replies
 """
 
-from relay.smtp_client.connection_pool import ConnectionPools, MessageFactory
+from relay.smtp_client.connection_pool import BegunTransaction, ConnectionPools, MessageFactory
+from relay.smtp_client.outgoing_content import OutgoingMessage, outgoing_message
 from relay.smtp_client.route import Route, Timeouts, Tls, Unreachable
-from relay.smtp_client.transaction import OutgoingMessage, outgoing_message
+from relay.smtp_client.transaction import StaleConnection
 
 __all__ = [
+    "BegunTransaction",
     "ConnectionPools",
     "MessageFactory",
     "OutgoingMessage",
     "Route",
+    "StaleConnection",
     "Timeouts",
     "Tls",
     "Unreachable",

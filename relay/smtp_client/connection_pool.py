@@ -4,14 +4,16 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from relay.replies import Outcome
 from relay.smtp_client.connect import open_connection
+from relay.smtp_client.outgoing_content import HELO_ATTEMPTS, OutgoingMessage, SevenBit, prepare
 from relay.smtp_client.protocol import ClientProtocol
 from relay.smtp_client.route import MailExchangers, Route, Unreachable
-from relay.smtp_client.transaction import Outcomes, OutgoingMessage, StaleConnection, Transaction, adapted_to
+from relay.smtp_client.slots import Slots
+from relay.smtp_client.transaction import Outcomes, StaleConnection, Transaction
 
 MessageFactory = Callable[[], Awaitable[OutgoingMessage]]
 """Makes what is to be sent, once there is a connection for it."""
@@ -25,9 +27,8 @@ class _Pool:
     that the one message which tries it sets when done; probed: when that try began (monotonic seconds).
     """
 
-    slots: asyncio.Semaphore
+    slots: Slots
     idle: list[ClientProtocol] = field(default_factory=list)
-    busy: int = 0
     down: Outcome | None = None
     probe: asyncio.Event | None = None
     probed: float = 0.0
@@ -52,6 +53,31 @@ class _Pool:
     def _forget(self, connection: ClientProtocol) -> None:
         self.idle.remove(connection)
         connection.close()
+
+
+class BegunTransaction:
+    """A transaction on a kept connection whose envelope is under way; `finish` or `withdraw` is due."""
+
+    def __init__(self, transaction: Transaction, give_back: Callable[[], None]) -> None:
+        self._transaction = transaction
+        self._give_back: Callable[[], None] | None = give_back
+
+    async def finish(self) -> Outcomes:
+        """Send the content; the outcome for each recipient.
+
+        Raises StaleConnection: no content was sent and nothing is known of the recipients; send the message anew.
+        """
+        try:
+            return await self._transaction.run()
+        finally:
+            self.withdraw()
+
+    def withdraw(self) -> None:
+        """The message is not to be sent after all; nothing once it has an outcome."""
+        self._transaction.withdraw()
+        if self._give_back is not None:
+            self._give_back()
+            self._give_back = None
 
 
 class ConnectionPools:
@@ -83,25 +109,51 @@ class ConnectionPools:
         The factory runs once there is a connection, so at most as many contents as connections are in memory.
         """
         pool = self._pool(route)
-        async with pool.slots:
-            pool.busy += 1
+        await pool.slots.acquire()
+        try:
+            connection = pool.take() or await self._new_connection(pool, route)
+            message = await self._make_message(message_factory, connection, pool)
             try:
-                connection = pool.take() or await self._new_connection(pool, route)
-                message = await self._make_message(message_factory, connection, pool)
-                try:
-                    return await self._transact(connection, pool, route, message)
-                except StaleConnection:
-                    pool.close()  # the others have been idle for longer still
-                return await self._transact(await self._new_connection(pool, route), pool, route, message)
-            finally:
-                pool.busy -= 1
+                return await self._transact(connection, pool, route, message)
+            except StaleConnection:
+                pool.close()  # the others have been idle for longer still
+            return await self._transact(await self._new_connection(pool, route), pool, route, message)
+        finally:
+            pool.slots.release()
+
+    def begin(self, route: Route, make: Callable[[], OutgoingMessage]) -> BegunTransaction | None:
+        """Send the envelope of the message that `make` makes; the content waits for `finish`.
+
+        None, and nothing is sent, unless a kept connection is at hand which takes the message as it is. Raises what
+        `make` raises, and ValueError for an address that cannot stand in a command.
+        """
+        pool = self._pools.get(route)
+        if pool is None or not pool.slots.try_acquire():
+            return None
+        connection = pool.take()
+        if connection is None:
+            pool.slots.release()
+            return None
+        give_back = partial(self._give_back, connection, pool)
+        begun = False
+        try:
+            message = make()
+            if _to_recode(message, connection) is None:
+                transaction = Transaction(connection, route.timeouts, message)
+                transaction.begin()
+                begun = True
+                return BegunTransaction(transaction, give_back)
+            return None
+        finally:
+            if not begun:
+                give_back()
 
     def counts(self) -> dict[str, tuple[int, int]]:
         """Name of each smarthost with connections -> (busy, idle)."""
         totals: dict[str, tuple[int, int]] = {}
         for route, pool in self._pools.items():
             busy, idle = totals.get(route.name, (0, 0))
-            totals[route.name] = (busy + pool.busy, idle + len(pool.idle))
+            totals[route.name] = (busy + pool.slots.busy, idle + len(pool.idle))
         return totals
 
     async def close(self) -> None:
@@ -158,7 +210,9 @@ class ConnectionPools:
     ) -> Outcomes:
         finished = False
         try:
-            outcomes = await Transaction(connection, route.timeouts, await adapted_to(message, connection)).run()
+            if (seven_bit := _to_recode(message, connection)) is not None:
+                message = replace(message, content=prepare(await seven_bit()), seven_bit=None)
+            outcomes = await Transaction(connection, route.timeouts, message).run()
             finished = True
             return outcomes
         finally:
@@ -166,6 +220,10 @@ class ConnectionPools:
                 self._release(connection, pool)
             else:
                 connection.abort()
+
+    def _give_back(self, connection: ClientProtocol, pool: _Pool) -> None:
+        self._release(connection, pool)
+        pool.slots.release()
 
     def _release(self, connection: ClientProtocol, pool: _Pool) -> None:
         fresh = connection.uses < self._uses and time.monotonic() - connection.opened < self._age
@@ -178,7 +236,14 @@ class ConnectionPools:
         """Routes no longer in use (the settings changed) are forgotten once their connections are gone."""
         pool = self._pools.get(route)
         if pool is None:
-            for other in [each for each, pool in self._pools.items() if not pool.busy and not pool.idle]:
+            for other in [each for each, pool in self._pools.items() if not pool.slots.busy and not pool.idle]:
                 del self._pools[other]
-            pool = self._pools[route] = _Pool(asyncio.Semaphore(max(1, route.connections)))
+            pool = self._pools[route] = _Pool(Slots(max(1, route.connections)))
         return pool
+
+
+def _to_recode(message: OutgoingMessage, connection: ClientProtocol) -> SevenBit | None:
+    """What makes the content in 7 bits, if this next hop needs that and is not expected to accept EHLO again."""
+    if not message.content.eightbit or "8bitmime" in connection.extensions:
+        return None
+    return message.seven_bit if connection.esmtp or message.attempt >= HELO_ATTEMPTS else None

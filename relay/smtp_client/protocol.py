@@ -1,84 +1,15 @@
-"""The client's side of an SMTP connection: commands, replies, and the content in slices (RFC 5321 §4.2, RFC 2920)."""
+"""The client's side of an SMTP connection: commands out, replies in (RFC 5321 §4.2, RFC 2920)."""
 
 import asyncio
 import re
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from functools import lru_cache
-from typing import cast
+from typing import Protocol, cast
 
 from relay.idle_timer import IdleTimer
-from relay.mime.rewriting import find_dotted
 from relay.replies import Reply, clean, remote
-
-Octets = bytes | bytearray | memoryview
-
-SLICE = 1 << 18
-FINAL_DOT = b".\r\n"
-_END_OF_HEADER = b"\r\n\r\n"
-
-
-@dataclass(frozen=True, slots=True)
-class OutgoingContent:
-    """pieces: what goes on the wire after 354, the final dot at its end; each at most `SLICE` octets long.
-
-    size: octets before dot-stuffing, as declared by SIZE (RFC 1870 §5). eightbit: has octets over 127.
-    utf8_header: the header has some (RFC 6532).
-    """
-
-    pieces: tuple[Octets, ...]
-    size: int
-    eightbit: bool
-    utf8_header: bool
-
-
-def prepare(chunks: Sequence[Octets]) -> OutgoingContent:
-    """`chunks`, one after the other, are the message in CRLF lines; an end of line missing at the end is added.
-
-    The octets are copied once.
-    """
-    whole = b"".join((*chunks, FINAL_DOT if _ends_a_line(chunks) else b"\r\n" + FINAL_DOT))
-    eightbit = not whole.isascii()
-    return OutgoingContent(
-        pieces=tuple(_sliced(_stuffed(whole))),
-        size=len(whole) - len(FINAL_DOT),
-        eightbit=eightbit,
-        utf8_header=eightbit and not whole[: whole.find(_END_OF_HEADER)].isascii(),
-    )
-
-
-def _stuffed(whole: bytes) -> Iterator[Octets]:
-    """`whole`, which ends with the final dot, with one more dot before each other line that starts with one
-    (rfc5321#4.5.2). Without such a line it is passed on as it is."""
-    starts_with_dot = whole.startswith(b".") and len(whole) > len(FINAL_DOT)
-    if not starts_with_dot and find_dotted(whole, b"\r\n.") in (-1, len(whole) - len(FINAL_DOT) - 2):
-        yield whole
-        return
-    if starts_with_dot:
-        yield b"."
-    yield whole[: -len(FINAL_DOT)].replace(b"\r\n.", b"\r\n..")
-    yield FINAL_DOT
-
-
-def _sliced(pieces: Iterator[Octets]) -> Iterator[Octets]:
-    for piece in pieces:
-        if len(piece) <= SLICE:
-            yield piece
-            continue
-        view = memoryview(piece)
-        for start in range(0, len(view), SLICE):
-            yield view[start : start + SLICE]
-
-
-def _ends_a_line(chunks: Sequence[Octets]) -> bool:
-    tail = b""
-    for chunk in reversed(chunks):
-        tail = bytes(chunk[-2:]) + tail
-        if len(tail) >= 2:
-            break
-    return tail[-2:] == b"\r\n" or not tail
-
+from relay.smtp_client.outgoing_content import Octets
 
 MAX_LINE = 4096
 MAX_REPLY = 1 << 16
@@ -94,11 +25,24 @@ class InvalidReply(Exception):
     """What was received is not an SMTP reply, or exceeds the limits."""
 
 
+class Listener(Protocol):
+    """Who waits for what the next hop says: a transaction. Called in the event loop, one event at a time."""
+
+    def replied(self, reply: Reply) -> None:
+        """The next reply, whole."""
+
+    def writable(self) -> None:
+        """The next hop has taken what was sent, but for a little."""
+
+    def failed(self, error: ConnectionLost | InvalidReply | TimeoutError) -> None:
+        """Nothing more will be received, or nothing was in time."""
+
+
 class ClientProtocol(asyncio.Protocol):
     """One connection with the next hop.
 
     extensions: keyword (lower case) -> parameters, as in the reply to EHLO. esmtp: EHLO was accepted (not only HELO).
-    uses: transactions so far. dirty: RSET is due.
+    uses: transactions so far. dirty: RSET is due. listener: the transaction under way, or None.
     """
 
     def __init__(
@@ -109,19 +53,17 @@ class ClientProtocol(asyncio.Protocol):
         self.esmtp = esmtp
         self.uses = 0
         self.dirty = False
+        self.listener: Listener | None = None
+        self.write_blocked = False
+        """The next hop has not taken the last octets that were sent."""
         self._transport = transport
         self._replies: deque[Reply] = deque()
         self._outstanding = 0
         self._buffer = b""
-        self._code = 0
         self._lines: list[str] = []
         self._octets = 0
         self._fault: ConnectionLost | InvalidReply | None = None
-        self._paused = False
-        self._timed_out = False
-        self._waiter: asyncio.Future[None] | None = None
-        self._loop = asyncio.get_running_loop()
-        self._timer = IdleTimer(self._loop, self._expired)
+        self._timer = IdleTimer(asyncio.get_running_loop(), self._expired)
         self._on_idle: Callable[[], None] = self.close
 
     @property
@@ -132,49 +74,33 @@ class ClientProtocol(asyncio.Protocol):
 
     @property
     def has_reply(self) -> bool:
-        """A reply, or the end of the connection, has been received."""
+        """A reply that the listener has not been given yet, or the end of the connection, has been received."""
         return bool(self._replies) or self._fault is not None
 
     @property
-    def write_blocked(self) -> bool:
-        """The next hop has not taken the last octets that were sent."""
-        return self._paused
+    def broken(self) -> bool:
+        """Nothing more can be sent. A failed write closes the transport at once, and tells the protocol in the next
+        turn of the loop."""
+        return self._fault is not None or self._transport.is_closing()
 
     def command(self, *lines: bytes) -> None:
         """Send command lines (with their CRLF) in one packet; one reply is due for each."""
         self._outstanding += len(lines)
         self._write(lines[0] if len(lines) == 1 else b"".join(lines))
 
-    async def finish_content(self, last: Octets, seconds: float) -> None:
-        """Send the last slice of a content, with the final dot; its reply is due.
-
-        Raises ConnectionLost, TimeoutError: then the final dot was certainly not sent.
-        """
-        self._outstanding += 1
-        await self.send_slice(last, seconds)
-
-    async def send_slice(self, octets: Octets, seconds: float) -> None:
-        """Send a part of the content and wait until it has been taken. Raises ConnectionLost, TimeoutError."""
+    def send_slice(self, octets: Octets, last: bool) -> None:
+        """Send a part of the content. last: it ends with the final dot, whose reply is due."""
+        self._outstanding += last
         self._write(octets)
-        if self._paused and not self.has_reply:
-            self._timer.begin(seconds)
-            while self._paused and not self.has_reply:
-                await self._wait_for_change()
-            self._timer.end()
-        if not self.has_reply:
-            self._check()
 
-    async def reply(self, seconds: float) -> Reply:
-        """The next reply, whole. Raises ConnectionLost, InvalidReply, TimeoutError."""
-        if not self._replies:
-            self._timer.begin(seconds)
-            while not self._replies:
-                if self._fault is not None:
-                    raise self._fault
-                await self._wait_for_change()
-            self._timer.end()
-        self._outstanding -= 1
-        return self._replies.popleft()
+    def wait(self, seconds: float) -> None:
+        """The listener is told that it has failed unless it waits anew, or is done, within `seconds`."""
+        self._timer.begin(seconds)
+
+    def done(self) -> None:
+        """The transaction is over."""
+        self.listener = None
+        self._timer.end()
 
     def park(self, seconds: float, on_idle: Callable[[], None]) -> None:
         """Keep the connection idle: `on_idle` is called unless `unpark` is called within `seconds`."""
@@ -199,30 +125,19 @@ class ClientProtocol(asyncio.Protocol):
         if self._fault is None and not self._transport.is_closing():
             self._transport.write(octets)
 
-    def _check(self) -> None:
-        """A failed write closes the transport at once, and tells the protocol in the next turn of the loop."""
-        if self._fault is not None or self._transport.is_closing():
-            raise ConnectionLost(str(self._fault or "connection broken while writing"))
-
-    async def _wait_for_change(self) -> None:
-        if self._timed_out:
-            raise TimeoutError
-        self._waiter = self._loop.create_future()
-        try:
-            await self._waiter
-        finally:
-            self._waiter = None
-
     def _expired(self) -> None:
-        if self._waiter is None:
+        if self.listener is None:
             self._on_idle()
         else:
-            self._timed_out = True
-            self._wake()
+            self.listener.failed(TimeoutError())
 
-    def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+    def _tell(self) -> None:
+        """Give the listener each reply, then the end. What is left over was not asked for: see `usable`."""
+        while self._replies and self.listener is not None:
+            self._outstanding -= 1
+            self.listener.replied(self._replies.popleft())
+        if self._fault is not None and self.listener is not None:
+            self.listener.failed(self._fault)
 
     # asyncio.Protocol
 
@@ -233,28 +148,28 @@ class ClientProtocol(asyncio.Protocol):
         if self._fault is None:
             self._fault = ConnectionLost(clean(str(exc)) if exc else "closed by the next hop")
         self._timer.close()
-        self._wake()
+        self._tell()
 
     def pause_writing(self) -> None:
-        self._paused = True
+        self.write_blocked = True
 
     def resume_writing(self) -> None:
-        self._paused = False
-        self._wake()
+        self.write_blocked = False
+        if self.listener is not None:
+            self.listener.writable()
 
     def data_received(self, data: bytes) -> None:
         if self._fault is not None:
             return
-        self._buffer += data
         try:
-            self._read_lines()
+            self._read_lines(self._buffer + data if self._buffer else data)
         except InvalidReply as garbage:
             self._fault = garbage
             self._transport.abort()
-        self._wake()
+        self._tell()
 
-    def _read_lines(self) -> None:
-        *lines, self._buffer = self._buffer.split(b"\n")
+    def _read_lines(self, data: bytes) -> None:
+        *lines, self._buffer = data.split(b"\n")
         for line in lines:
             self._read_line(line.rstrip(b"\r"))
         if len(self._buffer) > MAX_LINE:
@@ -262,17 +177,30 @@ class ClientProtocol(asyncio.Protocol):
 
     def _read_line(self, line: bytes) -> None:
         """rfc5321#4.2.1: code, then `-` when more lines follow. The last line's code counts."""
-        size, read = len(line), _LINE.fullmatch(line)
-        if size > MAX_LINE or read is None:
-            raise InvalidReply(repr(line[:80]))
-        self._octets += size
-        if self._octets > MAX_REPLY or len(self._replies) >= MAX_WAITING:
+        if len(self._replies) >= MAX_WAITING:
             raise InvalidReply("a reply without end")
-        code, mark, text = read.groups(b"")
-        self._lines.append(text.decode("utf-8", "replace"))
-        if mark != b"-":
-            self._replies.append(_cached_reply(int(code), "\n".join(self._lines)))
+        reply, text = _parsed(line)
+        if reply is not None and not self._lines:
+            self._replies.append(reply)
+            return
+        self._lines.append(text)
+        self._octets += len(line)
+        if self._octets > MAX_REPLY:
+            raise InvalidReply("a reply without end")
+        if reply is not None:
+            self._replies.append(remote(reply.code, "\n".join(self._lines)))
             self._lines, self._octets = [], 0
 
 
-_cached_reply = lru_cache(maxsize=64)(remote)  # the same words for each MAIL, RCPT and DATA
+@lru_cache(maxsize=64)  # the same words for each MAIL, RCPT and DATA
+def _parsed(line: bytes) -> tuple[Reply | None, str]:
+    """The reply that ends with `line`, if it has no lines before it; None when more follow. The text of the line.
+
+    Raises InvalidReply.
+    """
+    read = _LINE.fullmatch(line)
+    if read is None or len(line) > MAX_LINE:
+        raise InvalidReply(repr(line[:80]))
+    code, mark, octets = read.groups(b"")
+    text = octets.decode("utf-8", "replace")
+    return (None if mark == b"-" else remote(int(code), text)), text

@@ -1,17 +1,20 @@
 """MAIL, RCPT, DATA, content, final dot: one transaction on an open connection, one outcome for each recipient."""
 
+import asyncio
 import re
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
+from collections import deque
+from enum import Enum, auto
 
 from relay.replies import ErrorKind, Outcome, Reply, Stage, classify, failure
-from relay.smtp_client.protocol import ClientProtocol, ConnectionLost, InvalidReply, Octets, OutgoingContent, prepare
+from relay.smtp_client.outgoing_content import HELO_ATTEMPTS, OutgoingMessage
+from relay.smtp_client.protocol import ClientProtocol, ConnectionLost, InvalidReply
 from relay.smtp_client.route import Timeouts
 
 Outcomes = dict[str, Outcome]
 
-HELO_ATTEMPTS = 3
-"""Before this attempt, a next hop that rejected EHLO is expected to accept it again."""
+HOLD_SECONDS = 5.0
+"""How long a next hop that was sent the envelope is kept waiting for the release of the content: a commit that takes
+longer has other troubles. RFC 5321 §4.5.3.2.7 has servers wait five minutes."""
 
 _UNSAFE = re.compile(r"[\x00-\x20\x7f<>]")
 _QUOTED_LOCAL = re.compile(r'"(?:[^\x00-\x1f\x7f"\\]|\\[ -~])*"@')
@@ -22,56 +25,38 @@ class StaleConnection(Exception):
     """A kept connection turned out to be dead before anything of the message was sent: try a fresh one."""
 
 
-class _Ended(Exception):
-    """The transaction is over for every recipient that has no outcome yet."""
+class _Phase(Enum):
+    """What the transaction waits for."""
 
-    def __init__(self, outcome: Outcome) -> None:
-        self.outcome = outcome
-
-
-@dataclass(frozen=True, slots=True)
-class OutgoingMessage:
-    """What is to be sent. `sender` "" is the null sender; smtputf8: it was submitted so (RFC 6531).
-
-    attempt: of this delivery, from 1. seven_bit: makes the content for a next hop without 8BITMIME, if that can be.
-    """
-
-    sender: str
-    recipients: tuple[str, ...]
-    content: OutgoingContent
-    smtputf8: bool = False
-    attempt: int = 1
-    seven_bit: Callable[[], Awaitable[Sequence[Octets]]] | None = None
-
-    @property
-    def needs_smtputf8(self) -> bool:
-        addresses_ascii = self.sender.isascii() and all(map(str.isascii, self.recipients))
-        return not addresses_ascii or (self.smtputf8 and self.content.utf8_header)
+    NEW = auto()
+    RSET = auto()
+    MAIL = auto()
+    RCPT = auto()
+    DATA = auto()
+    RELEASE = auto()
+    """354 was received and the content is not released yet."""
+    CONTENT = auto()
+    """The next hop has not taken what was sent of the content: the final dot has not left."""
+    FINAL_REPLY = auto()
+    OVER = auto()
 
 
-def outgoing_message(
-    sender: str, recipients: Sequence[str], chunks: Sequence[Octets], smtputf8: bool = False
-) -> OutgoingMessage:
-    """chunks: the message, in order, CRLF lines, without dot-stuffing; they are copied once."""
-    return OutgoingMessage(sender, tuple(dict.fromkeys(recipients)), prepare(chunks), smtputf8)
-
-
-async def adapted_to(outgoing_message: OutgoingMessage, connection: ClientProtocol) -> OutgoingMessage:
-    """`outgoing_message` with its text in 7 bits where this next hop needs that and is not expected to accept EHLO
-    again."""
-    retry_helo = not connection.esmtp and outgoing_message.attempt < HELO_ATTEMPTS
-    if (
-        outgoing_message.seven_bit is None
-        or not outgoing_message.content.eightbit
-        or "8bitmime" in connection.extensions
-        or retry_helo
-    ):
-        return outgoing_message
-    return replace(outgoing_message, content=prepare(await outgoing_message.seven_bit()), seven_bit=None)
+_STAGES = {
+    _Phase.RSET: Stage.MAIL,
+    _Phase.MAIL: Stage.MAIL,
+    _Phase.RCPT: Stage.RCPT,
+    _Phase.DATA: Stage.DATA,
+    _Phase.RELEASE: Stage.BODY,
+    _Phase.CONTENT: Stage.BODY,
+}
 
 
 class Transaction:
-    """Run once. After it, `connection.usable` tells whether to keep the connection."""
+    """Run once. After it, `connection.usable` tells whether to keep the connection.
+
+    `begin` sends the envelope, `run` the content once DATA is answered. Between the two the message may still be
+    withdrawn: by `withdraw`, or by the end of `HOLD_SECONDS`.
+    """
 
     def __init__(self, connection: ClientProtocol, timeouts: Timeouts, outgoing_message: OutgoingMessage) -> None:
         self._connection = connection
@@ -82,20 +67,233 @@ class Transaction:
         self._utf8 = outgoing_message.needs_smtputf8
         self._reused = connection.uses > 0
         self._retry_helo = not connection.esmtp and outgoing_message.attempt < HELO_ATTEMPTS
+        self._piped = "pipelining" in connection.extensions
+        self._phase = _Phase.NEW
+        self._held = True
+        self._commands: deque[bytes] = deque()
+        self._answered = 0
+        self._sent = 0
         self._outcomes: Outcomes = {}
+        self._error: Exception | None = None
+        self._over: asyncio.Future[None] | None = None
+
+    def begin(self) -> None:
+        """Send MAIL, each RCPT and DATA; in one packet where PIPELINING is offered (RFC 2920).
+
+        Raises ValueError, and sends nothing, for an address that cannot stand in a command.
+        """
+        if (unsupported := self._unsupported()) is not None:
+            self._end(unsupported)
+            return
+        commands = [self._mail(), *[_path("RCPT TO:", each) for each in self._recipients], b"DATA\r\n"]
+        if self._connection.dirty:
+            commands.insert(0, b"RSET\r\n")
+        self._connection.uses += 1
+        self._connection.listener = self
+        if self._piped:
+            self._connection.command(*commands)
+        else:
+            self._commands.extend(commands)
+        self._expect(_Phase.RSET if self._connection.dirty else _Phase.MAIL)
+        if self._held:
+            self._connection.wait(HOLD_SECONDS)
 
     async def run(self) -> Outcomes:
-        """Raises StaleConnection, and ValueError for an address that cannot stand in a command."""
-        if (unsupported := self._unsupported()) is not None:
-            return dict.fromkeys(self._recipients, unsupported)
-        self._connection.uses += 1
-        try:
-            await self._envelope()
-            await self._send_content()
-        except _Ended as ended:
-            for recipient in self._recipients:
-                self._outcomes.setdefault(recipient, ended.outcome)
+        """The outcome for each recipient. Raises StaleConnection: nothing of the content was sent, nothing is known;
+        and ValueError as `begin`."""
+        if self._phase is _Phase.NEW:
+            self._held = False
+            self.begin()
+        elif self._held:
+            self._held = False
+            if self._phase is _Phase.RELEASE:
+                self._send_content()
+            elif self._phase is not _Phase.OVER:
+                self._wait()
+        if self._phase is not _Phase.OVER:
+            self._over = asyncio.get_running_loop().create_future()
+            await self._over
+        if self._error is not None:
+            raise self._error
         return self._outcomes
+
+    def withdraw(self) -> None:
+        """Give the message up before `run`: no content was sent, so the next hop takes none (RFC 5321 §4.1.1.4).
+
+        After DATA only the end of the connection says so: any command would be content.
+        """
+        if self._phase is not _Phase.OVER:
+            self._connection.abort()
+            self._end(error=StaleConnection())
+
+    # Listener
+
+    def replied(self, reply: Reply) -> None:
+        try:
+            self._reply(reply)
+        except Exception as error:
+            self._unforeseen(error)
+
+    def writable(self) -> None:
+        try:
+            if self._phase is _Phase.CONTENT:
+                self._send_content()
+        except Exception as error:
+            self._unforeseen(error)
+
+    def failed(self, error: ConnectionLost | InvalidReply | TimeoutError) -> None:
+        self._connection.abort()  # without the final dot: the next hop must not deliver what it has
+        lost_idle = isinstance(error, ConnectionLost) and self._may_be_stale
+        if self._held or lost_idle:
+            self._end(error=StaleConnection())
+        elif self._phase is _Phase.FINAL_REPLY:
+            self._end(failure(Stage.BODY, ErrorKind.OUTCOME_UNKNOWN, str(error) or "no answer in time"))
+        else:
+            self._end(_connection_failure(_STAGES[self._phase], error))
+
+    def _unforeseen(self, error: Exception) -> None:
+        """It is for whoever runs the transaction, not for the event loop."""
+        self._connection.abort()
+        self._end(error=error)
+
+    @property
+    def _may_be_stale(self) -> bool:
+        """Until MAIL is answered, a reused connection may turn out to have been closed by the next hop, with 421 or
+        without."""
+        return self._reused and self._phase in (_Phase.RSET, _Phase.MAIL)
+
+    def _reply(self, reply: Reply) -> None:
+        match self._phase:
+            case _Phase.FINAL_REPLY:
+                self._end(_classify(Stage.BODY, reply))
+            case _Phase.CONTENT | _Phase.RELEASE:
+                self._answered_early(reply)
+            case _ if reply.code == 421:
+                self._connection.abort()
+                if self._held or self._may_be_stale:
+                    self._end(error=StaleConnection())
+                else:
+                    self._end(_classify(_STAGES[self._phase], reply))
+            case _Phase.RSET:
+                self._reset(reply)
+            case _Phase.MAIL:
+                self._mail_answered(reply)
+            case _Phase.RCPT:
+                self._rcpt_answered(reply)
+            case _Phase.DATA:
+                self._data_answered(reply)
+
+    def _reset(self, reply: Reply) -> None:
+        if not reply.accepted:
+            self._connection.abort()
+            self._end(error=StaleConnection())
+            return
+        self._connection.dirty = False
+        self._expect(_Phase.MAIL)
+
+    def _mail_answered(self, reply: Reply) -> None:
+        if not reply.accepted:
+            self._connection.dirty = True
+            self._end(_classify(Stage.MAIL, reply))
+            return
+        self._expect(_Phase.RCPT)
+
+    def _rcpt_answered(self, reply: Reply) -> None:
+        recipient = self._recipients[self._answered]
+        self._answered += 1
+        if not reply.accepted:
+            self._outcomes[recipient] = _classify(Stage.RCPT, reply)
+        if self._answered < len(self._recipients):
+            self._expect(_Phase.RCPT)
+        elif self._rejected and not self._piped:
+            self._connection.dirty = True
+            self._end()
+        else:
+            self._expect(_Phase.DATA)
+
+    @property
+    def _rejected(self) -> bool:
+        """No recipient was accepted."""
+        return len(self._outcomes) == len(self._recipients)
+
+    def _data_answered(self, reply: Reply) -> None:
+        if reply.code == 354 and not self._rejected:
+            if self._held:
+                self._phase = _Phase.RELEASE
+            else:
+                self._send_content()
+            return
+        self._connection.dirty = True
+        if reply.code == 354:
+            self._connection.abort()  # no recipient was accepted, and the next hop waits for a content
+        self._end(None if self._rejected else _classify(Stage.DATA, reply))
+
+    def _send_content(self) -> None:
+        """All of the content and the final dot; stops when the next hop takes no more, or answers before the dot."""
+        self._phase = _Phase.CONTENT
+        pieces = self._content.pieces
+        while self._sent < len(pieces):
+            self._sent += 1
+            last = self._sent == len(pieces)
+            self._connection.send_slice(pieces[self._sent - 1], last)
+            if self._connection.has_reply and not last:
+                return
+            if self._connection.write_blocked:
+                self._wait()
+                return
+            if self._connection.broken:
+                self.failed(ConnectionLost("connection broken while writing"))
+                return
+        self._phase = _Phase.FINAL_REPLY
+        self._wait()
+
+    def _answered_early(self, reply: Reply) -> None:
+        """A reply before the end of the content: a rejection counts as it is; the connection is closed either way."""
+        self._connection.abort()
+        if self._held:
+            self._end(error=StaleConnection())
+        elif reply.accepted:
+            self._end(failure(Stage.BODY, ErrorKind.GARBAGE, f"{reply} before the final dot"))
+        else:
+            self._end(_classify(Stage.BODY, reply))
+
+    def _expect(self, phase: _Phase) -> None:
+        """Send the next command, unless all went out together; its reply is waited for in `phase`."""
+        if self._commands:
+            self._connection.command(self._commands.popleft())
+        self._phase = phase
+        self._wait()
+
+    def _wait(self) -> None:
+        """Begin a wait, if the next reply is not there already. While the content is not released there is one wait,
+        whatever the next hop says meanwhile."""
+        if not self._held and not self._connection.has_reply:
+            self._connection.wait(self._seconds())
+
+    def _seconds(self) -> float:
+        limits = self._timeouts
+        match self._phase:
+            case _Phase.RCPT:
+                return limits.rcpt
+            case _Phase.DATA:
+                return limits.data
+            case _Phase.CONTENT:
+                return limits.block
+            case _Phase.FINAL_REPLY:
+                return limits.final
+            case _:
+                return limits.mail
+
+    def _end(self, outcome: Outcome | None = None, *, error: Exception | None = None) -> None:
+        """Over: with `outcome` for every recipient that has none yet, or with `error`."""
+        if outcome is not None:
+            for recipient in self._recipients:
+                self._outcomes.setdefault(recipient, outcome)
+        self._phase, self._error = _Phase.OVER, error
+        if self._connection.listener is self:
+            self._connection.done()
+        if self._over is not None and not self._over.done():
+            self._over.set_result(None)
 
     def _unsupported(self) -> Outcome | None:
         """What this next hop cannot take, known from its EHLO (RFC 6152 §3, RFC 6531 §3.2, RFC 1870 §6.1)."""
@@ -112,107 +310,6 @@ class Transaction:
     def _missing_extension(self, kind: ErrorKind) -> tuple[ErrorKind, str]:
         """A server that rejected EHLO may offer the extension once it accepts EHLO again."""
         return (ErrorKind.NO_ESMTP, "SMTPUTF8" if self._utf8 else "8BITMIME") if self._retry_helo else (kind, "")
-
-    async def _envelope(self) -> None:
-        """MAIL, each RCPT, DATA; in one packet where PIPELINING is offered (RFC 2920)."""
-        commands = [self._mail(), *[_path("RCPT TO:", each) for each in self._recipients], b"DATA\r\n"]
-        limits = self._timeouts
-        if self._connection.dirty:
-            commands.insert(0, b"RSET\r\n")
-        piped = "pipelining" in self._connection.extensions
-        if piped:
-            self._connection.command(*commands)
-            commands.clear()
-        if self._connection.dirty:
-            if not (await self._ask(Stage.MAIL, limits.mail, commands)).accepted:
-                self._connection.abort()
-                raise StaleConnection
-            self._connection.dirty = False
-        reply = await self._ask(Stage.MAIL, limits.mail, commands)
-        if not reply.accepted:
-            self._connection.dirty = True
-            raise _Ended(_classify(Stage.MAIL, reply))
-        for recipient in self._recipients:
-            reply = await self._ask(Stage.RCPT, limits.rcpt, commands)
-            if not reply.accepted:
-                self._outcomes[recipient] = _classify(Stage.RCPT, reply)
-        await self._data(commands, piped)
-
-    async def _data(self, commands: list[bytes], piped: bool) -> None:
-        refused = len(self._outcomes) == len(self._recipients)
-        if refused and not piped:
-            self._connection.dirty = True
-            return
-        reply = await self._ask(Stage.DATA, self._timeouts.data, commands)
-        if reply.code == 354 and not refused:
-            return
-        self._connection.dirty = True
-        if reply.code == 354:
-            self._connection.abort()  # no recipient was accepted, and the next hop waits for a content
-        if not refused:
-            raise _Ended(_classify(Stage.DATA, reply))
-
-    async def _ask(self, stage: Stage, limit: float, commands: list[bytes]) -> Reply:
-        """Send the next of `commands`, unless all went out together; its reply, within `limit` seconds.
-
-        Until MAIL is answered, a reused connection may turn out to have been closed by the next hop, with 421 or
-        without.
-        """
-        if commands:
-            self._connection.command(commands.pop(0))
-        may_be_stale = self._reused and stage is Stage.MAIL
-        try:
-            reply = await self._connection.reply(limit)
-        except (ConnectionLost, InvalidReply, TimeoutError) as error:
-            self._connection.abort()
-            if may_be_stale and isinstance(error, ConnectionLost):
-                raise StaleConnection from error
-            raise _Ended(_connection_failure(stage, error)) from error
-        if reply.code == 421:
-            self._connection.abort()
-            if may_be_stale:
-                raise StaleConnection
-            raise _Ended(_classify(stage, reply))
-        return reply
-
-    async def _send_content(self) -> None:
-        accepted = [each for each in self._recipients if each not in self._outcomes]
-        if not accepted:
-            return
-        try:
-            await self._send_slices()
-        except (ConnectionLost, TimeoutError) as error:
-            self._connection.abort()  # without the final dot: the next hop must not deliver what it has
-            raise _Ended(_connection_failure(Stage.BODY, error)) from error
-        try:
-            reply = await self._connection.reply(self._timeouts.final)
-        except (ConnectionLost, InvalidReply, TimeoutError) as error:
-            self._connection.abort()
-            raise _Ended(failure(Stage.BODY, ErrorKind.OUTCOME_UNKNOWN, str(error) or "no answer in time")) from error
-        raise _Ended(_classify(Stage.BODY, reply))
-
-    async def _send_slices(self) -> None:
-        """All of the content and the final dot; stops when the next hop answers before the dot."""
-        *slices, last = self._content.pieces
-        for each in slices:
-            await self._connection.send_slice(each, self._timeouts.block)
-            if self._connection.has_reply:
-                await self._answered_early()
-        await self._connection.finish_content(last, self._timeouts.block)
-        if self._connection.has_reply and self._connection.write_blocked:
-            await self._answered_early()
-
-    async def _answered_early(self) -> None:
-        """A reply before the end of the content: a rejection counts as it is; the connection is closed either way."""
-        try:
-            reply = await self._connection.reply(self._timeouts.block)
-        except InvalidReply as error:
-            raise _Ended(_connection_failure(Stage.BODY, error)) from error
-        finally:
-            self._connection.abort()
-        if reply.accepted:
-            raise _Ended(failure(Stage.BODY, ErrorKind.GARBAGE, f"{reply} before the final dot"))
-        raise _Ended(_classify(Stage.BODY, reply))
 
     def _mail(self) -> bytes:
         extensions, parameters = self._connection.extensions, []

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from relay.smtp_client import ConnectionPools, OutgoingMessage, Route, Unreachable, outgoing_message
-from relay.smtp_client.protocol import Octets
+from relay.smtp_client.outgoing_content import Octets
 from relay.smtp_client.transaction import Outcomes
 
 

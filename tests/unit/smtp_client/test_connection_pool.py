@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 from relay.demo.stage import free_port
 from relay.replies import Deferred, Delivered, Failed, Outcome, OutcomeUnknown, Stage
 from relay.smtp_client import ConnectionPools, OutgoingMessage, Route, Timeouts, Tls, Unreachable, outgoing_message
-from relay.smtp_client import protocol as content_module
-from relay.smtp_client.protocol import prepare
+from relay.smtp_client.outgoing_content import SLICE, prepare
 from tests.support import outgoing
 from tests.support.peer import (
     Behaviour,
@@ -591,9 +590,9 @@ def test_stuffing_agrees_with_the_definition_whatever_the_chunks(chunks: list[by
 
 
 def test_long_pieces_are_cut() -> None:
-    pieces = prepare([b"a" * (content_module.SLICE * 2 + 5)]).pieces
-    assert max(map(len, pieces)) <= content_module.SLICE
-    assert b"".join(pieces) == b"a" * (content_module.SLICE * 2 + 5) + b"\r\n.\r\n"
+    pieces = prepare([b"a" * (SLICE * 2 + 5)]).pieces
+    assert max(map(len, pieces)) <= SLICE
+    assert b"".join(pieces) == b"a" * (SLICE * 2 + 5) + b"\r\n.\r\n"
 
 
 def test_what_the_next_hop_gets_is_the_content() -> None:

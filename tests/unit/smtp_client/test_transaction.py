@@ -5,10 +5,11 @@ from typing import Any
 
 import pytest
 
-from relay.replies import Deferred, Failed, Outcome, OutcomeUnknown, Stage
-from relay.smtp_client.protocol import SLICE, ClientProtocol, prepare
+from relay.replies import Deferred, Failed, Outcome, OutcomeUnknown, Reply, Stage
+from relay.smtp_client.outgoing_content import SLICE, OutgoingMessage, prepare
+from relay.smtp_client.protocol import ClientProtocol
 from relay.smtp_client.route import Timeouts
-from relay.smtp_client.transaction import OutgoingMessage, Transaction
+from relay.smtp_client.transaction import Transaction
 
 MAIL = b"Subject: x\r\n\r\n" + b"0123456789\r\n" * 15_000
 SHORT = Timeouts(**dict.fromkeys(Timeouts.__dataclass_fields__, 0.05))
@@ -92,25 +93,51 @@ async def test_a_connection_lost_with_the_last_slice_in_hand_is_deferred() -> No
     assert isinstance(await running, Deferred)
 
 
-async def test_a_time_that_runs_out_between_two_octets_of_a_reply_is_not_forgotten() -> None:
-    pipe = FullPipe(b"", takes=True)
-    waiting = asyncio.create_task(pipe.connection.reply(60))
-    await asyncio.sleep(0)
-    pipe.connection.data_received(b"250")  # the waiter is woken, and has not run yet
-    pipe.connection._expired()
-    with pytest.raises(TimeoutError):
-        await waiting
+class Heard:
+    """A listener that notes what it is told."""
+
+    def __init__(self) -> None:
+        self.replies: list[str] = []
+        self.failure: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
+
+    def replied(self, reply: Reply) -> None:
+        self.replies.append(str(reply))
+
+    def writable(self) -> None:
+        raise AssertionError("nothing was sent")
+
+    def failed(self, error: Exception) -> None:
+        self.failure.set_result(error)
+
+
+async def test_a_part_of_a_reply_does_not_prolong_the_wait() -> None:
+    pipe, heard = FullPipe(b"", takes=True), Heard()
+    pipe.connection.listener = heard
+    pipe.connection.wait(0.02)
+    pipe.connection.data_received(b"250")
+    assert isinstance(await heard.failure, TimeoutError) and not heard.replies
+
+
+async def test_replies_are_told_in_order_and_garbage_after_them() -> None:
+    pipe, heard = FullPipe(b"", takes=True), Heard()
+    pipe.connection.listener = heard
+    pipe.connection.command(b"NOOP\r\n", b"NOOP\r\n")
+    pipe.connection.data_received(b"250-2.0.0 one\r\n250 2.0.0 two\r\n25")
+    pipe.connection.data_received(b"0 ok\r\ngarbage\r\n")
+    assert heard.replies == ["250 2.0.0 one two", "250 ok"]
+    assert "garbage" in str(await heard.failure) and pipe.closed
 
 
 async def test_one_that_rests_is_forgotten_after_a_while_and_not_before() -> None:
-    pipe, idle_for_too_long = FullPipe(b"250 ok\r\n", takes=True), asyncio.Event()
+    pipe, idle_for_too_long, heard = FullPipe(b"", takes=True), asyncio.Event(), Heard()
     pipe.connection.park(0.01, idle_for_too_long.set)
     await idle_for_too_long.wait()
     idle_for_too_long.clear()
     pipe.connection.park(0.01, idle_for_too_long.set)
     pipe.connection.unpark()
-    with pytest.raises(TimeoutError):
-        await pipe.connection.reply(0.02)  # the same timer, another wait
+    pipe.connection.listener = heard
+    pipe.connection.wait(0.02)
+    assert isinstance(await heard.failure, TimeoutError)  # the same timer, another wait
     assert not idle_for_too_long.is_set()
 
 
