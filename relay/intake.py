@@ -73,7 +73,7 @@ class Queue(Protocol):
     def stored(self, message: Message, reservation: Reservation | None, claims: Collection[Claim]) -> None:
         """It is durable, and `claims` of it are claimed."""
 
-    def give_back(self, reservation: Reservation) -> None:
+    def give_back(self, message: Message, reservation: Reservation) -> None:
         """It was not stored."""
 
 
@@ -165,7 +165,7 @@ class Intake:
             return self._not_stored(message.queue_id, message.envelope, error, began)
         finally:
             if reservation is not None and (stored is None or stored.duplicate):
-                self._queue.give_back(reservation)
+                self._queue.give_back(message, reservation)
         if stored.duplicate:
             self._observe(DuplicateSubmission(stored.queue_id, time.perf_counter() - began))
         else:

@@ -35,6 +35,10 @@ class Signing:
         """Sign with `key` from now on; None: sign nothing."""
         self._signer = key
 
+    def active(self) -> bool:
+        """Whether there is a key to sign with."""
+        return self._signer is not None
+
     async def sign(self, message: Message, chunks: Sequence[Octets]) -> Sequence[Octets]:
         """`chunks` with our signature on top. Its time is the message's arrival: each attempt sends the same octets."""
         if self._signer is None:
@@ -69,9 +73,11 @@ class Outbound:
         """What the queue manager is given. broken: called when the spool can promise nothing any more."""
         return Ports(
             send=smarthosts.send,
+            begin=smarthosts.begin,
             route=self.route,
             render=_rendered,
             sign=signing.sign,
+            signs=signing.active,
             retry=lambda: self._settings().retry,
             observe=self._observe,
             broken=broken,

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -13,7 +14,7 @@ from relay.observability.events import AttemptEnded, AttemptStarted, DeliveryDel
 from relay.queue.message_cache import MessageCache
 from relay.queue.ports import Octets, Ports, RouteError
 from relay.replies import ErrorKind, Outcome, OutcomeUnknown, Reply, Stage, failure
-from relay.smtp_client import OutgoingMessage, Unreachable, outgoing_message
+from relay.smtp_client import BegunTransaction, OutgoingMessage, StaleConnection, Unreachable, outgoing_message
 from relay.spool.port import Spool, SpoolBroken, SpoolError
 
 STOPPING = Reply(451, "4.3.2", "the relay was stopped before the attempt")
@@ -61,21 +62,41 @@ class Attempts:
     success_requested: set[str] = field(default_factory=set)
     """Ids of the deliveries under way whose sender asked for a notification of success."""
 
-    async def run(self, claim: Claim) -> bool:
+    def begin(self, claim: Claim, message: Message) -> BegunTransaction | None:
+        """Send the envelope of a delivery whose claim is not durable yet; `run` or a withdrawal is due.
+
+        None: the attempt begins when it is. Raises nothing: what fails here fails again in the attempt, and is recorded
+        there.
+        """
+        delivery = claim.delivery
+        if delivery.recipient is None or self.ports.signs():
+            return None
+        try:
+            route = self.ports.route(delivery)
+            return self.ports.begin(route, partial(self._begun_message, delivery, delivery.recipient, message))
+        except RouteError:
+            return None
+        except Exception as error:
+            self.ports.observe(InternalError("delivery", error, queue_id=delivery.queue_id))
+            return None
+
+    async def run(self, claim: Claim, begun: BegunTransaction | None = None) -> bool:
         """Attempt and settle; True when the settlement queued notifications. Raises SpoolBroken.
+
+        begun: the transaction whose envelope was sent before the claim was durable.
 
         Cancelled: the transaction is given up, its outcome recorded as unknown, for the final dot may have been sent.
         """
         try:
-            return await self._run(claim)
+            return await self._run(claim, begun)
         finally:
             self.unconfirmed_lock.release(claim)
 
-    async def _run(self, claim: Claim) -> bool:
+    async def _run(self, claim: Claim, begun: BegunTransaction | None) -> bool:
         began = time.monotonic()
         cancelled = False
         try:
-            outcome = await self._outcome(claim)
+            outcome = await self._outcome(claim, begun)
         except SpoolBroken:
             raise
         except asyncio.CancelledError:
@@ -99,11 +120,17 @@ class Attempts:
         else:
             await self._record(claim, return_unattempted(claim.delivery, self.clock(), STOPPING), ())
 
-    async def _outcome(self, claim: Claim) -> Outcome:
+    async def _outcome(self, claim: Claim, begun: BegunTransaction | None) -> Outcome:
         delivery = claim.delivery
         if delivery.recipient is None:
             return failure(Stage.INTERNAL, ErrorKind.UNFORESEEN, "a delivery without recipient was due")
         self.ports.observe(AttemptStarted(delivery))
+        if begun is not None:
+            with suppress(StaleConnection):
+                outcome = (await begun.finish())[delivery.recipient]
+                if (message := await self._message(delivery)) is not None:
+                    self._note_success_request(delivery, message)
+                return outcome
         try:
             route = self.ports.route(delivery)
             outcomes = await self.ports.send(route, partial(self._outgoing_message, claim, delivery.recipient))
@@ -125,14 +152,25 @@ class Attempts:
         message = await self._message(delivery)
         if message is None:
             raise _Unreadable("the message cannot be read from the spool")
-        if message.wants_success_notice(delivery.plan):
-            self.success_requested.add(delivery.id)
+        self._note_success_request(delivery, message)
+        chunks = await self.ports.sign(message, self.ports.render(message, message.plans[delivery.plan]))
+        return self._composed(delivery, recipient, message, chunks)
+
+    def _begun_message(self, delivery: Delivery, recipient: str, message: Message) -> OutgoingMessage:
+        return self._composed(delivery, recipient, message, self.ports.render(message, message.plans[delivery.plan]))
+
+    def _composed(
+        self, delivery: Delivery, recipient: str, message: Message, chunks: Sequence[Octets]
+    ) -> OutgoingMessage:
         plan = message.plans[delivery.plan]
-        chunks = await self.ports.sign(message, self.ports.render(message, plan))
         sender = self.ports.sender(delivery, plan)
         outgoing = outgoing_message(sender, (recipient,), chunks, message.envelope.smtputf8)
         seven_bit = partial(self._recoded, message, plan) if plan.recodings else None
         return replace(outgoing, attempt=delivery.attempts, seven_bit=seven_bit)
+
+    def _note_success_request(self, delivery: Delivery, message: Message) -> None:
+        if message.wants_success_notice(delivery.plan):
+            self.success_requested.add(delivery.id)
 
     async def _recoded(self, message: Message, plan: Plan) -> Sequence[Octets]:
         return await self.ports.sign(message, render_recoded(message.raw, plan.prepend, plan.cuts, plan.recodings))

@@ -13,13 +13,16 @@ import time
 from collections import Counter
 from collections.abc import Callable, Collection
 from contextlib import suppress
+from functools import partial
 
 from relay.model import Claim, Message
 from relay.observability.events import InternalError
 from relay.queue.attempt import Attempts
+from relay.queue.early import EarlyTransactions
 from relay.queue.message_cache import MessageCache, count_deliveries
 from relay.queue.ports import DEFAULT, Limits, Ports
 from relay.queue.throttle import Throttle
+from relay.smtp_client import BegunTransaction
 from relay.spool.port import Reservation, Spool, SpoolBroken
 
 
@@ -43,6 +46,7 @@ class QueueManager:
         self._cache = MessageCache(limits.remember)
         self._throttle = Throttle(ports.rate, limits.per_destination, monotonic)
         self._attempts = Attempts(spool, ports, self._cache, clock, jitter, limits.poll)
+        self._early = EarlyTransactions(self._attempts.begin)
         self._tasks: dict[asyncio.Task[None], Claim] = {}
         self._reserved = 0
         self._claiming = 0  # places, in all and of each destination, that the claim under way may use
@@ -67,24 +71,32 @@ class QueueManager:
             return None
         places = self._throttle.reserve(count_deliveries(message), free, self._claiming)
         self._reserved += sum(places.values())
-        return Reservation(self._limits.lease, places)
+        return Reservation(self._limits.lease, places, partial(self._begin_early, message))
 
     def stored(self, message: Message, reservation: Reservation | None, claims: Collection[Claim]) -> None:
         """`message` was just stored: deliver it from memory, now."""
         by_destination = count_deliveries(message)
         deliveries = sum(by_destination.values())
         self._cache.add(message, deliveries)
+        begun = self._early.take(message)
         for claim in claims:
-            self._start(claim)
+            self._start(claim, begun.pop(claim.token, None))
+        for each in begun.values():
+            each.withdraw()
         if reservation is not None:
             self._release(reservation, claims)
         if deliveries > len(claims):
             self._stored_for.update(by_destination)
             self._wake.set()
 
-    def give_back(self, reservation: Reservation) -> None:
-        """Nothing was stored."""
+    def give_back(self, message: Message, reservation: Reservation) -> None:
+        """`message` was not stored."""
+        self._early.withdraw(message)
         self._release(reservation, ())
+
+    def _begin_early(self, message: Message, claims: Collection[Claim]) -> None:
+        if not self._stopping.is_set():
+            self._early.begin(message, claims)
 
     def _release(self, reservation: Reservation, used: Collection[Claim]) -> None:
         self._reserved -= sum(reservation.room.values())
@@ -182,10 +194,12 @@ class QueueManager:
     def _places(self) -> int:
         return min(self._limits.attempts - len(self._tasks) - self._reserved, self._limits.per_destination)
 
-    def _start(self, claim: Claim) -> None:
-        task = asyncio.create_task(self._deliver(claim), name=f"deliver {claim.delivery.id}")
+    def _start(self, claim: Claim, begun: BegunTransaction | None = None) -> None:
+        task = asyncio.create_task(self._deliver(claim, begun), name=f"deliver {claim.delivery.id}")
         self._tasks[task] = claim
         task.add_done_callback(self._done)
+        if begun is not None:
+            task.add_done_callback(lambda _: begun.withdraw())  # also of a task that is cancelled before it runs
 
     async def _is_due(self, full: Collection[str]) -> bool:
         """Whether a claim would find something. What was just stored is due: the spool need not be asked."""
@@ -233,13 +247,13 @@ class QueueManager:
         except TimeoutError:
             return
 
-    async def _deliver(self, claim: Claim) -> None:
+    async def _deliver(self, claim: Claim, begun: BegunTransaction | None) -> None:
         destination, allowed = claim.delivery.destination, False
         try:
-            allowed = await self._allowed(destination)
+            allowed = await self._allowed(destination, begun)
             if not allowed:
                 await self._attempts.hand_back(claim)
-            elif await self._attempts.run(claim):
+            elif await self._attempts.run(claim, begun):
                 self.notify()
         except SpoolBroken as error:
             self._on_spool_failure(error)
@@ -248,12 +262,15 @@ class QueueManager:
         finally:
             self._throttle.leave(destination, allowed)
 
-    async def _allowed(self, destination: str) -> bool:
-        """Wait for the destination's messages of the minute; False when the relay stops meanwhile."""
+    async def _allowed(self, destination: str, begun: BegunTransaction | None) -> bool:
+        """Wait for the destination's messages of the minute; False when the relay stops meanwhile. Who has to wait
+        keeps no connection."""
         while not self._stopping.is_set():
             pause = self._throttle.allow(destination)
             if pause <= 0:
                 return True
+            if begun is not None:
+                begun.withdraw()
             try:
                 async with asyncio.timeout(min(pause, self._limits.poll)):
                     await self._stopping.wait()

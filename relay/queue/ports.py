@@ -8,7 +8,7 @@ from relay.lifecycle import Transition
 from relay.model import Delivery, Message, Plan, Retry
 from relay.observability.events import Observe
 from relay.replies import Outcome
-from relay.smtp_client import MessageFactory, Route
+from relay.smtp_client import BegunTransaction, MessageFactory, OutgoingMessage, Route
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +47,16 @@ class Send(Protocol):
     async def __call__(self, route: Route, message_factory: MessageFactory) -> Mapping[str, Outcome]: ...
 
 
+class Begin(Protocol):
+    """`relay.smtp_client.ConnectionPools.begin`."""
+
+    def __call__(self, route: Route, make: Callable[[], OutgoingMessage]) -> BegunTransaction | None: ...
+
+
+def _never(route: Route, make: Callable[[], OutgoingMessage]) -> BegunTransaction | None:
+    return None
+
+
 def _unlimited(destination: str) -> int:
     return 0
 
@@ -63,10 +73,15 @@ async def _unsigned(message: Message, chunks: Sequence[Octets]) -> Sequence[Octe
     return chunks
 
 
+def _no_key() -> bool:
+    return False
+
+
 @dataclass(frozen=True, slots=True)
 class Ports:
     """route: where a delivery goes now; raises RouteError. render: the octets of a plan (relay.mime.rewriting).
-    sign: these octets with our signature on top, made off the event loop.
+    sign: these octets with our signature on top, made off the event loop; signs: whether it has a key.
+    begin: sends the envelope alone, of what needs no signature.
 
     rate: messages a minute that a destination takes, 0 without limit. report: notices and DSN about a transition whose
     `report` is set, stored with the settlement. sender: the envelope sender of an attempt (a return path of its own).
@@ -79,7 +94,9 @@ class Ports:
     retry: Callable[[], Retry]
     observe: Observe
     broken: Callable[[str], None]
+    begin: Begin = _never
     rate: Callable[[str], int] = _unlimited
     sign: Callable[[Message, Sequence[Octets]], Awaitable[Sequence[Octets]]] = _unsigned
+    signs: Callable[[], bool] = _no_key
     report: Callable[[Message, Delivery, Transition], Sequence[Message]] = _no_report
     sender: Callable[[Delivery, Plan], str] = _as_planned

@@ -6,7 +6,7 @@ knows of files, rows or processes: a lease is a time, a token is a random string
 Errors: `SpoolFull` (no space: try later, nothing was stored), `SpoolBroken` (the engine cannot promise durability any
 more: the daemon must stop and read the spool again), `SpoolBusy` (another daemon owns it)."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Protocol
@@ -44,10 +44,16 @@ class SpoolBusy(SpoolError):
 
 @dataclass(frozen=True, slots=True)
 class Reservation:
-    """What whoever stores a message will attempt at once: so many deliveries to each destination. lease: seconds."""
+    """What whoever stores a message will attempt at once: so many deliveries to each destination. lease: seconds.
+
+    on_tentative_claims: called in the event loop, before `store` returns, with the claims as they are if the commit
+    under way succeeds. Nothing is durable yet: what depends on it must not leave. An engine need not call it, and calls
+    it anew for a commit that it repeats.
+    """
 
     lease: float
     room: Mapping[str, int]
+    on_tentative_claims: Callable[[Sequence[Claim]], None] | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ import pytest
 
 from relay.inspection import Kind, Party
 from relay.lifecycle import Transition, return_unattempted, step
-from relay.model import Disposition, HistoryEntry, OperatorAction, Retry, State
+from relay.model import Claim, Disposition, HistoryEntry, OperatorAction, Retry, State
 from relay.reasons import Reason, copy_of, describe
 from relay.replies import Deferred, Delivered, Failed, Reply, Stage
 from relay.spool.port import Query, Reservation, Spool, SpoolError
@@ -80,6 +80,18 @@ class TestStore:
             stored.claims[0], step(others[0].delivery, Failed(NO, Stage.RCPT), clock.now, RETRY)
         )
         assert await states(spool, given.queue_id) == [State.DELIVERED, State.ACTIVE, State.DELIVERED, State.ACTIVE]
+
+    async def test_the_claims_of_a_commit_under_way_are_told_before_it_ends_and_none_of_a_copy(
+        self, spool: Spool
+    ) -> None:
+        told: list[tuple[Claim, ...]] = []
+        room = Reservation(60, {"agiris": 2}, lambda claims: told.append(tuple(claims)))
+        given = mail(plan("a@x", "b@x"))
+        stored = await spool.store(given, room)
+        assert told == [stored.claims] and len(stored.claims) == 2
+        assert (await spool.store(replace(given, queue_id="again"), room)).duplicate
+        assert not (await spool.store(mail(plan("c@x", destination="full")), room)).claims
+        assert len(told) == 1
 
     async def test_what_was_taken_and_never_settled_is_due_when_its_lease_ends(
         self, spool: Spool, clock: Clock

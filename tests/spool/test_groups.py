@@ -161,6 +161,58 @@ class TestSettle:
             )
 
 
+class TestTentativeClaims:
+    async def test_a_commit_that_is_repeated_tells_its_claims_anew_and_one_that_fails_stores_nothing(
+        self, spool: SqliteSpool
+    ) -> None:
+        told: dict[str, list[Claim]] = {"good": [], "clash": []}
+        [old] = await stored(spool, 1)
+        room = {name: Reservation(60, {"agiris": 1}, told[name].extend) for name in told}
+        clash = mail(queue_id=old.delivery.queue_id)
+        good, failed = await in_one_commit(spool, spool.store(mail(), room["good"]), spool.store(clash, room["clash"]))
+        assert isinstance(failed, SpoolError) and not told["clash"]
+        assert told["good"][-1] == good.claims[0]
+
+    async def test_claims_are_told_before_the_octets_are_durable(
+        self, spool: SqliteSpool, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        told, durable = asyncio.Event(), threading.Event()
+        sync = spool._appender.sync
+
+        def sync_when_allowed() -> None:
+            durable.wait(10)
+            sync()
+
+        monkeypatch.setattr(spool._appender, "sync", sync_when_allowed)
+        storing = asyncio.create_task(spool.store(mail(), Reservation(60, {"agiris": 1}, lambda _: told.set())))
+        await told.wait()
+        assert not storing.done()
+        durable.set()
+        assert len((await storing).claims) == 1
+
+    async def test_who_does_not_wait_any_more_is_told_nothing(
+        self, spool: SqliteSpool, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        entered, go = threading.Event(), threading.Event()
+        begin = spool._appender.begin
+
+        def begin_when_allowed() -> None:
+            entered.set()
+            go.wait(10)
+            begin()
+
+        monkeypatch.setattr(spool._appender, "begin", begin_when_allowed)
+        told: list[Claim] = []
+        storing = asyncio.create_task(spool.store(mail(), Reservation(60, {"agiris": 1}, told.extend)))
+        await asyncio.to_thread(entered.wait, 10)
+        storing.cancel()
+        await asyncio.gather(storing, return_exceptions=True)
+        go.set()
+        assert len(await spool.find(Query())) <= 1
+        await spool.store(mail())
+        assert not told
+
+
 class TestOneSpoilsIt:
     async def test_who_fails_in_a_commit_of_all_kinds_fails_alone(self, spool: SqliteSpool) -> None:
         one, other = await stored(spool, 2)

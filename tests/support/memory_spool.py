@@ -90,7 +90,10 @@ class MemorySpool:
         self._secret = secrets.token_bytes(32)
 
     async def store(self, message: Message, reservation: Reservation | None = None) -> Stored:
-        return self._store(message, self._clock(), reservation)
+        stored = self._store(message, self._clock(), reservation)
+        if stored.claims and reservation is not None and reservation.on_tentative_claims is not None:
+            reservation.on_tentative_claims(stored.claims)
+        return stored
 
     def _store(self, message: Message, now: float, reservation: Reservation | None = None) -> Stored:
         first, at = self._fingerprints.get(message.fingerprint, ("", 0.0))

@@ -55,6 +55,7 @@ class Session:
         while True:
             line = (await self.line()).decode("utf-8", "surrogateescape")
             self.peer.commands.append(line)
+            await self.peer.tell()
             verb, _, argument = line.partition(" ")
             method = getattr(self, f"do_{verb.lower()}", None)
             if method is None:

@@ -46,7 +46,7 @@ class Queue:
         self.reserved += 1
         return Reservation(60, {})
 
-    def give_back(self, take: Reservation) -> None:
+    def give_back(self, given: Message, take: Reservation) -> None:
         self.reserved -= 1
 
     def stored(self, given: Message, take: Reservation | None, claims: tuple[Claim, ...]) -> None:

@@ -105,7 +105,8 @@ class SqliteSpool:
         self._free.take(len(message.raw))
         now = self._clock()
         try:
-            return await self._writer.run(self._inserter.store, Incoming(message, now, reservation), len(message.raw))
+            incoming = Incoming(message, now, reservation)
+            return await self._writer.run(self._inserter.store, incoming, len(message.raw), _announcement(reservation))
         except SpoolFull:
             self._full_until = time.monotonic() + _FULL_SECONDS
             raise
@@ -307,3 +308,16 @@ class SqliteSpool:
             if isinstance(self._writer.broken, SpoolDamaged):
                 spool_folder.damage_mark(self._path).touch(0o600)
             self._lock.release()
+
+
+def _announcement(reservation: Reservation | None) -> Callable[[Stored], None] | None:
+    """What to call with the result of `store` before it is durable."""
+    if reservation is None or reservation.on_tentative_claims is None:
+        return None
+    on_tentative_claims = reservation.on_tentative_claims
+
+    def announce(stored: Stored) -> None:
+        if stored.claims:
+            on_tentative_claims(stored.claims)
+
+    return announce

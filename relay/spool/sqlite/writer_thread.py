@@ -38,6 +38,7 @@ class _Waiting:
     octets: int
     future: asyncio.Future[Any]
     loop: asyncio.AbstractEventLoop
+    tentative: Callable[[Any], None] | None
 
 
 class Writer:
@@ -61,8 +62,17 @@ class Writer:
         self._thread = threading.Thread(target=self._run, name="spool-writer", daemon=True)
         self._thread.start()
 
-    async def run(self, operation: Operation[Item, T], item: Item, octets: int = 0) -> T:
-        """The result of `item`, durable. Raises what the verb raised for it, or SpoolFull, SpoolBroken."""
+    async def run(
+        self,
+        operation: Operation[Item, T],
+        item: Item,
+        octets: int = 0,
+        tentative: Callable[[T], None] | None = None,
+    ) -> T:
+        """The result of `item`, durable. Raises what the verb raised for it, or SpoolFull, SpoolBroken.
+
+        tentative: called in the event loop with the result before it is durable; it may not become so.
+        """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
         with self._gate:
@@ -70,7 +80,7 @@ class Writer:
                 raise self.broken
             if self._closed:
                 raise SpoolError("the spool is closed")
-            self._queue.put(_Waiting(operation, item, octets, future, loop))
+            self._queue.put(_Waiting(operation, item, octets, future, loop, tentative))
         return await future
 
     def close(self) -> None:
@@ -145,6 +155,7 @@ class Writer:
             answers = [
                 answer for operation, jobs in _by_operation(batch) for answer in self._carry_out(operation, jobs)
             ]
+            _announce(answers)
             self._appender.sync()
             execute("COMMIT")
         except BaseException:
@@ -187,18 +198,39 @@ def _by_operation(batch: Sequence[_Waiting]) -> Iterable[tuple[Operation[Any, An
     return found.items()
 
 
-def _answer(results: Sequence[tuple[_Waiting, Any]]) -> None:
-    """Hand the results back, with one wake-up for each event loop."""
-    by_loop: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[Any], Any]]] = {}
+_Results = Sequence[tuple[_Waiting, Any]]
+
+
+def _announce(results: _Results) -> None:
+    """Tell those who asked for it what the result is if the commit succeeds."""
+    asked = [(waiting, result) for waiting, result in results if waiting.tentative is not None]
+    if asked:
+        _hand_over(asked, _tell)
+
+
+def _answer(results: _Results) -> None:
+    _hand_over(results, _resolve)
+
+
+def _hand_over(results: _Results, how: Callable[[_Results], None]) -> None:
+    """Call `how` in the event loop, with one wake-up for each loop."""
+    by_loop: dict[asyncio.AbstractEventLoop, list[tuple[_Waiting, Any]]] = {}
     for waiting, result in results:
-        by_loop.setdefault(waiting.loop, []).append((waiting.future, result))
-    for loop, answers in by_loop.items():
+        by_loop.setdefault(waiting.loop, []).append((waiting, result))
+    for loop, those in by_loop.items():
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
-            loop.call_soon_threadsafe(_resolve, answers)
+            loop.call_soon_threadsafe(how, those)
 
 
-def _resolve(answers: Sequence[tuple[asyncio.Future[Any], Any]]) -> None:
-    for future, result in answers:
+def _tell(results: _Results) -> None:
+    for waiting, result in results:
+        if waiting.tentative is not None and not waiting.future.done():
+            waiting.tentative(result)
+
+
+def _resolve(results: _Results) -> None:
+    for waiting, result in results:
+        future = waiting.future
         if future.done():
             continue
         if isinstance(result, BaseException):

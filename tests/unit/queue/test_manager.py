@@ -328,7 +328,7 @@ async def test_places_are_kept_for_no_more_than_a_destination_takes_and_never_tw
     other = mail(plan(*(f"{n}@x" for n in range(9)), destination="two"), at=NOW)
     take = manager.reserve(other)
     assert take is not None and take.room == {"two": 3} and manager.reserve(other) is None, "six attempts in all"
-    manager.give_back(take)
+    manager.give_back(other, take)
     assert manager.reserve(other) == take
     await manager.drain(1)
     await running
@@ -360,11 +360,12 @@ async def test_a_claim_on_its_way_leaves_places_to_what_is_stored_meanwhile() ->
     await queue.store(*(mail(at=NOW) for _ in range(9)))
     await asked.wait()
     assert inside == [(3, 3)]
-    takes = [queue.manager.reserve(mail(at=NOW)) for _ in range(4)]
+    given = mail(at=NOW)
+    takes = [queue.manager.reserve(given) for _ in range(4)]
     assert [take and take.room for take in takes] == [{"agiris": 1}] * 3 + [{"agiris": 0}]
     for take in takes:
         assert take is not None
-        queue.manager.give_back(take)
+        queue.manager.give_back(given, take)
     gate.set()
     await queue.until(lambda: len(queue.happened(EventName.DELIVERED)) == 9)
     await queue.manager.drain(1)
@@ -384,9 +385,9 @@ async def test_what_waits_goes_before_what_is_new(queue: Queue) -> None:
 async def settled_down(queue: Queue) -> None:
     """Wait until the manager has looked and found nothing."""
     async with asyncio.timeout(5):
-        while (take := queue.manager.reserve(mail(at=NOW))) is None:
+        while (take := queue.manager.reserve(given := mail(at=NOW))) is None:
             await asyncio.sleep(0)
-    queue.manager.give_back(take)
+    queue.manager.give_back(given, take)
 
 
 async def test_a_plan_made_after_the_message_was_cached_is_read_from_the_spool(queue: Queue) -> None:
