@@ -176,18 +176,19 @@ class TestTentativeClaims:
     async def test_claims_are_told_before_the_octets_are_durable(
         self, spool: SqliteSpool, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        told, durable = asyncio.Event(), threading.Event()
+        told, go, synced = asyncio.Event(), threading.Event(), threading.Event()
         sync = spool._appender.sync
 
         def sync_when_allowed() -> None:
-            durable.wait(10)
+            go.wait(10)
             sync()
+            synced.set()
 
         monkeypatch.setattr(spool._appender, "sync", sync_when_allowed)
         storing = asyncio.create_task(spool.store(mail(), Reservation(60, {"agiris": 1}, lambda _: told.set())))
         await told.wait()
-        assert not storing.done()
-        durable.set()
+        assert not synced.is_set() and not storing.done()
+        go.set()
         assert len((await storing).claims) == 1
 
     async def test_who_does_not_wait_any_more_is_told_nothing(

@@ -193,17 +193,30 @@ async def test_nothing_begins_for_what_the_spool_holds(rig: Rig) -> None:
     assert rig.nothing_begun() and set(await rig.states()) == {State.DELIVERED, State.HELD}
 
 
-async def test_a_commit_that_is_repeated_sends_each_delivery_once(rig: Rig) -> None:
-    """Its first try began a transaction for claims that never came into being."""
-    message = letter()
-    accepting = asyncio.create_task(rig.accept(message))
+async def test_a_commit_that_is_repeated_withdraws_what_its_first_try_began(rig: Rig) -> None:
+    accepting = asyncio.create_task(rig.accept(letter()))
     await rig.envelope_arrived()
     assert rig.reservation is not None and rig.reservation.on_tentative_claims is not None
     [delivery] = await rig.spool.find(Query())
     rig.reservation.on_tentative_claims([Claim(delivery, "another token", NOW + 60)])
-    await rig.peer.wait_until(lambda: rig.peer.open_now == 0)
+    assert rig.out.counts() == {"default": (0, 0)}
     rig.spool.committed.set()
     await accepting
+    assert isinstance(await rig.outcome(), Delivered)
+    assert (rig.peer.sessions, rig.peer.taken) == (2, 1)
+
+
+async def test_a_transaction_for_a_claim_that_did_not_come_into_being_is_withdrawn(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin = rig.manager._begin_early
+
+    def begin_others(message: Message, claims: Sequence[Claim]) -> None:
+        begin(message, [replace(each, token="of a commit that failed") for each in claims])
+
+    monkeypatch.setattr(rig.manager, "_begin_early", begin_others)
+    rig.spool.committed.set()
+    await rig.accept(letter())
     assert isinstance(await rig.outcome(), Delivered)
     assert (rig.peer.sessions, rig.peer.taken) == (2, 1)
 
@@ -251,6 +264,18 @@ async def test_a_stop_during_the_commit_hands_the_delivery_back_and_the_next_hop
     assert rig.peer.taken == 0
     [delivery] = await rig.spool.find(Query())
     assert (delivery.state, delivery.attempts) == (State.DEFERRED, 0)
+
+
+async def test_nothing_begins_once_the_relay_stops(rig: Rig) -> None:
+    rig.spool.committed.set()
+    message = letter()
+    async with asyncio.timeout(5):
+        while (reservation := rig.manager.reserve(message)) is None:
+            await asyncio.sleep(0)
+    rig.manager._stopping.set()
+    stored = await rig.spool.store(message, reservation)
+    assert stored.claims and rig.out.counts() == {"default": (0, 1)}
+    rig.manager.stored(message, reservation, stored.claims)
 
 
 async def test_a_caller_who_gives_up_during_the_commit_leaves_no_transaction(rig: Rig) -> None:

@@ -61,10 +61,10 @@ async def envelope_arrived(peer: Peer) -> None:
     await peer.wait_until(lambda: "DATA" in peer.commands)
 
 
-async def over(begun: BegunTransaction) -> None:
-    """Wait until the relay has seen the end that the next hop made."""
+async def reached(begun: BegunTransaction, phase: _Phase) -> None:
+    """Wait until the relay has seen what the next hop did."""
     async with asyncio.timeout(10):
-        while begun._transaction._phase is not _Phase.OVER:
+        while begun._transaction._phase is not phase:
             await asyncio.sleep(0)
 
 
@@ -93,7 +93,7 @@ async def test_what_is_withdrawn_never_has_an_end_and_its_connection_is_not_used
     peer: Peer, out: ConnectionPools
 ) -> None:
     begun = begin(out, peer)
-    await envelope_arrived(peer)
+    await reached(begun, _Phase.RELEASE)
     begun.withdraw()
     await peer.wait_until(lambda: peer.open_now == 0)
     assert peer.taken == 1 and "QUIT" not in peer.commands
@@ -146,7 +146,7 @@ async def test_what_fails_before_the_release_is_for_another_connection(
 ) -> None:
     peer.on(stage, behaviour, times=1)
     begun = begin(out, peer)
-    await over(begun)
+    await reached(begun, _Phase.OVER)
     with pytest.raises(StaleConnection):
         await begun.finish()
     assert out.counts() == {"default": (0, 0)}
@@ -157,7 +157,7 @@ async def test_a_next_hop_that_closes_while_it_waits_for_the_content_has_no_mess
 ) -> None:
     peer.on("data", Raw(b"354 go on\r\n421 4.4.2 too slow\r\n", close=True), times=1)
     begun = begin(out, peer)
-    await over(begun)
+    await reached(begun, _Phase.OVER)
     with pytest.raises(StaleConnection):
         await begun.finish()
     assert peer.taken == 1
@@ -181,7 +181,7 @@ async def test_a_release_that_takes_too_long_ends_the_transaction(
 ) -> None:
     monkeypatch.setattr(transaction, "HOLD_SECONDS", 0.05)
     begun = begin(out, peer)
-    await over(begun)
+    await reached(begun, _Phase.OVER)
     await peer.wait_until(lambda: peer.open_now == 0)
     with pytest.raises(StaleConnection):
         await begun.finish()
