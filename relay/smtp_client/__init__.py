@@ -5,6 +5,7 @@ connect          a connection ready for MAIL: DNS, addresses, TLS, EHLO, AUTH
 connection_pool  connections kept open for each next hop; how a next hop that is down is probed
 slots            how many connections a next hop may have
 outgoing_content what is sent: envelope, and content with dots stuffed
+envelope         MAIL and RCPT for a next hop, by what it offers
 protocol         commands and replies on an open connection
 transaction      MAIL, RCPT, DATA, content; what each reply means is in relay.replies
 """

@@ -9,7 +9,8 @@ from functools import partial
 
 from relay.replies import Outcome
 from relay.smtp_client.connect import open_connection
-from relay.smtp_client.outgoing_content import HELO_ATTEMPTS, OutgoingMessage, SevenBit, prepare
+from relay.smtp_client.envelope import recoding_for
+from relay.smtp_client.outgoing_content import OutgoingMessage, prepare
 from relay.smtp_client.protocol import ClientProtocol
 from relay.smtp_client.route import MailExchangers, Route, Unreachable
 from relay.smtp_client.slots import Slots
@@ -138,7 +139,7 @@ class ConnectionPools:
         begun = False
         try:
             message = make()
-            if _to_recode(message, connection) is None:
+            if recoding_for(message, connection) is None:
                 transaction = Transaction(connection, route.timeouts, message)
                 transaction.begin()
                 begun = True
@@ -210,7 +211,7 @@ class ConnectionPools:
     ) -> Outcomes:
         finished = False
         try:
-            if (seven_bit := _to_recode(message, connection)) is not None:
+            if (seven_bit := recoding_for(message, connection)) is not None:
                 message = replace(message, content=prepare(await seven_bit()), seven_bit=None)
             outcomes = await Transaction(connection, route.timeouts, message).run()
             finished = True
@@ -240,10 +241,3 @@ class ConnectionPools:
                 del self._pools[other]
             pool = self._pools[route] = _Pool(Slots(max(1, route.connections)))
         return pool
-
-
-def _to_recode(message: OutgoingMessage, connection: ClientProtocol) -> SevenBit | None:
-    """What makes the content in 7 bits, if this next hop needs that and is not expected to accept EHLO again."""
-    if not message.content.eightbit or "8bitmime" in connection.extensions:
-        return None
-    return message.seven_bit if connection.esmtp or message.attempt >= HELO_ATTEMPTS else None

@@ -1,12 +1,12 @@
 """MAIL, RCPT, DATA, content, final dot: one transaction on an open connection, one outcome for each recipient."""
 
 import asyncio
-import re
 from collections import deque
 from enum import Enum, auto
 
 from relay.replies import ErrorKind, Outcome, Reply, Stage, classify, failure
-from relay.smtp_client.outgoing_content import HELO_ATTEMPTS, OutgoingMessage
+from relay.smtp_client.envelope import envelope_commands, unsupported
+from relay.smtp_client.outgoing_content import OutgoingMessage
 from relay.smtp_client.protocol import ClientProtocol, ConnectionLost, InvalidReply
 from relay.smtp_client.route import Timeouts
 
@@ -16,13 +16,10 @@ HOLD_SECONDS = 5.0
 """How long a next hop that was sent the envelope is kept waiting for the release of the content: a commit that takes
 longer has other troubles. RFC 5321 §4.5.3.2.7 has servers wait five minutes."""
 
-_UNSAFE = re.compile(r"[\x00-\x20\x7f<>]")
-_QUOTED_LOCAL = re.compile(r'"(?:[^\x00-\x1f\x7f"\\]|\\[ -~])*"@')
-"""Between its quotes a local part may hold what cannot stand elsewhere (rfc5321#4.1.2)."""
-
 
 class StaleConnection(Exception):
-    """A kept connection turned out to be dead before anything of the message was sent: try a fresh one."""
+    """The transaction ended before anything of the content was sent, for a reason that another connection may not have:
+    a kept one that turned out to be dead, one lost before the release, a withdrawal."""
 
 
 class _Phase(Enum):
@@ -61,12 +58,9 @@ class Transaction:
     def __init__(self, connection: ClientProtocol, timeouts: Timeouts, outgoing_message: OutgoingMessage) -> None:
         self._connection = connection
         self._timeouts = timeouts
-        self._sender = outgoing_message.sender
+        self._message = outgoing_message
         self._recipients = outgoing_message.recipients
-        self._content = outgoing_message.content
-        self._utf8 = outgoing_message.needs_smtputf8
         self._reused = connection.uses > 0
-        self._retry_helo = not connection.esmtp and outgoing_message.attempt < HELO_ATTEMPTS
         self._piped = "pipelining" in connection.extensions
         self._phase = _Phase.NEW
         self._held = True
@@ -82,10 +76,10 @@ class Transaction:
 
         Raises ValueError, and sends nothing, for an address that cannot stand in a command.
         """
-        if (unsupported := self._unsupported()) is not None:
-            self._end(unsupported)
+        if (failed := unsupported(self._message, self._connection)) is not None:
+            self._end(failed)
             return
-        commands = [self._mail(), *[_path("RCPT TO:", each) for each in self._recipients], b"DATA\r\n"]
+        commands = envelope_commands(self._message, self._connection)
         if self._connection.dirty:
             commands.insert(0, b"RSET\r\n")
         self._connection.uses += 1
@@ -231,7 +225,7 @@ class Transaction:
     def _send_content(self) -> None:
         """All of the content and the final dot; stops when the next hop takes no more, or answers before the dot."""
         self._phase = _Phase.CONTENT
-        pieces = self._content.pieces
+        pieces = self._message.content.pieces
         while self._sent < len(pieces):
             self._sent += 1
             last = self._sent == len(pieces)
@@ -294,38 +288,6 @@ class Transaction:
             self._connection.done()
         if self._over is not None and not self._over.done():
             self._over.set_result(None)
-
-    def _unsupported(self) -> Outcome | None:
-        """What this next hop cannot take, known from its EHLO (RFC 6152 §3, RFC 6531 §3.2, RFC 1870 §6.1)."""
-        extensions = self._connection.extensions
-        if self._utf8 and "smtputf8" not in extensions:
-            return failure(Stage.MAIL, *self._missing_extension(ErrorKind.NO_SMTPUTF8))
-        if self._content.eightbit and "8bitmime" not in extensions:
-            return failure(Stage.MAIL, *self._missing_extension(ErrorKind.NO_8BITMIME))
-        limit = extensions.get("size", "")
-        if limit.isdecimal() and 0 < int(limit) < self._content.size:
-            return failure(Stage.MAIL, ErrorKind.TOO_LARGE, f"{self._content.size} octets, it takes {limit}")
-        return None
-
-    def _missing_extension(self, kind: ErrorKind) -> tuple[ErrorKind, str]:
-        """A server that rejected EHLO may offer the extension once it accepts EHLO again."""
-        return (ErrorKind.NO_ESMTP, "SMTPUTF8" if self._utf8 else "8BITMIME") if self._retry_helo else (kind, "")
-
-    def _mail(self) -> bytes:
-        extensions, parameters = self._connection.extensions, []
-        if "size" in extensions:
-            parameters.append(f"SIZE={self._content.size}")
-        if "8bitmime" in extensions:
-            parameters.append(f"BODY={'8BITMIME' if self._content.eightbit else '7BIT'}")
-        if self._utf8:
-            parameters.append("SMTPUTF8")
-        return _path("MAIL FROM:", self._sender, *parameters)
-
-
-def _path(verb: str, address: str, *parameters: str) -> bytes:
-    if _UNSAFE.search(_QUOTED_LOCAL.sub("", address, 1) if address.startswith('"') else address):
-        raise ValueError(f"an address of the envelope cannot stand in a command: {address!a}")
-    return " ".join((f"{verb}<{address}>", *parameters)).encode() + b"\r\n"
 
 
 def _classify(stage: Stage, reply: Reply) -> Outcome:

@@ -10,7 +10,7 @@ from relay.lifecycle import Transition
 from relay.mime.parser import parse
 from relay.model import Delivery, Disposition, Envelope, Message, Plan, Recipient, Retry, State, new_queue_id
 from relay.notifications import status_report
-from relay.smtp_client.transaction import _path
+from relay.smtp_client.envelope import path_command
 from relay.smtpd import grammar
 
 ODD = (
@@ -38,7 +38,7 @@ def leaves(sender: str) -> None:
     [report] = status_report(mail, delivery, failed, hostname="relay.example", retry=Retry(), now=1e6)
     parse(report.raw)
     [recipient] = report.plans[0].to
-    command = _path("RCPT TO:", recipient).decode()
+    command = path_command("RCPT TO:", recipient).decode()
     assert command.endswith("\r\n")
     heard = grammar.rcpt(command.removeprefix("RCPT ").removesuffix("\r\n"), extended=True, smtputf8=True)
     assert heard == Recipient(sender)
@@ -63,7 +63,7 @@ def test_a_notification_leaves_to_whatever_sender_is_accepted(path: str) -> None
 )
 def test_what_could_break_out_of_a_command_is_not_sent(address: str) -> None:
     with pytest.raises(ValueError, match="cannot stand in a command"):
-        _path("RCPT TO:", address)
+        path_command("RCPT TO:", address)
 
 
 @pytest.mark.parametrize("length", [1, MAX_RETURN_PATH_LOCAL, 30, 64])
