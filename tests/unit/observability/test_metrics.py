@@ -21,7 +21,8 @@ from relay.model import (
     State,
 )
 from relay.observability.events import Answer, Notice, RejectCause, Restart, TransactionRejectCause
-from relay.observability.metrics import Metrics, Process
+from relay.observability.metrics import Metrics
+from relay.observability.series import Process
 from relay.reasons import Reason
 from relay.replies import Deferred, Delivered, Failed, OutcomeUnknown, Reply, Stage
 
