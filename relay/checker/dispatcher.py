@@ -233,7 +233,7 @@ class Dispatcher:
         cause = _cause(error)
         culprit, document = (at, -1) if at is not None else (seat.culprit, seat.worker.place.document)
         self._stillborn = 0 if seat.served else self._stillborn + 1
-        self._replaced(seat, cause, str(error) if cause is Restart.FALSE_ANSWER else "")
+        self._replaced(seat, cause, culprit, str(error) if cause is Restart.FALSE_ANSWER else "")
         self._end(seat)
         self._put_back([request for request in seat.asked if request is not culprit])
         if culprit is not None and not culprit.done:
@@ -286,9 +286,9 @@ class Dispatcher:
         else:
             self._free(seat)
 
-    def _replaced(self, seat: Seat, cause: Restart, why: str = "") -> None:
+    def _replaced(self, seat: Seat, cause: Restart, at: Request[Any] | None = None, why: str = "") -> None:
         self.restarts += 1
-        self._observe(WorkerReplaced(seat.worker.pid, cause, why))
+        self._observe(WorkerReplaced(seat.worker.pid, cause, at.queue_id if at is not None else "", why))
 
     def _end(self, seat: Seat) -> None:
         self._seats.remove(seat)

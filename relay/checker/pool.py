@@ -123,7 +123,9 @@ class CheckerPool:
 
         header = {"op": "evaluate", "asked": asked, "engine": self.self_test}
         with self._directories.in_use(directory) as sent:
-            return await self._dispatcher.answer(self._request(header, (raw,), read, sent))
+            request = self._request(header, (raw,), read)
+            request.directory, request.queue_id = sent, asked.queue_id
+            return await self._dispatcher.answer(request)
 
     async def read_returned(self, raw: bytes) -> Returned:
         """What a message to one of our return paths says. Raises CheckerOverloaded, CheckFailed."""
@@ -146,12 +148,6 @@ class CheckerPool:
             rule = error.rule
             return await asyncio.to_thread(lambda: tuple(unfinished(candidate, rule) for candidate in candidates))
 
-    def _request(
-        self,
-        header: dict[str, Any],
-        contents: Sequence[Octets],
-        read: Callable[[Answer], T],
-        directory: SentDirectory | None = None,
-    ) -> Request[T]:
+    def _request(self, header: dict[str, Any], contents: Sequence[Octets], read: Callable[[Answer], T]) -> Request[T]:
         loop = asyncio.get_running_loop()
-        return Request(header, contents, read, loop.create_future(), loop.time(), directory)
+        return Request(header, contents, read, loop.create_future(), loop.time())

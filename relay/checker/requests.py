@@ -41,6 +41,7 @@ MAX_GIVEN_UP = 4
 @dataclass(eq=False, slots=True)
 class Request(Generic[T]):
     """header: sent with `contents`. read: the value in an answer; raises ValueError when the answer cannot be true.
+    queue_id: of the message, "" where there is none.
 
     directory: the one that the request names. apart: it travels by itself, for it was beside one that did harm, or did
     it itself. failures: workers that ended at it. given_up: documents (by index) at which they ended while it was by
@@ -53,6 +54,7 @@ class Request(Generic[T]):
     future: asyncio.Future[T]
     since: float
     directory: SentDirectory | None = None
+    queue_id: str = ""
     apart: bool = False
     failures: int = 0
     given_up: dict[int, str] = field(default_factory=dict)

@@ -44,7 +44,7 @@ RETIRE_AFTER = 5000
 """Documents; memory was steady over 12,480, a library update may change that."""
 
 RETIRE_ABOVE = 700 * 1024 * 1024
-"""Octets of resident size: a hostile document may have left it swollen."""
+"""Octets of resident size, beside the directories: a hostile document may have left it swollen."""
 
 MODULES = ("relay.checker.evaluator", "relay.dsn.bounces", "relay.facturx.inspect")
 """Imported by a worker alone: the daemon parses neither PDF nor XML nor MIME."""
@@ -166,7 +166,9 @@ class Worker:
                 return {"returned": read_returned(bytes(contents[0]))}
             case "directory":
                 gc.disable()  # all that comes stays
+                before = self._memory.resident()
                 self._directories.take(request)
+                self._memory.allow(self._memory.resident() - before)
                 gc.enable()
                 gc.freeze()
                 return {}
@@ -183,20 +185,25 @@ class Worker:
 
 
 class MemoryLimit:
-    """The memory of the process, read once it has had the time to allocate much."""
+    """The memory of the process, read once it has had the time to allocate much. limit: octets."""
 
-    def __init__(self) -> None:
+    def __init__(self, limit: int = RETIRE_ABOVE) -> None:
         self._checked = -MEMORY_CHECK_SECONDS
+        self._limit = limit
         self._statm = os.open("/proc/self/statm", os.O_RDONLY)
 
+    def allow(self, octets: int) -> None:
+        """So much more is taken up by what is to stay."""
+        self._limit += max(0, octets)
+
     def exceeded(self, spent: float) -> bool:
-        """More than RETIRE_ABOVE; `spent`: CPU seconds of the process so far."""
+        """More than the limit; `spent`: CPU seconds of the process so far."""
         if spent - self._checked < MEMORY_CHECK_SECONDS:
             return False
         self._checked = spent
-        return self._resident() > RETIRE_ABOVE
+        return self.resident() > self._limit
 
-    def _resident(self) -> int:
+    def resident(self) -> int:
         """Octets in use now. Not ru_maxrss: across fork and exec it keeps the peak of the parent."""
         return int(os.pread(self._statm, 100, 0).split()[1]) * resource.getpagesize()
 

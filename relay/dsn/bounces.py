@@ -1,13 +1,12 @@
 """Delivery status notifications that come in: what they say (RFC 3464)."""
 
 import re
-import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from relay.dsn.return_path import Returned
 from relay.mime.classification import is_auto_submitted
-from relay.mime.encoded_words import decode_words
+from relay.mime.encoded_words import decode_words, from_utf8_xtext
 from relay.mime.message import MalformedMail, MimeMessage
 from relay.mime.parser import parse
 from relay.mime.text import text
@@ -72,16 +71,6 @@ def _untyped(value: str) -> str:
     if kind.strip().lower() == "utf-8":
         return single_line(from_utf8_xtext(decode_words(rest)))
     return single_line(decode_words(rest if semicolon and " " not in kind.strip() else value))
-
-
-def from_utf8_xtext(address: str) -> str:
-    """An address in utf-8-addr-xtext or utf-8-addr-unitext (rfc6533#3), decoded. Of what is no character it is kept."""
-
-    def decoded(match: re.Match[str]) -> str:
-        number = int(match[1], 16)
-        return chr(number) if number <= sys.maxunicode and not 0xD800 <= number <= 0xDFFF else match[0]
-
-    return re.sub(r"\\x\{([0-9A-Fa-f]{2,6})\}", decoded, address)
 
 
 def _fields(group: str) -> dict[str, str]:

@@ -14,8 +14,8 @@ from datetime import UTC, datetime
 from email.utils import format_datetime
 from hashlib import sha256
 
-from relay.dsn.bounces import from_utf8_xtext
 from relay.locale.catalogue import marked, translate
+from relay.mime.encoded_words import from_utf8_xtext
 from relay.mime.header_writer import header
 from relay.mime.headers import read_header
 from relay.mime.message import MalformedMail

@@ -1,7 +1,8 @@
-"""Encoded words and the charsets of mail (RFC 2047, RFC 2978)."""
+"""Encoded words, the charsets of mail, and addresses in xtext (RFC 2047, RFC 2978, RFC 6533)."""
 
 import binascii
 import re
+import sys
 from collections.abc import Iterator
 from encodings.aliases import aliases
 
@@ -80,3 +81,13 @@ def _octets(kind: str, coded: str) -> bytes | None:
         return binascii.a2b_base64(octets + b"==")
     except binascii.Error:
         return None
+
+
+def from_utf8_xtext(address: str) -> str:
+    """An address in utf-8-addr-xtext or utf-8-addr-unitext (rfc6533#3), decoded. Of what is no character it is kept."""
+
+    def decoded(match: re.Match[str]) -> str:
+        number = int(match[1], 16)
+        return chr(number) if number <= sys.maxunicode and not 0xD800 <= number <= 0xDFFF else match[0]
+
+    return re.sub(r"\\x\{([0-9A-Fa-f]{2,6})\}", decoded, address)

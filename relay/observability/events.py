@@ -273,10 +273,12 @@ class WorkerStarted(Event):
 
 @dataclass(frozen=True, slots=True)
 class WorkerReplaced(Event):
-    """why: of a false answer, what in it cannot be true; else empty."""
+    """queue_id: of the message at which it ended, if there was one. why: of a false answer, what in it cannot be true;
+    else empty."""
 
     pid: int
     cause: Restart
+    queue_id: str = ""
     why: str = ""
 
 

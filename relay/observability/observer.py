@@ -253,6 +253,8 @@ def _worker_replaced(event: events.WorkerReplaced) -> Iterator[Line]:
     routine = event.cause in (Restart.MEMORY, Restart.RECYCLED)  # between two documents: none is lost
     name = EventName.WORKER_RETIRED if routine else EventName.WORKER_RESTARTED
     fields: Fields = {"pid": event.pid, "cause": event.cause}
+    if event.queue_id:
+        fields["queue_id"] = event.queue_id
     if event.cause is Restart.FALSE_ANSWER:  # it may have been taken over: a person must look at what came
         fields |= {"why": event.why, "alert": True}
     yield name, fields

@@ -1,5 +1,6 @@
 """10,000 clients: seconds of `config check`, of start, of a reload with nothing, one file and relay.yaml changed, and
-the stalls of the loop meanwhile: what the daemon's own part of it, LiveSettings, costs the sessions.
+the stalls of the loop meanwhile: what the daemon's own part of it, LiveSettings and the directory sent to the workers,
+costs the sessions; memory of the workers.
 
 python -m tests.bench.bench_settings [--clients 10000] [--files 200]
 """
@@ -15,6 +16,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from relay.checker import CheckerPool
 from relay.daemon.configuration import LiveSettings
 from tests.support.many_clients import write
 
@@ -64,6 +66,10 @@ def _nothing(_: Path) -> None:
 
 async def _reloads(directory: Path) -> None:
     in_force = LiveSettings(directory)
+    workers: list[int] = []
+    pool = CheckerPool(2, 30, observe=lambda event: workers.append(event.pid))
+    await pool.start()
+    print(f"memory of a worker before: {_memory(workers)}")
     gc.collect()
     gc.freeze()  # as the daemon does once it is up
     steps = [("start", _nothing), ("reload, nothing changed", _nothing), ("reload, one firm changed", _one_firm)]
@@ -73,11 +79,25 @@ async def _reloads(directory: Path) -> None:
         watch = asyncio.create_task(stalls.watch(stop))
         before = time.perf_counter()
         result = await in_force.reload()
+        read = time.perf_counter() - before
+        await pool.load(in_force.directory)
+        pool.use(in_force.directory)
         seconds = time.perf_counter() - before
         stop.set()
         await watch
         clients = len(in_force.settings.terms.clients) if result.ok else "faulty"
-        print(f"{name}: {seconds:.2f} s, {result.reread} files read again, {clients} clients; {stalls}")
+        times = f"{seconds:.2f} s, {read:.2f} until it is read"
+        print(f"{name}: {times}, {result.reread} files read again, {clients} clients; {stalls}")
+
+    print(f"memory of a worker after: {_memory(workers)}")
+    await pool.close()
+
+
+def _memory(pids: list[int]) -> str:
+    """Their own pages (Private_Dirty) in MiB."""
+    texts = [Path(f"/proc/{pid}/smaps_rollup").read_text() for pid in dict.fromkeys(pids)]
+    kilobytes = [int(text.partition("Private_Dirty:")[2].split()[0]) for text in texts]
+    return " and ".join(f"{each / 1024:.0f} MiB" for each in kilobytes)
 
 
 def main() -> None:

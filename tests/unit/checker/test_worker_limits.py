@@ -18,10 +18,16 @@ def test_every_request_may_use_its_share_of_cpu(monkeypatch: pytest.MonkeyPatch)
     assert len(ends) < 1000 * 0.7 / 30 + 2
 
 
-def test_memory_is_looked_at_once_the_process_has_worked_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
-    memory = worker.MemoryLimit()
-    monkeypatch.setattr(worker, "RETIRE_ABOVE", 1 << 62)  # the process of many tests may be large
-    assert not memory.exceeded(1.0)
-    monkeypatch.setattr(worker, "RETIRE_ABOVE", 0)
-    assert not memory.exceeded(1.0 + worker.MEMORY_CHECK_SECONDS / 2)
-    assert memory.exceeded(1.0 + worker.MEMORY_CHECK_SECONDS)
+def test_memory_is_looked_at_once_the_process_has_worked_for_a_while() -> None:
+    small, large = worker.MemoryLimit(0), worker.MemoryLimit(1 << 62)
+    assert small.exceeded(1.0) and not large.exceeded(1.0)
+    assert not small.exceeded(1.0 + worker.MEMORY_CHECK_SECONDS / 2)
+    assert small.exceeded(1.0 + worker.MEMORY_CHECK_SECONDS)
+
+
+def test_what_is_to_stay_does_not_count() -> None:
+    memory = worker.MemoryLimit(0)
+    memory.allow(-1)
+    assert memory.exceeded(1.0)
+    memory.allow(1 << 62)
+    assert not memory.exceeded(2.0)
