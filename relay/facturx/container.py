@@ -22,6 +22,7 @@ ORDERX = "urn:factur-x:pdfa:CrossIndustryDocument:1p0#"
 ZUGFERD1 = "urn:ferd:pdfa:CrossIndustryDocument:invoice:1p0#"
 _CLAIMING = (FACTURX, *sorted(NEARLY), ORDERX, ZUGFERD1)
 """Namespaces of which one says what the PDF is; the first that is there holds."""
+_CLAIMED = ("ConformanceLevel", "DocumentFileName", "DocumentType", "Version")
 _READ = frozenset({PDFA, *_CLAIMING})
 _DESCRIPTION = f"{{{RDF}}}Description"
 
@@ -60,22 +61,23 @@ def read(data: bytes) -> Xmp | None:
     tree = parse(text.strip(b"\x00 \t\r\n")) if text is not None else None
     if not isinstance(tree, etree._Element):
         return None
-    properties: dict[str, dict[str, str]] = {}
+    properties: dict[tuple[str, str], str] = {}  # the first of a name holds; of other namespaces none is read
     for description in tree.iter(_DESCRIPTION):
-        for name, value in description.items():
-            _add_property(properties, str(name), str(value))
+        for tag, value in description.items():
+            namespace, _, name = str(tag).rpartition("}")
+            if namespace[1:] in _READ:
+                properties.setdefault((namespace[1:], name), str(value))
         for child in description.iterchildren("*"):
-            _add_property(properties, child.tag, child.text or "")
-    namespace = next((name for name in _CLAIMING if name in properties), None)
-    claims = properties.get(namespace or "", {})
-    return Xmp(
-        properties.get(PDFA, {}).get("part"),
-        namespace,
-        claims.get("ConformanceLevel"),
-        claims.get("DocumentFileName"),
-        claims.get("DocumentType"),
-        claims.get("Version"),
+            namespace, _, name = child.tag.rpartition("}")
+            if namespace[1:] in _READ:
+                properties.setdefault((namespace[1:], name), child.text or "")
+    present = {namespace for namespace, _ in properties}
+    claiming = next((namespace for namespace in _CLAIMING if namespace in present), None)
+    part, *claims = (
+        value if value is None else value.strip()
+        for value in map(properties.get, ((PDFA, "part"), *((claiming or "", name) for name in _CLAIMED)))
     )
+    return Xmp(part, claiming, *claims)
 
 
 def is_utf8(data: bytes) -> bool:
@@ -106,13 +108,6 @@ def _encoding(data: bytes) -> str | None:
     if data[place + 1 : place + 4] == b"\0\0\0":
         return "utf-32-be" if place % 4 == 3 else "utf-32-le"
     return "utf-16-be" if place % 2 else "utf-16-le"
-
-
-def _add_property(properties: dict[str, dict[str, str]], tag: str, value: str) -> None:
-    """The first of a name holds; of other namespaces none is read."""
-    namespace, _, name = tag.rpartition("}")
-    if namespace[1:] in _READ:
-        properties.setdefault(namespace[1:], {}).setdefault(name, value.strip())
 
 
 NAME = "factur-x.xml"
