@@ -1,4 +1,5 @@
-"""What the check costs, warm, on one worker: `python tests/bench/bench_facturx.py [--rounds N] [--json]`.
+"""What the check costs, warm, on one worker: `python -m tests.bench.bench_facturx [--rounds N] [--json]`; with `--long`
+what invoices of many lines cost, and what is found in them.
 
 Milliseconds per document: `inside` as the worker measures it, `asked` as the daemon waits for it. It asserts nothing:
 the machine's noise would decide. For comparison: 3.0 ms median, 20 ms p95 on two cores.
@@ -8,16 +9,20 @@ import argparse
 import asyncio
 import base64
 import io
+import itertools
 import json
 import statistics
 import time
+from collections.abc import Iterator
 
 from facturx import get_xml_from_pdf
 
 from relay.checker import CheckerPool
 from relay.demo import samples
+from relay.facturx.inspect import inspect
 from relay.facturx.invoice import PROFILES
-from relay.inspection import Candidate, Options
+from relay.inspection import Candidate, Options, Report
+from tests.support.long_invoices import WRONG, long_invoice
 
 
 def documents() -> dict[str, list[Candidate]]:
@@ -89,14 +94,54 @@ async def throughput(rounds: int) -> float:
     return round(rounds // 10 * 20 / took, 1)
 
 
+LENGTHS = (1_000, 4_000, 10_000)
+
+
+def long_invoices(rounds: int) -> Iterator[tuple[str, dict[str, object]]]:
+    """Seconds of CPU, the least of all rounds, of the whole check of one Factur-X, and what it says.
+
+    Detailed lines are three times as long; of 10,000 the XML would exceed the limit of 20 MB.
+    """
+    for profile, (kind, lengths), wrong in itertools.product(
+        ("en16931", "extended"),
+        (("plain", LENGTHS), ("detailed", LENGTHS[:2])),
+        (None, "total", "line", "VAT breakdown"),
+    ):
+        for lines in lengths:
+            xml = long_invoice(lines, profile, detailed=kind == "detailed")
+            candidate = Candidate(samples.facturx_pdf(WRONG[wrong](xml) if wrong else xml))
+            inspect([_facturx(samples.invoice_xml(profile=profile))], Options())
+            took, report = min(
+                (_cpu_seconds(candidate) for _ in range(max(1, rounds))), key=lambda measured: measured[0]
+            )
+            rules = ", ".join(dict.fromkeys(finding.rule for finding in report.findings))
+            name = f"{profile}, {kind} lines, {f'wrong {wrong}' if wrong else 'right'}: {lines}"
+            yield (
+                name,
+                {
+                    "cpu_s": round(took, 2),
+                    "µs_a_line": round(took / lines * 1e6),
+                    "verdict": report.verdict.value,
+                    "rules": rules or "-",
+                },
+            )
+
+
+def _cpu_seconds(candidate: Candidate) -> tuple[float, Report]:
+    started = time.process_time()
+    (report,) = inspect([candidate], Options())
+    return time.process_time() - started, report
+
+
 def main() -> None:
     """Print one line a message."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=100)
+    parser.add_argument("--rounds", type=int, help="100; with --long 1")
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--long", action="store_true", help="invoices of 1,000 to 10,000 lines; one round is enough")
     said = parser.parse_args()
-    found = asyncio.run(measure(said.rounds))
-    for name, figures in found.items():
+    found = long_invoices(said.rounds or 1) if said.long else asyncio.run(measure(said.rounds or 100)).items()
+    for name, figures in found:
         line = "  ".join(f"{key} {value}" for key, value in figures.items())
         print(json.dumps({"case": name, **figures}) if said.json else f"{name:52} {line}")
 
