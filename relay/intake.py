@@ -18,6 +18,7 @@ from relay.model import Claim, Envelope, Message, Rejection, new_queue_id
 from relay.observability.events import (
     BounceReceived,
     DuplicateSubmission,
+    FinalReply,
     MessageAccepted,
     MessageRejected,
     MessageTempfailed,
@@ -139,7 +140,7 @@ class Intake:
         except CheckFailed as error:
             evaluation = unevaluated(asked, raw, directory, error)
         if evaluation.flaw is not None:
-            return self._reject_lines(envelope, evaluation.flaw)
+            return self._reject_lines(envelope, evaluation.flaw, began)
         decision, reports = evaluation.decision, evaluation.reports
         if decision.refusal is not None:
             return self._reject(queue_id, envelope, decision.refusal, began, reports)
@@ -218,8 +219,9 @@ class Intake:
         self._observe(MessageRejected(queue_id, envelope, rejection.reason, reply, seconds, reports))
         return reply
 
-    def _reject_lines(self, envelope: Envelope, flaw: LineFlaw) -> Reply:
+    def _reject_lines(self, envelope: Envelope, flaw: LineFlaw, began: float) -> Reply:
         reply, cause = LINE_REPLIES[flaw], TransactionRejectCause.LINE_FORMAT
+        self._observe(FinalReply(reply.code, time.perf_counter() - began))
         self._observe(TransactionRejected(envelope.peer, Stage.DATA, cause, reply, envelope.sender, envelope.addresses))
         return reply
 

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 from relay import serialization
 from relay.checker.directory_transfer import SentDirectories, SentDirectory
 from relay.checker.dispatcher import Dispatcher
-from relay.checker.documents import documents_header, read_reports, unfinished
+from relay.checker.document_transfer import documents_header, read_reports, unfinished
 from relay.checker.evaluation import Evaluation, EvaluationRequest, read_answer
 from relay.checker.frames import Answer
 from relay.checker.requests import CheckerOverloaded, CheckFailed, Request

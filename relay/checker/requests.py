@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from relay.checker.directory_transfer import SentDirectory
-from relay.checker.documents import CRASHED, TIMEOUT
+from relay.checker.document_transfer import CRASHED, TIMEOUT
 from relay.checker.frames import Answer
 from relay.inspection import Octets
 from relay.observability.events import Restart

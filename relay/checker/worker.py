@@ -14,7 +14,7 @@ from contextlib import suppress
 from typing import Any
 
 from relay import serialization
-from relay.checker import documents, frames, sandbox
+from relay.checker import document_transfer, frames, sandbox
 from relay.checker.directory_transfer import ReceivedDirectories
 from relay.checker.evaluation import EvaluationRequest, answer_of
 from relay.checker.progress import ProgressPage
@@ -150,15 +150,15 @@ class Worker:
             self._progress.write(message, document)
 
         self._documents += len(candidates)
-        given = documents.given_up(request, candidates)
+        given = document_transfer.given_up(request, candidates)
         reports = inspect(candidates, options, time.perf_counter, given=given, begun=begun)
         self._progress.write(message)
-        return documents.without_trust(reports, options, request["engine"])
+        return document_transfer.without_trust(reports, options, request["engine"])
 
     def _answer(self, request: dict[str, Any], contents: Sequence[memoryview]) -> dict[str, Any]:
         match request["op"]:
             case "inspect":
-                candidates, options = documents.read_documents(request, contents)
+                candidates, options = document_transfer.read_documents(request, contents)
                 return {"reports": self._inspect(request, candidates, options)}
             case "returned":
                 from relay.dsn.bounces import read_returned

@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
-from relay.dsn.bounces import read_returned
-from relay.dsn.return_path import Returned, verp
+from relay.dsn.return_path import verp
 from relay.intake import NO_SPACE, NOT_DURABLE, Intake
 from relay.model import Claim, Envelope, Message, Recipient
 from relay.replies import Reply
 from relay.spool.port import Reservation, SpoolBroken, SpoolDamaged, SpoolError, SpoolFull
+from tests.support.checker_in_process import CheckerInProcess
 from tests.support.spool_messages import mail
 
 SECRET = b"secret"
@@ -53,13 +53,6 @@ class Queue:
         raise AssertionError("nothing was stored")
 
 
-class Checker:
-    """Reads what came back, in this process."""
-
-    async def read_returned(self, raw: bytes) -> Returned:
-        return read_returned(raw)
-
-
 class Observed:
     def __init__(self) -> None:
         self.broken: list[str] = []
@@ -74,7 +67,7 @@ def intake(error: Exception, reported: Observed, queue: Queue) -> Intake:
         directory=lambda: SimpleNamespace(is_return_path=lambda address: address == HOME),  # type: ignore[arg-type, return-value]
         spool=Failing(error),  # type: ignore[arg-type]
         queue=queue,
-        checker=Checker(),  # type: ignore[arg-type]
+        checker=CheckerInProcess(),
         observe=reported.observe,
         stored=lambda _: None,
         broken=reported.broken.append,

@@ -11,10 +11,15 @@ import pytest
 from relay.daemon.configuration import Configuration
 from relay.observability.metrics import Metrics
 from relay.observability.observer import Observer
+from relay.routing.directory import Directory
 from relay.smtpd import SmtpServer
 from tests.support.certificates import make_pair
 from tests.support.memory_spool import MemorySpool
 from tests.support.whole_config import FILES, FIRM, SPOILED, write_whole
+
+
+async def nothing(directory: Directory) -> None:
+    """Sent to no worker."""
 
 
 class Daemon:
@@ -23,12 +28,12 @@ class Daemon:
     def __init__(self, folder: Path) -> None:
         self.folder, self.metrics = folder, Metrics()
         self.configuration = Configuration(folder, Observer(self.metrics).observe, self.metrics.internal_error)
-        self.pool: Any = SimpleNamespace(configure=lambda size, timeout: None)
+        self.pool: Any = SimpleNamespace(configure=lambda size, timeout: None, load=nothing, use=lambda directory: None)
 
     async def start(self) -> "Daemon":
         settings = await self.configuration.first()
-        nothing: Any = None
-        self.door = SmtpServer(settings.listen, lambda: settings.accept, nothing, "relay.test.example", nothing)
+        none: Any = None
+        self.door = SmtpServer(settings.listen, lambda: settings.accept, none, "relay.test.example", none)
         self.door.reload()
         return self
 

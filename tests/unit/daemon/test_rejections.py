@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from relay.checker import CheckerOverloaded
-from relay.inspection import Candidate, Kind, Options, Report, Verdict
 from relay.intake import Intake
 from relay.model import Claim, Envelope, Message, Recipient
 from relay.observability.event_names import EventName
@@ -21,6 +20,7 @@ from relay.reasons import Reason
 from relay.replies import Stage
 from relay.routing.directory import Directory
 from relay.spool.port import Reservation, SpoolBroken, SpoolError, SpoolFull, Stored
+from tests.support.checker_in_process import CheckerInProcess
 from tests.support.decisions import terms
 from tests.support.memory_spool import MemorySpool
 from tests.support.smtp_server import Limits, Listener, Recorder, SmtpServer
@@ -98,12 +98,6 @@ CASES = [
         "a chunk of gigabytes",
         ("EHLO x", SENDER, RECIPIENT, "BDAT 9000000000"),
         *(Stage.DATA, TransactionRejectCause.MESSAGE_SIZE, "552", ("export.example",)),
-    ),
-    Case(
-        "a bare LF",
-        (*UP_TO_DATA, "x\ny\r\n."),
-        *(Stage.DATA, TransactionRejectCause.LINE_FORMAT, "554", ("export.example",)),
-        final=Answer.REJECTED,
     ),
     Case(
         "no memory for the message",
@@ -222,16 +216,6 @@ class FaultySpool(MemorySpool):
         return self.error
 
 
-class Checker:
-    def __init__(self, error: Exception | None = None) -> None:
-        self.error = error
-
-    async def inspect(self, candidates: Sequence[Candidate], options: Options) -> tuple[Report, ...]:
-        if self.error is not None:
-            raise self.error
-        return tuple(Report("a" * 64, len(each.content), Verdict.NOT_FACTURX, Kind.PDF) for each in candidates)
-
-
 class Queue:
     def reserve(self, mail: Message) -> Reservation | None:
         return None
@@ -248,7 +232,7 @@ ATTACHED = (
 ENVELOPE = Envelope("secret-sender@platform.example", (Recipient("secret-client@export.test"),), "192.0.2.1")
 
 
-def intake(metrics: Metrics, spool: MemorySpool, checker: Checker, broken: list[str]) -> Intake:
+def intake(metrics: Metrics, spool: MemorySpool, checker: CheckerInProcess, broken: list[str]) -> Intake:
     directory = Directory(terms({}))
     return Intake(
         directory=lambda: directory,
@@ -285,7 +269,7 @@ async def test_what_puts_a_message_off_is_called_by_its_name(
 ) -> None:
     metrics, broken = Metrics(), list[str]()
     with capture("info") as log:
-        answer = await intake(metrics, FaultySpool(error), Checker(busy), broken).accept(ENVELOPE, ATTACHED)
+        answer = await intake(metrics, FaultySpool(error), CheckerInProcess(busy), broken).accept(ENVELOPE, ATTACHED)
     assert str(answer).startswith(code)
     (line,) = log
     assert (line["event"], line["recipient_domains"]) == (event, ["export.test"])
@@ -301,7 +285,7 @@ def test_a_refusal_of_mail_is_no_answer_to_a_final_dot(
 ) -> None:
     metrics = Metrics()
     with capture() as log:
-        answer = intake(metrics, FaultySpool(error), Checker(busy), []).room()
+        answer = intake(metrics, FaultySpool(error), CheckerInProcess(busy), []).room()
     assert answer is not None and answer.code == int(code)
     assert [each["event"] for each in log] == [event]
     assert counted(metrics) == {("mail", cause.value): 1}
@@ -324,7 +308,7 @@ async def test_a_message_rejected_for_what_it_holds_tells_the_domains(
     monkeypatch.setattr(Directory, "is_return_path", lambda self, address: address.endswith("@back.test"))
     envelope = Envelope(ENVELOPE.sender, recipients, ENVELOPE.peer)
     with capture() as log:
-        answer = await intake(metrics, FaultySpool(None), Checker(), []).accept(envelope, raw)
+        answer = await intake(metrics, FaultySpool(None), CheckerInProcess(), []).accept(envelope, raw)
     assert answer.code >= 500
     (line,) = log
     assert (line["event"], line["cause"], line["sender_domain"]) == (EventName.REJECTED, "content", "platform.example")
@@ -369,3 +353,17 @@ async def test_a_document_held_because_it_came_before_is_not_counted_as_relayed(
         "hold": metrics.value("agiris_relay_plans_total", disposition="hold", reason="duplicate_document"),
     }
     assert {name: value for name, value in found.items() if value} == decided
+
+
+async def test_a_message_with_bare_line_ends_is_rejected_as_any_other() -> None:
+    metrics = Metrics()
+    with capture() as log:
+        answer = await intake(metrics, FaultySpool(None), CheckerInProcess(), []).accept(ENVELOPE, b"a: b\n\r\n")
+    assert str(answer).startswith("554 5.6.11")
+    (line,) = log
+    assert (line["event"], line["stage"], line["cause"]) == (EventName.REJECTED, "data", "line_format")
+    assert (line["peer"], line["sender_domain"]) == ("192.0.2.1", "platform.example")
+    assert line["recipient_domains"] == ["export.test"] and "secret" not in str(log)
+    assert counted(metrics) == {("data", "line_format"): 1}
+    assert answers(metrics) == {Answer.REJECTED: 1}
+    assert metrics.value("agiris_relay_acceptance_duration_seconds_count") == 1

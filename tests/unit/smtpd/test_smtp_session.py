@@ -615,14 +615,14 @@ async def test_each_rejection_makes_one_event_and_replies_of_the_intake_make_non
     assert (await peer.ask("x\r\n.")).startswith("451 4.3.2")
     await peer.mail_to("fault")
     assert (await peer.ask("x\r\n.")).startswith("451 4.3.0")
-    assert stage.events.of(TransactionRejected) == []
     await peer.mail_to()
     assert (await peer.ask("x\ny\r\n.")).startswith("554 5.6.11")
+    assert stage.events.of(TransactionRejected) == []
     await peer.ask("MAIL FROM:<a@b.example> SIZE=99999999")
     await peer.ask("MAIL FROM:<a@b.example>")
     await peer.ask("RCPT TO:<c@elsewhere.example>")
     replies = [str(rejection.reply)[:10].rstrip() for rejection in stage.events.of(TransactionRejected)]
-    assert replies == ["554 5.6.11", "552 5.3.4", "550 5.7.1"]
+    assert replies == ["552 5.3.4", "550 5.7.1"]
 
 
 async def test_event_of_a_rejected_connection_has_its_cause(stage: Stage) -> None:
