@@ -2,7 +2,8 @@
 
 One JSON line: µs of CPU a message for its events (connection, acceptance with one report, attempt, delivery), turns of
 the event loop and writes included, the smallest and the median of many short rounds. `cold`: before each event the
-caches of the CPU are filled with other data, as they are in a daemon that does something else in between.
+caches of the CPU are filled with other data, as they are in a daemon that does something else in between. `net`: less
+what the same turns cost when nothing observes.
 
 --beside: another checkout of the project, measured by turns with this one.
 """
@@ -68,7 +69,7 @@ def events_of(queue_id: str) -> tuple[events.Event, ...]:
     )
 
 
-async def one_round(observer: Observer, messages: int, cold: bool) -> float:
+async def one_round(observe: events.Observe, messages: int, cold: bool) -> float:
     """Seconds of CPU for so many messages. Each event has a turn of the loop of its own."""
     spent = 0.0
     for number in range(messages):
@@ -76,23 +77,24 @@ async def one_round(observer: Observer, messages: int, cold: bool) -> float:
             if cold:
                 EVICTION.count(1)
             begun = time.thread_time()
-            observer.observe(event)
+            observe(event)
             await asyncio.sleep(0)
             spent += time.thread_time() - begun
     return spent
 
 
-def measure(messages: int, cold: bool, log: TextIO) -> float:
+def measure(given: argparse.Namespace, log: TextIO) -> float:
     """µs of CPU a message, of one round."""
     configure("info", "json", log)
-    return 1e6 * asyncio.run(one_round(Observer(Metrics()), messages, cold)) / messages
+    observe: events.Observe = (lambda event: None) if given.serve == "nothing" else Observer(Metrics()).observe
+    return 1e6 * asyncio.run(one_round(observe, given.messages, given.cold)) / given.messages
 
 
 class Measured:
     """A process that measures a checkout, a round for each line that it reads."""
 
-    def __init__(self, checkout: Path, given: argparse.Namespace) -> None:
-        words = [__file__, "--serve", f"--messages={given.messages}", *(["--cold"] if given.cold else [])]
+    def __init__(self, checkout: Path, given: argparse.Namespace, serve: str = "observer") -> None:
+        words = [__file__, f"--serve={serve}", f"--messages={given.messages}", *(["--cold"] if given.cold else [])]
         self._process = subprocess.Popen(
             [sys.executable, *words], env={**os.environ, "PYTHONPATH": str(checkout)}, text=True,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE,
@@ -108,35 +110,40 @@ class Measured:
     def close(self) -> dict[str, float]:
         """The figures. The first round was to warm up."""
         self._process.communicate()
-        rounds = self.rounds[1:]
-        return {"min_us": round(min(rounds), 1), "median_us": round(statistics.median(rounds), 1)}
+        return {"min": min(self.rounds[1:]), "median": statistics.median(self.rounds[1:])}
 
 
-def serve(messages: int, cold: bool) -> None:
+def serve(given: argparse.Namespace) -> None:
     """Measure a round for each line of standard input."""
     with tempfile.TemporaryFile("w+") as log:
         for _line in sys.stdin:
-            print(measure(messages, cold, log), flush=True)
+            print(measure(given, log), flush=True)
 
 
 def main() -> None:
     """Print one JSON line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--messages", type=int, default=300, help="a round")
-    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--messages", type=int, default=20, help="a round")
+    parser.add_argument("--rounds", type=int, default=100)
     parser.add_argument("--cold", action="store_true")
     parser.add_argument("--beside", type=Path, help="root of another checkout")
-    parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--serve", choices=["observer", "nothing"], help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.serve:
-        serve(given.messages, given.cold)
+        serve(given)
         return
     here = Path(__file__).parents[2]
     measured = {str(each): Measured(each, given) for each in (given.beside, here) if each is not None}
+    idle = Measured(here, given, "nothing")
     for _ in range(1 + given.rounds):
-        for each in measured.values():
+        for each in (idle, *measured.values()):
             each.round()
-    print(json.dumps({"cold": given.cold, **{name: each.close() for name, each in measured.items()}}))
+    nothing = idle.close()
+    figures = {name: each.close() for name, each in measured.items()}
+    net = {
+        name: {f"{kind}_net_us": round(of[kind] - nothing[kind], 1) for kind in nothing} for name, of in figures.items()
+    }
+    print(json.dumps({"cold": given.cold, **net}))
 
 
 if __name__ == "__main__":
