@@ -12,13 +12,12 @@ from relay.model import Action, Delivery, Disposition, DocumentPart, Plan
 from relay.observability import events
 from relay.observability.event_names import EventName
 from relay.observability.events import Event, Restart, TransactionRejectCause
-from relay.observability.log import write
+from relay.observability.log import Line, write, write_lines
 from relay.observability.metrics import Metrics
 from relay.reasons import describe
 from relay.replies import Deferred, Delivered, Reply, Stage
 
 Fields = dict[str, Any]
-Line = tuple[EventName, Fields]
 
 
 class Observer:
@@ -35,8 +34,7 @@ class Observer:
             if count is not None:
                 count(self._metrics, event)
             if lines is not None:
-                for name, fields in lines(event):
-                    write(name, fields)
+                write_lines(lines(event))
         except Exception as error:
             with suppress(Exception):
                 write(EventName.INTERNAL_ERROR, {"where": "observer", "exception": error})
@@ -148,7 +146,13 @@ def _as_stored(plan: Plan, held: Sequence[Delivery]) -> Iterator[Plan]:
 
 
 def _planned(queue_id: str, plan: Plan) -> Fields:
-    removed = [document for document in plan.documents if document.action is Action.REMOVE]
+    kept, cut, originals_cut = [], [], 0
+    for document in plan.documents:
+        if document.action is Action.KEEP:
+            kept.append(document.report.sha256)
+        else:
+            cut.append(document.report.sha256)
+            originals_cut += document.part is DocumentPart.ORIGINAL
     return {
         "queue_id": queue_id,
         "client": f"{plan.firm}/{plan.dossier}" if plan.firm else None,
@@ -156,9 +160,9 @@ def _planned(queue_id: str, plan: Plan) -> Fields:
         "role": plan.role,
         "recipients": plan.to,
         "reason": plan.reason,
-        "kept": [document.report.sha256 for document in plan.documents if document.action is Action.KEEP],
-        "cut": [document.report.sha256 for document in removed],
-        "originals_cut": sum(document.part is DocumentPart.ORIGINAL for document in removed),
+        "kept": kept,
+        "cut": cut,
+        "originals_cut": originals_cut,
     }
 
 
@@ -204,6 +208,7 @@ def _codes(reply: Reply) -> str:
 
 def _delivery(delivery: Delivery) -> Fields:
     return {
+        "queue_id": delivery.queue_id,
         "delivery": delivery.id,
         "client": f"{delivery.firm}/{delivery.dossier}" if delivery.firm else None,
         "recipient": delivery.recipient,
@@ -212,17 +217,12 @@ def _delivery(delivery: Delivery) -> Fields:
     }
 
 
-def _of_delivery(event: events.AttemptStarted | events.DeliveryDelayed | events.OutcomeNotRecorded) -> Fields:
-    return {"queue_id": event.delivery.queue_id, **_delivery(event.delivery)}
-
-
 def _attempt_ended(event: events.AttemptEnded) -> Iterator[Line]:
     delivery, outcome, transition = event.delivery, event.outcome, event.transition
     name = EventName(transition.event) if event.recorded else EventName.ATTEMPT_UNCONFIRMED
-    fields: Fields = {"queue_id": delivery.queue_id}
+    fields = _delivery(delivery)
     if isinstance(outcome, Deferred) and outcome.alert:
-        fields["alert"] = True
-    fields |= _delivery(delivery)
+        fields = {"queue_id": delivery.queue_id, "alert": True, **fields}
     if not isinstance(outcome, Delivered):
         fields["stage"] = outcome.stage
     fields["reply"] = transition.reply
@@ -326,13 +326,13 @@ _TABLE: dict[type[Event], tuple[_Lines | None, _Count | None]] = {
     ),
     events.BounceReceived: (_fields("queue_id", "failed"), lambda metrics, event: metrics.bounce_received()),
     # The queue
-    events.AttemptStarted: (_line(_of_delivery), None),
+    events.AttemptStarted: (_line(lambda event: _delivery(event.delivery)), None),
     events.AttemptEnded: (
         _attempt_ended,
         lambda metrics, event: metrics.attempted(event.delivery, event.outcome, event.seconds),
     ),
-    events.OutcomeNotRecorded: (_line(lambda event: {**_of_delivery(event), "error": event.error}), None),
-    events.DeliveryDelayed: (_line(_of_delivery), None),
+    events.OutcomeNotRecorded: (_line(lambda event: {**_delivery(event.delivery), "error": event.error}), None),
+    events.DeliveryDelayed: (_line(lambda event: _delivery(event.delivery)), None),
     events.NotificationQueued: (
         _fields("queue_id", "about", "deliveries"),
         lambda metrics, event: metrics.notification_queued(event.about),

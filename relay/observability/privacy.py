@@ -6,6 +6,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
+from functools import lru_cache
 from itertools import islice
 from pathlib import PurePath
 from types import TracebackType
@@ -16,6 +17,7 @@ _ITEMS = 100
 _APART = r"""\s<>()\[\],;:"'="""  # what stands between an address and the text around it
 # Each run of characters is looked at once, from its start (the lookbehind), and not given back (possessive).
 _LOCAL_PART = re.compile(rf"""(?:"(?:[^"\\]|\\.)*"|(?<![^{_APART}@])[^{_APART}@]+)(?=@+[^{_APART}@])""")
+_SHORT = 254  # characters of the longest address (RFC 5321, 4.5.3.1.3)
 _NEVER = frozenset(
     {"subject", "body", "raw", "content", "filename", "filenames"}
     | {"password", "token", "secret", "credentials", "challenge"}
@@ -23,15 +25,23 @@ _NEVER = frozenset(
 _WHOLE = frozenset({"message_id"})  # shaped like an address, and what the platform is asked about
 
 
-def fields(record: Mapping[str, object], *, addresses: bool) -> dict[str, object]:
-    """`record` fit for a log line. `addresses`: keep them whole, else only their domain ("*@agiris.example")."""
-    found: dict[str, object] = {}
+def fields(
+    record: Mapping[str, object], *, addresses: bool, after: dict[str, object] | None = None
+) -> dict[str, object]:
+    """`record` fit for a log line. `addresses`: keep them whole, else only their domain ("*@agiris.example").
+    after: fields that are fit already and come first; `record` is added to them."""
+    found: dict[str, Any] = {} if after is None else after
+    value: Any
     for name, value in record.items():
         if name in _NEVER:
             continue
-        # Most are short words with nothing to hide: not worth a call.
-        if type(value) is not str or "@" in value or len(value) > LIMIT or not value.isprintable():
-            value = _RULES[type(value)](value, addresses or name in _WHOLE)
+        kind = type(value)
+        # Most are short words with nothing to hide, numbers or nothing: not worth a call.
+        if kind is str:
+            if "@" in value or len(value) > LIMIT or not value.isprintable():
+                value = _text(value, addresses or name in _WHOLE)
+        elif kind is not int and value is not None:
+            value = _RULES[kind](value, addresses or name in _WHOLE)
         found[name if name.isprintable() else escape(name)] = value
     return found
 
@@ -45,7 +55,15 @@ def escape(text: str) -> str:
 
 def without_addresses(text: str) -> str:
     """`text` with the local part of every mail address replaced by a star."""
-    return _LOCAL_PART.sub("*", text) if "@" in text else text
+    if "@" not in text:
+        return text
+    return _masked(text) if len(text) <= _SHORT else _LOCAL_PART.sub("*", text)
+
+
+@lru_cache(maxsize=1024)
+def _masked(text: str) -> str:
+    """The address of a client stands in each line about a delivery, the platform's in each about a message."""
+    return _LOCAL_PART.sub("*", text)
 
 
 def fault(error: BaseException, *, text: bool) -> dict[str, object]:
@@ -76,7 +94,7 @@ class _Rules(dict[type, _Rule]):
 
 def _rule(kind: type) -> _Rule:
     if issubclass(kind, Enum):
-        return lambda value, addresses: _RULES[type(value.value)](value.value, addresses)
+        return _member
     if issubclass(kind, str):
         return _text
     if issubclass(kind, (int, type(None))):
@@ -99,8 +117,13 @@ def _rule(kind: type) -> _Rule:
 _RULES = _Rules()
 
 
+def _member(member: Enum, addresses: bool) -> object:
+    value = member._value_  # `value` is a call (Python 3.11)
+    return _RULES[type(value)](value, addresses)
+
+
 def _items(values: Sequence[object], addresses: bool) -> list[object]:
-    return [_RULES[type(item)](item, addresses) for item in values[:_ITEMS]]
+    return [_RULES[type(item)](item, addresses) for item in values[:_ITEMS]] if values else []
 
 
 def _entries(values: Mapping[object, object], addresses: bool) -> dict[str, object]:

@@ -78,6 +78,36 @@ def test_without_a_loop_nothing_waits(lines, writes):
     assert writes.writes == [b"1\n", b"2\n"]
 
 
+async def test_several_lines_of_one_event_leave_in_the_write_of_their_turn(lines, writes):
+    lines.info(b"1", b"2")
+    lines.info(b"3")
+    await asyncio.sleep(0)
+    assert writes.writes == [b"1\n2\n3\n"]
+
+
+async def test_several_lines_with_an_error_among_them_do_not_wait(lines, writes):
+    lines.info(b"1")
+    lines.error(b"2", b"3")
+    assert writes.writes == [b"1\n2\n3\n"]
+
+
+@pytest.mark.parametrize("level", ["info", "error"])
+async def test_a_write_of_several_lines_to_a_pipe_stays_whole(lines, writes, level):
+    getattr(lines, level)(*(b"%03d" % number + b"x" * 300 for number in range(100)))
+    await asyncio.sleep(0)
+    assert b"".join(writes.writes).count(b"\n") == 100
+    assert all(len(each) <= WHOLE and each.endswith(b"\n") for each in writes.writes)
+
+
+async def test_a_write_that_fails_costs_the_lines_after_it_nothing(lines, writes, monkeypatch):
+    monkeypatch.setattr(lines._file, "flush", lambda: (_ for _ in ()).throw(OSError()))
+    lines.info(b"x" * WHOLE)
+    lines.info(b"2", b"3")  # the first does not fit beside it, and is not written
+    monkeypatch.undo()
+    await asyncio.sleep(0)
+    assert b"".join(writes.writes).endswith(b"2\n3\n")
+
+
 async def test_a_write_to_a_pipe_stays_whole(lines, writes):
     for number in range(100):
         lines.info(b"%03d" % number + b"x" * 300)

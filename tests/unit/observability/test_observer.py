@@ -495,3 +495,8 @@ def test_every_type_of_event_is_in_the_table_and_has_its_case() -> None:
     types.remove(events.Event)
     assert types == set(observer._TABLE)
     assert types == {type(event) for event, _, _ in CASES}
+
+
+def test_a_line_whose_fields_cannot_be_made_is_an_internal_error() -> None:
+    log, _ = observed(events.MessageAccepted(replace(MESSAGE, message_id="\udc80"), (), 0.5))
+    assert [(record["event"], record["error"]) for record in log] == [("internal_error", "UnicodeEncodeError")]
