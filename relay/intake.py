@@ -8,10 +8,10 @@ import time
 from collections.abc import Callable, Collection, Sequence
 from typing import Protocol
 
-from relay.checker import CheckerOverloaded, CheckFailed, Evaluation, EvaluationRequest
+from relay.checker import CheckerOverloaded, CheckFailed, Evaluation, EvaluationRequest, FalseAnswer
 from relay.dsn.return_path import Returned, parse_verp
 from relay.inspection import Report
-from relay.mime.fingerprint import identity_unread
+from relay.mime.fingerprint import fingerprint, identity_unread
 from relay.mime.header_writer import received
 from relay.mime.line_ends import LineFlaw
 from relay.model import Claim, Envelope, Message, Rejection, new_queue_id
@@ -63,6 +63,8 @@ class Checker(Protocol):
     async def evaluate(self, asked: EvaluationRequest, raw: bytes, directory: Directory) -> Evaluation: ...
 
     async def read_returned(self, raw: bytes) -> Returned: ...
+
+    def distrust(self, why: str) -> None: ...
 
 
 class Queue(Protocol):
@@ -168,12 +170,24 @@ class Intake:
             if reservation is not None and (stored is None or stored.duplicate):
                 self._queue.give_back(message, reservation)
         if stored.duplicate:
+            self._verify_duplicate(message)
             self._observe(DuplicateSubmission(stored.queue_id, time.perf_counter() - began))
         else:
             self._observe(MessageAccepted(message, reports, time.perf_counter() - began, stored.held))
             self._queue.stored(message, reservation, stored.claims)
             self._stored(message, stored)
         return Reply(250, "2.0.0", stored.queue_id)
+
+    def _verify_duplicate(self, message: Message) -> None:
+        """A duplicate is answered 250 and not stored: whether it is one is not left to a worker's word.
+
+        Raises FalseAnswer; then the platform is answered 451 and sends it again, to a worker that was not there before.
+        """
+        envelope, raw = message.envelope, message.raw
+        if message.fingerprint not in (fingerprint(envelope, raw), identity_unread(envelope, raw).fingerprint):
+            why = "the fingerprint of another message"
+            self._checker.distrust(why)
+            raise FalseAnswer(why)
 
     def _parse_return_path(self, address: str) -> tuple[str, int] | None:
         return parse_verp(address, self._secret) if self._secret else None

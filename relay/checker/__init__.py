@@ -3,5 +3,6 @@
 from relay.checker.evaluation import Evaluation, EvaluationRequest
 from relay.checker.pool import CheckerPool
 from relay.checker.requests import CheckerOverloaded, CheckFailed
+from relay.checker.verification import FalseAnswer
 
-__all__ = ["CheckFailed", "CheckerOverloaded", "CheckerPool", "Evaluation", "EvaluationRequest"]
+__all__ = ["CheckFailed", "CheckerOverloaded", "CheckerPool", "Evaluation", "EvaluationRequest", "FalseAnswer"]

@@ -87,6 +87,11 @@ class Dispatcher:
             self._end(seat)
         await asyncio.gather(*self._background, return_exceptions=True)
 
+    def distrust(self, why: str) -> None:
+        """Replace all workers: one of them has said what cannot be true."""
+        for seat in list(self._seats):
+            self._lost(seat, FalseAnswer(why))
+
     def all_have_newest(self) -> bool:
         """Has every worker got the newest directory?"""
         return all(seat.has(self._directories.newest) for seat in self._seats)

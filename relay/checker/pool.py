@@ -89,6 +89,10 @@ class CheckerPool:
         """End the idle workers now, the others when they have answered."""
         await self._dispatcher.close()
 
+    def distrust(self, why: str) -> None:
+        """A worker has lied, and nobody knows which: all are replaced. why: what cannot be true."""
+        self._dispatcher.distrust(why)
+
     # The directory.
 
     async def load(self, directory: Directory) -> None:

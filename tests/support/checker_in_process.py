@@ -24,12 +24,16 @@ class CheckerInProcess:
         inspect: Callable[[Sequence[Candidate], Options], tuple[Report, ...]] = plain,
     ) -> None:
         self._error, self._inspect = error, inspect
+        self.distrusted: list[str] = []
 
     async def evaluate(self, asked: EvaluationRequest, raw: bytes, directory: Directory) -> Evaluation:
         if self._error is not None:
             raise self._error
         (evaluation,) = evaluate([Item(asked, raw, directory)], lambda index, *given: self._inspect(*given))
         return evaluation
+
+    def distrust(self, why: str) -> None:
+        self.distrusted.append(why)
 
     async def read_returned(self, raw: bytes) -> Returned:
         return read_returned(raw)

@@ -188,6 +188,15 @@ async def test_a_worker_that_lies_is_killed_and_believed_by_nobody(pool: Checker
     assert why == {"not the client's address for this role"}
 
 
+async def test_where_nobody_knows_which_worker_lied_all_are_replaced(pool: CheckerPool, log: Log) -> None:
+    before = set(log.pids())
+    asked = ask(pool, GOOD)
+    await turns()
+    pool.distrust("the fingerprint of another message")
+    assert plan(await asked).disposition is Disposition.RELAY
+    assert log.causes() == [Restart.FALSE_ANSWER] * 2 and before.isdisjoint(log.pids())
+
+
 # By which directory
 
 
