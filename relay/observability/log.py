@@ -11,8 +11,9 @@ from typing import Any, BinaryIO, ClassVar, TextIO
 
 import structlog
 
+from relay.observability import json_text
 from relay.observability.event_names import EventName
-from relay.observability.rendering import Processor, Record, fitting, rendering
+from relay.observability.rendering import JsonLine, Processor, Record, fitting, is_context_bound, now, rendering
 
 WHOLE = 4096  # PIPE_BUF: what other processes write to the same pipe does not come in between (pipe(7))
 
@@ -58,8 +59,10 @@ class Lines:
         """Write what waits. Never raises: a full disk or a closed pipe behind the log must not cost a message."""
         with self._lock:
             self._turn = None
-            with suppress(OSError, ValueError):
+            try:
                 self._write()
+            except (OSError, ValueError):
+                return
 
     def close(self) -> None:
         """Write what waits; another takes its place."""
@@ -85,8 +88,9 @@ class Lines:
 
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 FORMATS = ("auto", "json", "console")
-Line = tuple[EventName, dict[str, Any]]
-"""The name of a line, and its fields."""
+Line = tuple[EventName, dict[str, Any] | str]
+"""The name of a line, and its fields: a dictionary, or JSON as json_text writes it, without braces and without `alert`
+or an exception."""
 
 _LOST = (OSError, ValueError)  # a full disk or a closed pipe behind standard error must not cost a message
 _METHODS = {number: name for name, number in LEVELS.items()}
@@ -112,6 +116,7 @@ def configure(
     out = sys.stderr if stream is None else stream
     whole = LEVELS[level] <= logging.DEBUG
     processors = rendering(fitting(whole, on_internal_error), out, format)
+    json_text.keep_addresses(whole)
     if _lines is not None:
         _lines.close()
     _lines = lines = Lines(out.buffer)
@@ -136,7 +141,7 @@ def write_lines(lines: Iterable[Line]) -> None:
         return
     for name, fields in lines:  # structlog is as somebody else configured it
         with suppress(*_LOST):
-            _logger.log(_level(name, fields), name.value, **fields)
+            _logger.log(_level(name, fields), name.value, **_decoded(fields))
 
 
 class _EventLogger(structlog.BoundLoggerBase):
@@ -149,12 +154,20 @@ class _EventLogger(structlog.BoundLoggerBase):
         copied from call to call, and the method is called once, for the most severe of the lines."""
         rendered: list[bytes] = []
         worst = 0
+        # Where our processor alone makes the line, fields that are JSON already need not become a dictionary.
+        processors: Any = self._processors
+        own = len(processors) == 1 and type(processors[0]) is JsonLine and not is_context_bound()
+        direct: JsonLine | None = processors[0] if own else None
+        time = now()
         try:
             for name, fields in lines:
                 level = _level(name, fields)
                 if level >= self.least:
                     try:
-                        rendered += self._process_event(_METHODS[level], name._value_, fields)[0]
+                        if direct is not None and type(fields) is str:
+                            rendered.append(direct.of_text(time, _METHODS[level], name._value_, fields))
+                        else:
+                            rendered += self._process_event(_METHODS[level], name._value_, _decoded(fields))[0]
                     except (structlog.DropEvent, *_LOST):
                         continue
                     if level > worst:
@@ -165,8 +178,12 @@ class _EventLogger(structlog.BoundLoggerBase):
                     getattr(self._logger, _METHODS[worst])(*rendered)
 
 
-def _level(name: EventName, fields: dict[str, Any]) -> int:
-    return logging.ERROR if "alert" in fields else name.level
+def _level(name: EventName, fields: dict[str, Any] | str) -> int:
+    return logging.ERROR if type(fields) is dict and "alert" in fields else name.level
+
+
+def _decoded(fields: dict[str, Any] | str) -> dict[str, Any]:
+    return fields if isinstance(fields, dict) else json_text.decoded(fields)
 
 
 @contextmanager
@@ -181,12 +198,15 @@ def capture(level: str = "debug") -> Iterator[list[dict[str, Any]]]:
     was_configured, old = structlog.is_configured(), structlog.get_config()
     root = logging.getLogger()
     handlers, root_level = root.handlers[:], root.level
-    _apply(LEVELS[level], [fitting(LEVELS[level] <= logging.DEBUG), keep], structlog.ReturnLoggerFactory())
+    whole = LEVELS[level] <= logging.DEBUG
+    kept_addresses = json_text.keep_addresses(whole)
+    _apply(LEVELS[level], [fitting(whole), keep], structlog.ReturnLoggerFactory())
     try:
         yield records
     finally:
         root.handlers[:] = handlers
         root.setLevel(root_level)
+        json_text.keep_addresses(kept_addresses)
         structlog.configure(**old) if was_configured else structlog.reset_defaults()
         _bind()
 

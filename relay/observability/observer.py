@@ -2,20 +2,18 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import quote
 
-from relay.inspection import Report
-from relay.model import Action, Delivery, Disposition, DocumentPart, Plan
 from relay.observability import events
 from relay.observability.event_names import EventName
 from relay.observability.events import Event, Restart, TransactionRejectCause
+from relay.observability.json_text import text
 from relay.observability.log import Line, write, write_lines
+from relay.observability.message_lines import attempt_ended, checked, delivery_fields, message_accepted
 from relay.observability.metrics import Metrics
 from relay.reasons import describe
-from relay.replies import Deferred, Delivered, Reply, Stage
+from relay.replies import Reply, Stage
 
 Fields = dict[str, Any]
 
@@ -40,7 +38,7 @@ class Observer:
                 write(EventName.INTERNAL_ERROR, {"where": "observer", "exception": error})
 
 
-def _line(fields: Callable[[Any], Fields]) -> Callable[[Event], Iterable[Line]]:
+def _line(fields: Callable[[Any], Fields | str]) -> Callable[[Event], Iterable[Line]]:
     """One log line with what `fields` gives, under the name of the event's type."""
     return lambda event: ((event.name, fields(event)),)
 
@@ -84,86 +82,11 @@ def _domain(address: str) -> str:
 
 # One message comes in
 
-_PLANNED = {
-    Disposition.RELAY: EventName.QUEUED,
-    Disposition.HOLD: EventName.HELD,
-    Disposition.WITHHOLD: EventName.WITHHELD,
-    Disposition.REFUSE: EventName.REJECTED,
-}
 _TEMPFAILED = {
     TransactionRejectCause.CHECKER_OVERLOADED: EventName.CHECKER_OVERLOADED,
     TransactionRejectCause.STORAGE_FULL: EventName.SPOOL_FULL,
     TransactionRejectCause.STORAGE_FAILED: EventName.STORE_FAILED,
 }
-
-
-def _message_accepted(event: events.MessageAccepted) -> Iterator[Line]:
-    message = event.message
-    yield (
-        EventName.ACCEPTED,
-        {
-            "queue_id": message.queue_id,
-            "peer": message.envelope.peer,
-            "sender": message.envelope.sender,
-            "recipients": message.envelope.addresses,
-            "message_id": quote(message.message_id, safe="<>@.-_+"),
-            "size": len(message.raw),
-            "seconds": round(event.seconds, 4),
-        },
-    )
-    yield from _checked(message.queue_id, event.reports)
-    for index, plan in enumerate(message.plans):
-        for part in _as_stored(plan, [delivery for delivery in event.held if delivery.plan == index]):
-            yield _PLANNED[part.disposition], _planned(message.queue_id, part)
-
-
-def _checked(queue_id: str, reports: Sequence[Report]) -> Iterator[Line]:
-    for report in reports:
-        yield (
-            EventName.CHECKED,
-            {
-                "queue_id": queue_id,
-                "sha256": report.sha256,
-                "kind": report.kind,
-                "verdict": report.verdict,
-                "profile": report.profile,
-                "rules": sorted({finding.rule for finding in report.findings}),
-                "ms": round(report.ms, 1),
-            },
-        )
-
-
-def _as_stored(plan: Plan, held: Sequence[Delivery]) -> Iterator[Plan]:
-    """`plan`, as far as the spool did not hold it, and what it held of it."""
-    if not held:
-        yield plan
-        return
-    recipients_held = {delivery.recipient for delivery in held}
-    if relayed := tuple(address for address in plan.to if address not in recipients_held):
-        yield replace(plan, to=relayed)
-    kept = tuple(address for address in plan.to if address in recipients_held)
-    yield replace(plan, disposition=Disposition.HOLD, reason=held[0].reason, to=kept)
-
-
-def _planned(queue_id: str, plan: Plan) -> Fields:
-    kept, cut, originals_cut = [], [], 0
-    for document in plan.documents:
-        if document.action is Action.KEEP:
-            kept.append(document.report.sha256)
-        else:
-            cut.append(document.report.sha256)
-            originals_cut += document.part is DocumentPart.ORIGINAL
-    return {
-        "queue_id": queue_id,
-        "client": f"{plan.firm}/{plan.dossier}" if plan.firm else None,
-        "by": plan.by,
-        "role": plan.role,
-        "recipients": plan.to,
-        "reason": plan.reason,
-        "kept": kept,
-        "cut": cut,
-        "originals_cut": originals_cut,
-    }
 
 
 def _message_rejected(event: events.MessageRejected) -> Iterator[Line]:
@@ -179,7 +102,7 @@ def _message_rejected(event: events.MessageRejected) -> Iterator[Line]:
             **_domains(event.envelope.sender, event.envelope.addresses),
         },
     )
-    yield from _checked(event.queue_id, event.reports)
+    yield from checked(event.queue_id, event.reports)
 
 
 def _message_tempfailed(event: events.MessageTempfailed) -> Iterator[Line]:
@@ -206,30 +129,8 @@ def _codes(reply: Reply) -> str:
 # The queue
 
 
-def _delivery(delivery: Delivery) -> Fields:
-    return {
-        "queue_id": delivery.queue_id,
-        "delivery": delivery.id,
-        "client": f"{delivery.firm}/{delivery.dossier}" if delivery.firm else None,
-        "recipient": delivery.recipient,
-        "smarthost": delivery.smarthost,
-        "attempt": delivery.attempts,
-    }
-
-
-def _attempt_ended(event: events.AttemptEnded) -> Iterator[Line]:
-    delivery, outcome, transition = event.delivery, event.outcome, event.transition
-    name = EventName(transition.event) if event.recorded else EventName.ATTEMPT_UNCONFIRMED
-    fields = _delivery(delivery)
-    if isinstance(outcome, Deferred) and outcome.alert:
-        fields = {"queue_id": delivery.queue_id, "alert": True, **fields}
-    if not isinstance(outcome, Delivered):
-        fields["stage"] = outcome.stage
-    fields["reply"] = transition.reply
-    if transition.next_attempt is not None:
-        fields["next_attempt"] = transition.next_attempt
-    fields["seconds"] = round(event.seconds, 4)
-    yield name, fields
+def _outcome_not_recorded(event: events.OutcomeNotRecorded) -> Iterator[Line]:
+    yield event.name, f'{delivery_fields(event.delivery)}, "error": {text(event.error)}'
 
 
 def _operator_acted(event: events.OperatorActed) -> Iterator[Line]:
@@ -308,7 +209,7 @@ _TABLE: dict[type[Event], tuple[_Lines | None, _Count | None]] = {
     events.FinalReply: (None, lambda metrics, event: metrics.final_reply(event.code, event.seconds)),
     # One message comes in
     events.MessageAccepted: (
-        _message_accepted,
+        message_accepted,
         lambda metrics, event: metrics.accepted(event.message, event.reports, event.seconds, event.held),
     ),
     events.DuplicateSubmission: (_fields("queue_id"), lambda metrics, event: metrics.duplicate(event.seconds)),
@@ -326,13 +227,13 @@ _TABLE: dict[type[Event], tuple[_Lines | None, _Count | None]] = {
     ),
     events.BounceReceived: (_fields("queue_id", "failed"), lambda metrics, event: metrics.bounce_received()),
     # The queue
-    events.AttemptStarted: (_line(lambda event: _delivery(event.delivery)), None),
+    events.AttemptStarted: (_line(lambda event: delivery_fields(event.delivery)), None),
     events.AttemptEnded: (
-        _attempt_ended,
+        attempt_ended,
         lambda metrics, event: metrics.attempted(event.delivery, event.outcome, event.seconds),
     ),
-    events.OutcomeNotRecorded: (_line(lambda event: {**_delivery(event.delivery), "error": event.error}), None),
-    events.DeliveryDelayed: (_line(lambda event: _delivery(event.delivery)), None),
+    events.OutcomeNotRecorded: (_outcome_not_recorded, None),
+    events.DeliveryDelayed: (_line(lambda event: delivery_fields(event.delivery)), None),
     events.NotificationQueued: (
         _fields("queue_id", "about", "deliveries"),
         lambda metrics, event: metrics.notification_queued(event.about),

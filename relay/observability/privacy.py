@@ -6,23 +6,27 @@ import re
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
-from functools import lru_cache
 from itertools import islice
 from pathlib import PurePath
 from types import TracebackType
 from typing import Any
 
 LIMIT = 1000  # characters of one string; a reply of a next hop or a message of a library has no limit of its own
-_ITEMS = 100
+ITEMS = 100  # of one list
 _APART = r"""\s<>()\[\],;:"'="""  # what stands between an address and the text around it
 # Each run of characters is looked at once, from its start (the lookbehind), and not given back (possessive).
 _LOCAL_PART = re.compile(rf"""(?:"(?:[^"\\]|\\.)*"|(?<![^{_APART}@])[^{_APART}@]+)(?=@+[^{_APART}@])""")
-_SHORT = 254  # characters of the longest address (RFC 5321, 4.5.3.1.3)
 _NEVER = frozenset(
     {"subject", "body", "raw", "content", "filename", "filenames"}
     | {"password", "token", "secret", "credentials", "challenge"}
 )
 _WHOLE = frozenset({"message_id"})  # shaped like an address, and what the platform is asked about
+
+
+class Fit(str):
+    """A string that `fit` returned: it is not made fit again, for an escape may be looked at as text."""
+
+    __slots__ = ()
 
 
 def fields(
@@ -39,11 +43,22 @@ def fields(
         # Most are short words with nothing to hide, numbers or nothing: not worth a call.
         if kind is str:
             if "@" in value or len(value) > LIMIT or not value.isprintable():
-                value = _text(value, addresses or name in _WHOLE)
+                value = fit(value, addresses or name in _WHOLE)
         elif kind is not int and value is not None:
             value = _RULES[kind](value, addresses or name in _WHOLE)
         found[name if name.isprintable() else escape(name)] = value
     return found
+
+
+def fit(text: str, addresses: bool) -> str:
+    """One string, fit for a log line."""
+    # Masked before it is cut: an address cut in two would no longer be seen. Bounded first, for the pattern is
+    # quadratic in quotes.
+    if not addresses and "@" in text:
+        text = without_addresses(text[: 2 * LIMIT])
+    if len(text) > LIMIT:
+        text = text[:LIMIT] + "…"
+    return text if text.isprintable() else escape(text)
 
 
 def escape(text: str) -> str:
@@ -55,15 +70,7 @@ def escape(text: str) -> str:
 
 def without_addresses(text: str) -> str:
     """`text` with the local part of every mail address replaced by a star."""
-    if "@" not in text:
-        return text
-    return _masked(text) if len(text) <= _SHORT else _LOCAL_PART.sub("*", text)
-
-
-@lru_cache(maxsize=1024)
-def _masked(text: str) -> str:
-    """The address of a client stands in each line about a delivery, the platform's in each about a message."""
-    return _LOCAL_PART.sub("*", text)
+    return _LOCAL_PART.sub("*", text) if "@" in text else text
 
 
 def fault(error: BaseException, *, text: bool) -> dict[str, object]:
@@ -95,14 +102,16 @@ class _Rules(dict[type, _Rule]):
 def _rule(kind: type) -> _Rule:
     if issubclass(kind, Enum):
         return _member
+    if issubclass(kind, Fit):
+        return lambda value, addresses: str(value)
     if issubclass(kind, str):
-        return _text
+        return fit
     if issubclass(kind, (int, type(None))):
         return lambda value, addresses: value
     if issubclass(kind, float):
         return lambda value, addresses: round(value, 6)
     if issubclass(kind, PurePath):
-        return lambda value, addresses: _text(str(value), True)
+        return lambda value, addresses: fit(str(value), True)
     if issubclass(kind, (bytes, bytearray, memoryview)):
         return lambda value, addresses: f"<{len(value)} octets>"
     if issubclass(kind, (set, frozenset)):
@@ -123,21 +132,11 @@ def _member(member: Enum, addresses: bool) -> object:
 
 
 def _items(values: Sequence[object], addresses: bool) -> list[object]:
-    return [_RULES[type(item)](item, addresses) for item in values[:_ITEMS]] if values else []
+    return [_RULES[type(item)](item, addresses) for item in values[:ITEMS]] if values else []
 
 
 def _entries(values: Mapping[object, object], addresses: bool) -> dict[str, object]:
-    return fields({str(key): item for key, item in islice(values.items(), _ITEMS)}, addresses=addresses)
-
-
-def _text(text: str, addresses: bool) -> str:
-    # Masked before it is cut: an address cut in two would no longer be seen. Bounded first, for the pattern is
-    # quadratic in quotes.
-    if not addresses and "@" in text:
-        text = without_addresses(text[: 2 * LIMIT])
-    if len(text) > LIMIT:
-        text = text[:LIMIT] + "…"
-    return text if text.isprintable() else escape(text)
+    return fields({str(key): item for key, item in islice(values.items(), ITEMS)}, addresses=addresses)
 
 
 def _is_control(char: str) -> bool:

@@ -4,20 +4,19 @@ A line of JSON is made by one processor: between two events of the log the daemo
 is fetched into the CPU's cache anew, which costs more than what it does.
 """
 
-import json
 import os
 import sys
 import time
 from collections.abc import Callable, MutableMapping
 from contextvars import copy_context
-from json import encoder
-from typing import Any, NoReturn, TextIO
+from typing import Any, TextIO
 
 import structlog
 from structlog.contextvars import STRUCTLOG_KEY_PREFIX, merge_contextvars
 
 from relay.observability import privacy
 from relay.observability.event_names import EventName
+from relay.observability.json_text import encode
 
 Record = MutableMapping[str, Any]
 Processor = Callable[[object, str, Any], Any]
@@ -33,10 +32,8 @@ def fitting(whole: bool, on_internal_error: Callable[[], None] | None = None) ->
     """
 
     def fit(logger: object, method: str, record: Record) -> dict[str, Any]:
-        for variable in copy_context():
-            if variable.name.startswith(STRUCTLOG_KEY_PREFIX):
-                merge_contextvars(logger, method, record)
-                break
+        if is_context_bound():
+            merge_contextvars(logger, method, record)
         name = record["event"]
         if on_internal_error is not None and name == _INTERNAL_ERROR:
             on_internal_error()
@@ -44,7 +41,7 @@ def fitting(whole: bool, on_internal_error: Callable[[], None] | None = None) ->
             error = _exception(record)
             if error is not None:
                 record.update(privacy.fault(error, text=whole))
-        first = {"time": _now(), "level": method, "event": name}
+        first = {"time": now(), "level": method, "event": name}
         return privacy.fields(record, addresses=whole, after=first)
 
     return fit
@@ -63,20 +60,38 @@ def rendering(fit: Callable[..., dict[str, Any]], stream: TextIO, format: str) -
             exception_formatter=_no_traceback,
         )
         return [fit, console, _octets]
-    journal = _is_journal(stream)
+    return [JsonLine(fit, _is_journal(stream))]
 
-    def line(logger: object, method: str, record: Record) -> bytes:
-        text = _json(fit(logger, method, record))
-        # sd-daemon(3)'s priority, so that `journalctl -p err` works; the journal takes it off.
-        return (f"<{_SYSLOG.get(method, 6)}>{text}" if journal else text).encode()
 
-    return [line]
+class JsonLine:
+    """The processor that makes a line of JSON. journal: with sd-daemon(3)'s priority before it, so that `journalctl -p
+    err` works; the journal takes it off."""
+
+    def __init__(self, fit: Callable[..., dict[str, Any]], journal: bool) -> None:
+        self._fit = fit
+        self._priorities = {method: f"<{priority}>" for method, priority in _SYSLOG.items()} if journal else {}
+
+    def __call__(self, logger: object, method: str, record: Record) -> bytes:
+        return (self._priorities.get(method, "") + encode(self._fit(logger, method, record))).encode()
+
+    def of_text(self, time: str, method: str, event: str, fields: str) -> bytes:
+        """As a call, for fields that are JSON and fit already, when nothing is bound to the context."""
+        first = f'{self._priorities.get(method, "")}{{"time": "{time}", "level": "{method}", "event": "{event}"'
+        return f"{first}, {fields}}}".encode()
+
+
+def is_context_bound() -> bool:
+    """Whether structlog has variables of the context that belong into each line."""
+    for variable in copy_context():  # noqa: SIM110  # a generator for any() costs more than the loop
+        if variable.name.startswith(STRUCTLOG_KEY_PREFIX):
+            return True
+    return False
 
 
 _second: tuple[int, str] = (-1, "")
 
 
-def _now() -> str:
+def now() -> str:
     """RFC 3339, UTC, to the microsecond. The calendar is asked once a second."""
     global _second
     seconds, microseconds = divmod(time.time_ns() // 1000, 1_000_000)
@@ -97,23 +112,6 @@ def _exception(record: Record) -> BaseException | None:
     if isinstance(info, tuple):
         return info[1] if isinstance(info[1], BaseException) else None
     return sys.exc_info()[1] if info else None
-
-
-def _unknown(value: object) -> NoReturn:
-    raise TypeError(type(value).__name__)  # never called: relay.observability.privacy leaves plain values only
-
-
-def _encoder() -> Callable[[object], str]:
-    """JSON as `json.dumps` writes it. JSONEncoder.encode makes the encoder in C anew for each line; this keeps one."""
-    make: Any = getattr(encoder, "c_make_encoder", None)
-    if make is None:  # an interpreter without it
-        return json.JSONEncoder(ensure_ascii=False, check_circular=False).encode
-    pieces = make(None, _unknown, encoder.encode_basestring, None, ": ", ", ", False, False, True)
-    join = "".join
-    return lambda value: join(pieces(value, 0))
-
-
-_json = _encoder()
 
 
 def _octets(_logger: object, _method: str, line: Any) -> bytes:

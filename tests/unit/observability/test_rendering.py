@@ -19,7 +19,7 @@ import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.observability import privacy, rendering
+from relay.observability import json_text, privacy, rendering
 from relay.observability.event_names import EventName
 from relay.observability.log import configure, write, write_lines
 from tests.unit.observability.test_log import Out
@@ -306,20 +306,20 @@ def test_time_is_now_to_the_microsecond_across_the_turn_of_a_second(monkeypatch:
     monkeypatch.setattr(rendering.time, "time_ns", iter(moments).__next__)
     for moment in moments:
         wanted = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=moment // 1000)
-        assert rendering._now() == wanted.isoformat(timespec="microseconds").replace("+00:00", "Z")
+        assert rendering.now() == wanted.isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def test_jsons_encoder_in_c_is_what_is_kept() -> None:
     """json.encoder.c_make_encoder is not documented: without it each line costs more, and is the same."""
     assert encoder.c_make_encoder is not None
-    assert rendering._encoder().__name__ == "<lambda>"
+    assert json_text._encoder().__name__ == "<lambda>"
 
 
 def test_without_jsons_encoder_in_c_the_line_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     fields = {"a": ['é"\\', None, True, 1.5, float("nan"), {"b": []}], "c": 10**30}
-    kept = rendering._encoder()(fields)
+    kept = json_text._encoder()(fields)
     monkeypatch.setattr(encoder, "c_make_encoder", None)
-    assert rendering._encoder()(fields) == kept == json.dumps(fields, ensure_ascii=False)
+    assert json_text._encoder()(fields) == kept == json.dumps(fields, ensure_ascii=False)
 
 
 def test_a_line_for_the_journal_is_the_priority_and_the_same_line(
