@@ -115,7 +115,8 @@ class Http:
             answer = request if isinstance(request, _Answer) else await self._answer(request)
             keep_alive = isinstance(request, _Request) and request.keep_alive
             writer.write(_rendered(answer, keep_alive, head=isinstance(request, _Request) and request.method == "HEAD"))
-            await asyncio.wait_for(writer.drain(), REQUEST_TIMEOUT)
+            async with asyncio.timeout(REQUEST_TIMEOUT):  # not wait_for: until Python 3.12 it may swallow `close`
+                await writer.drain()
             if not keep_alive:
                 return
             timeout = IDLE_TIMEOUT
@@ -136,7 +137,8 @@ class Http:
     async def _metrics_page(self, request: _Request) -> _Answer:
         if self._refresh is not None:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._refresh(), REFRESH_TIMEOUT)
+                async with asyncio.timeout(REFRESH_TIMEOUT):
+                    await self._refresh()
         body, content_type = self._metrics.exposition(request.headers.get("accept", ""))
         return _Answer(200, body, content_type)
 
@@ -155,7 +157,8 @@ async def _read(reader: asyncio.StreamReader, timeout: float) -> _Request | _Ans
     """The next request, the answer to what is none, or None when the peer has hung up or stays silent."""
     try:
         # Leading CRLF of a clumsy client are not skipped: RFC 9112 §2.2 only asks it of tolerant servers.
-        head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), timeout)
+        async with asyncio.timeout(timeout):
+            head = await reader.readuntil(b"\r\n\r\n")
     except asyncio.IncompleteReadError:
         return None
     except asyncio.LimitOverrunError:

@@ -193,3 +193,26 @@ async def test_ipv6_and_a_taken_address():
 async def test_what_is_no_address_is_said(address):
     with pytest.raises(ValueError, match="not host:port"):
         await Http(address, Metrics(), list, dict, observe).start()
+
+
+@pytest.mark.parametrize("turns", range(6))
+async def test_close_hangs_up_in_the_very_turn_in_which_an_answer_is_ready(turns):
+    """A scrape comes again and again on its connection: a close that one of them swallows never ends."""
+    asked, release = asyncio.Event(), asyncio.Event()
+
+    async def refresh():
+        asked.set()
+        await release.wait()
+
+    pages = Pages()
+    await pages.start(refresh)
+    host, port = pages.server.address.rsplit(":", 1)
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(b"GET /metrics HTTP/1.1\r\n\r\n")
+    await asked.wait()
+    release.set()
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    await asyncio.wait_for(pages.server.close(), 10)
+    await reader.read()
+    writer.close()
