@@ -297,6 +297,7 @@ class Dispatcher:
 
     def _end(self, seat: Seat) -> None:
         self._seats.remove(seat)
+        seat.close()
         self.changed.set()
         self._run(seat.kill())
 

@@ -83,9 +83,13 @@ class WorkerProcess:
         """Send a request."""
         self._channel.send(pieces)
 
+    def close(self) -> None:
+        """Nobody is called any more."""
+        self._channel.close()
+
     async def kill(self) -> None:
         """End it now; a stopped process dies of SIGKILL too. Nobody is called any more."""
-        self._channel.close()
+        self.close()
         if self._process.returncode is None:
             # Process.kill() polls, which steals the exit status from asyncio's watcher when the child has just died.
             with contextlib.suppress(ProcessLookupError):

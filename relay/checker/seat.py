@@ -120,11 +120,15 @@ class Seat:
             return None
         return self.asked[min(place.message, len(self.asked) - 1)]
 
-    async def kill(self) -> None:
-        """End the worker now; nobody is called any more."""
+    def close(self) -> None:
+        """From now on nobody is called: what the worker still says is not heard."""
         self._timer.close()
-        if self._worker is not None:
-            await self._worker.kill()
+        self.worker.close()
+
+    async def kill(self) -> None:
+        """End the worker."""
+        self.close()
+        await self.worker.kill()
 
     # Time: a document may take `timeout`, a message ten times as much.
 

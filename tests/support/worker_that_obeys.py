@@ -1,5 +1,5 @@
 """A worker as it is, but for documents that order it to misbehave: `DIE`, `HANG` (until SIGUSR1 comes), and messages
-that hold `X-Lie`: of these it says that they go to somebody else."""
+that hold `X-Lie`: of these it says that they go to somebody else, and of those behind them that they are `LIAR`."""
 
 import os
 import signal
@@ -11,6 +11,9 @@ import relay.facturx.inspect
 from relay.checker import evaluator, worker
 from relay.checker.evaluation import Evaluation
 from relay.inspection import Candidate, Options, Report
+
+LIAR = "<liar@evil.example>"
+"""A Message-ID that nothing contradicts."""
 
 released: list[int] = []
 HONEST, EVALUATE = relay.facturx.inspect.inspect, evaluator.evaluate
@@ -31,13 +34,15 @@ def inspect(candidates: Sequence[Candidate], options: Options, *args: Any, **mor
 
 
 def evaluate(items: Sequence[evaluator.Item], inspect: evaluator.Inspect) -> list[Evaluation]:
-    return [
-        _lie(each) if b"X-Lie:" in item.raw else each
-        for item, each in zip(items, EVALUATE(items, inspect), strict=True)
-    ]
+    evaluations = EVALUATE(items, inspect)
+    for index, item in enumerate(items):
+        if b"X-Lie:" in item.raw:
+            evaluations[index] = _to_somebody_else(evaluations[index])
+            evaluations[index + 1 :] = [replace(each, message_id=LIAR) for each in evaluations[index + 1 :]]
+    return evaluations
 
 
-def _lie(true: Evaluation) -> Evaluation:
+def _to_somebody_else(true: Evaluation) -> Evaluation:
     plans = tuple(replace(plan, to=("thief@evil.example",)) for plan in true.decision.plans)
     return replace(true, decision=replace(true.decision, plans=plans))
 

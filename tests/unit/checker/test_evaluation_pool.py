@@ -20,6 +20,7 @@ from relay.reasons import Reason
 from relay.routing.directory import Directory
 from relay.routing.policy import Addresses, Check, Client, Level, Policy, Terms
 from tests.support import mails
+from tests.support.worker_that_obeys import LIAR
 
 FACTURX = mails.pdf(samples.facturx_pdf(samples.invoice_xml()), "f.pdf")
 
@@ -183,6 +184,7 @@ async def test_a_worker_that_lies_is_killed_and_believed_by_nobody(pool: Checker
     assert failure.value.cause is Restart.FALSE_ANSWER
     found = await asyncio.gather(*asked)
     assert [plan(each).to for each in found] == [("c@agiris.example",)] * 15
+    assert LIAR not in {each.message_id for each in found}, "nothing that it says after a lie is believed"
     assert log.causes() == [Restart.FALSE_ANSWER] * 2
     why = {event.why for event in log if isinstance(event, WorkerReplaced)}
     assert why == {"not the client's address for this role"}
