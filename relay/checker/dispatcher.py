@@ -50,7 +50,7 @@ class Dispatcher:
         self._observe = observe
         self._seats: list[Seat] = []
         self._starting = 0
-        self._stillborn = 0  # workers in a row that ended before they had answered anything
+        self._failed_starts = 0  # workers in a row that ended before they had answered anything
         self._waiting: deque[Request[Any]] = deque()
         self._waiting_octets = 0
         self._wait_timer: asyncio.TimerHandle | None = None
@@ -237,7 +237,7 @@ class Dispatcher:
             return
         cause = _cause(error)
         culprit, document = (at, -1) if at is not None else (seat.culprit, seat.worker.place.document)
-        self._stillborn = 0 if seat.served else self._stillborn + 1
+        self._failed_starts = 0 if seat.served else self._failed_starts + 1
         self._replaced(seat, cause, culprit, str(error) if cause is Restart.FALSE_ANSWER else "")
         self._end(seat)
         self._put_back([request for request in seat.asked if request is not culprit])
@@ -246,8 +246,8 @@ class Dispatcher:
                 self._enqueue(culprit, first=True)
             else:
                 culprit.future.set_exception(CheckFailed(cause))
-        if self._stillborn > 2 * self.size:  # something is wrong with the machine, not with a message
-            self._stillborn = 0
+        if self._failed_starts > 2 * self.size:  # something is wrong with the machine, not with a message
+            self._failed_starts = 0
             self._fail_all()
         if seat.served:
             self._refill()

@@ -56,7 +56,7 @@ def unfinished(candidate: Candidate, rule: str) -> Report:
     )
 
 
-def without_trust(reports: Sequence[Report], options: Options, failure: str | None) -> tuple[Report, ...]:
+def mark_untrusted(reports: Sequence[Report], options: Options, failure: str | None) -> tuple[Report, ...]:
     """Never valid by an engine that failed its own test. failure: what went wrong in it, None if nothing."""
     if failure is None or options.level != "full":
         return tuple(reports)

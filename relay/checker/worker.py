@@ -153,7 +153,7 @@ class Worker:
         given = document_transfer.given_up(request, candidates)
         reports = inspect(candidates, options, time.perf_counter, given=given, begun=begun)
         self._progress.write(message)
-        return document_transfer.without_trust(reports, options, request["engine"])
+        return document_transfer.mark_untrusted(reports, options, request["engine"])
 
     def _answer(self, request: dict[str, Any], contents: Sequence[memoryview]) -> dict[str, Any]:
         match request["op"]:
