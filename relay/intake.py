@@ -12,7 +12,6 @@ from relay.checker import CheckerOverloaded, CheckFailed, Evaluation, Evaluation
 from relay.dsn.return_path import Returned, parse_verp
 from relay.inspection import Report
 from relay.mime.fingerprint import fingerprint, identity_unread
-from relay.mime.header_writer import received
 from relay.mime.line_ends import LineFlaw
 from relay.model import Claim, Envelope, Message, Rejection, new_queue_id
 from relay.observability.events import (
@@ -249,11 +248,9 @@ class Intake:
 
 def unevaluated(asked: EvaluationRequest, raw: bytes, directory: Directory, error: CheckFailed) -> Evaluation:
     """In place of the answer that no worker could give: see `hold_unevaluated`."""
-    envelope = asked.envelope
-    line = received(envelope, directory.terms.hostname, asked.queue_id, asked.arrived, asked.single_recipient)
-    mark = identity_unread(envelope, raw)
+    mark = identity_unread(asked.envelope, raw)
     return Evaluation(
-        hold_unevaluated(envelope, directory, line, error.rule),
+        hold_unevaluated(asked.envelope, directory, asked.received(directory.terms.hostname), error.rule),
         fingerprint=mark.fingerprint,
         content_digest=mark.content_digest,
     )

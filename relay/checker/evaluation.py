@@ -9,6 +9,7 @@ from typing import Any
 
 from relay import serialization
 from relay.inspection import Report
+from relay.mime.header_writer import received
 from relay.mime.line_ends import LineFlaw
 from relay.model import Envelope, Plan, Rejection
 from relay.routing.decision import Decision
@@ -32,11 +33,14 @@ class EvaluationRequest:
     any_line_ends: bool = False
     steps: bool = False
 
-    @property
-    def single_recipient(self) -> str | None:
-        """The `for` clause names an address only when there is one: others must not learn of each other
-        (rfc5321#7.2)."""
-        return self.envelope.addresses[0] if len(self.envelope.recipients) == 1 else None
+    def received(self, hostname: str) -> bytes:
+        """The Received field that the message leaves with, CRLF at its end.
+
+        It names an address only when there is one: others must not learn of each other (rfc5321#7.2).
+        """
+        envelope = self.envelope
+        single = envelope.addresses[0] if len(envelope.recipients) == 1 else None
+        return received(envelope, hostname, self.queue_id, self.arrived, single)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from relay.checker.evaluation import Evaluation, EvaluationRequest
 from relay.inspection import Candidate, Options, Report
 from relay.mime.fingerprint import identity
-from relay.mime.header_writer import hops, is_loop, received
+from relay.mime.header_writer import hops, is_loop
 from relay.mime.line_ends import flaw
 from relay.mime.message import MalformedMail, MimeMessage
 from relay.mime.parser import parse
@@ -75,9 +75,15 @@ def _options(directory: Directory) -> Options:
 
 def _decide(item: Item, message: MimeMessage, reports: tuple[Report, ...]) -> Evaluation:
     asked, directory = item.asked, item.directory
-    queue_id, arrived = asked.queue_id, asked.arrived
-    line = received(asked.envelope, directory.terms.hostname, queue_id, arrived, asked.single_recipient)
-    decision = decide(asked.envelope, message, reports, directory, queue_id=queue_id, arrived=arrived, received=line)
+    decision = decide(
+        asked.envelope,
+        message,
+        reports,
+        directory,
+        queue_id=asked.queue_id,
+        arrived=asked.arrived,
+        received=asked.received(directory.terms.hostname),
+    )
     return Evaluation(decision, reports)
 
 

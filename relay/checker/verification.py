@@ -1,4 +1,4 @@
-"""Can what a worker answered be true? A worker reads what strangers write; one that was taken over may say anything.
+"""Can what a worker answered be true? A worker parses untrusted content; one that was taken over may say anything.
 
 Here its answer is held against the message, the envelope and the directory in force: no document goes to another
 client, nothing but whole parts and known header fields is cut, nothing but well-formed fields is put on top. What a
@@ -10,7 +10,6 @@ from itertools import pairwise
 
 from relay.checker.evaluation import Evaluation, EvaluationRequest
 from relay.inspection import Report
-from relay.mime.header_writer import received
 from relay.mime.rewriting import size
 from relay.model import Action, Disposition, Document, Plan, Role, Span
 from relay.routing.directory import Directory
@@ -55,7 +54,7 @@ def verify(evaluation: Evaluation, asked: EvaluationRequest, raw: bytes, directo
     addresses = asked.envelope.addresses
     _require(0 < len(decision.plans) <= MAX_MESSAGES * len(addresses), "no plans, or too many")
     _require({each for plan in decision.plans for each in plan.answers} == {*addresses}, "a recipient without a plan")
-    line = received(asked.envelope, directory.terms.hostname, asked.queue_id, asked.arrived, asked.single_recipient)
+    line = asked.received(directory.terms.hostname)
     for plan in decision.plans:
         _verify_plan(plan, raw, directory, line)
 

@@ -65,17 +65,6 @@ def identify(
     return Identified(candidates[0], first.by)
 
 
-def identify_by_recipient(recipient: str, directory: Directory) -> Identified | Unidentified:
-    """The client of what came for `recipient`, of whose content nothing is known."""
-    found = [clients for clients in _by_recipient(recipient, directory) if clients]
-    candidates = found[0] if found else ()
-    for clients in found[1:]:
-        candidates = _common(candidates, clients)
-    if len(candidates) == 1 and any(step.by == "recipient" for step in directory.terms.identify):
-        return Identified(candidates[0], "recipient")
-    return Unidentified(Reason.UNDETERMINED, "", firm=_firm(candidates) if candidates else None)
-
-
 def unknown_recipient(recipient: str, directory: Directory) -> bool:
     """Is it certain, before any content is seen, that `recipient` has no client? Only where clients are
     identified by recipient alone."""

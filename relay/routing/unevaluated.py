@@ -2,13 +2,18 @@
 
 from dataclasses import replace
 
-from relay.model import Disposition, Envelope, Plan, Rejection, Role
+from relay.mime.message import Entity, MimeMessage
+from relay.model import Disposition, Envelope, Plan, Rejection, Role, Span
 from relay.reasons import Reason
-from relay.routing.client import Identified, identify_by_recipient
+from relay.routing.client import Identified, identify
 from relay.routing.decision import Decision
 from relay.routing.directory import Directory
 from relay.routing.policy import Policy
 from relay.routing.role import address_for
+
+_NOTHING = Span(0, 0)
+_UNREAD = MimeMessage(b"", Entity(_NOTHING, _NOTHING, (), _NOTHING))
+"""A message of which nothing is known: neither a header field nor a document says whose it is."""
 
 
 def hold_unevaluated(envelope: Envelope, directory: Directory, received: bytes, rule: str) -> Decision:
@@ -23,7 +28,7 @@ def hold_unevaluated(envelope: Envelope, directory: Directory, received: bytes, 
 
 
 def _plan(recipient: str, directory: Directory, received: bytes, rule: str) -> Plan:
-    who, return_path = identify_by_recipient(recipient, directory), directory.terms.return_path
+    who, return_path = identify(recipient, _UNREAD, (), directory), directory.terms.return_path
     held = Plan(
         Disposition.HOLD,
         reason=Reason.UNDETERMINED,

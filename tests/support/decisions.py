@@ -13,7 +13,6 @@ from typing import Any
 from relay.checker.evaluation import Evaluation, EvaluationRequest
 from relay.inspection import PDF_WITHIN, Finding, Identifier, Kind, Party, Report, Severity, Term, TextEvidence, Verdict
 from relay.mime.fingerprint import identity
-from relay.mime.header_writer import received
 from relay.mime.message import MimeMessage
 from relay.mime.parser import parse
 from relay.mime.text import message_id
@@ -112,7 +111,7 @@ class Setting:
     def evaluation(self) -> tuple[EvaluationRequest, Evaluation]:
         """What a worker is asked about the message, and what it answers."""
         asked = EvaluationRequest(self.envelope, "Q1", 0.0)
-        line = received(self.envelope, HOST, "Q1", 0.0, asked.single_recipient)
+        line = asked.received(HOST)
         decision = decide(
             self.envelope, self.message, self.reports, self.directory, queue_id="Q1", arrived=0.0, received=line
         )
